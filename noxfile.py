@@ -1,0 +1,52 @@
+"""One door to every check: nox -s lint, types, tests, slow, bench."""
+
+import nox
+
+nox.options.default_venv_backend = "venv"
+nox.options.reuse_venv = "yes"
+nox.options.sessions = ["lint", "types", "tests"]
+
+# Tiny models run 2 to 40 times faster on one thread on a busy machine.
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "WANDB_MODE": "offline"}
+
+
+def install(session: nox.Session, extra: str) -> None:
+    session.install("-c", "constraints.txt", "-e", f".[{extra}]")
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    install(session, "lint")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    session.run("lint-imports")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    install(session, "lint")
+    session.run("mypy")
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Everything but the slow ones, in under 10 minutes on 2 cores."""
+    install(session, "test")
+    session.run("pytest", *session.posargs, env=ONE_THREAD)
+
+
+@nox.session
+def slow(session: nox.Session) -> None:
+    """What takes minutes: the README's run, kills at random times, memory, the wheel."""
+    install(session, "test")
+    session.run("pytest", "-m", "slow", *session.posargs, env=ONE_THREAD)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """The figures that README and docs/benchmarks.md state, measured side by side in one run."""
+    install(session, "test")
+    session.run("python", "benchmarks/training_loop.py")
+    session.run("python", "benchmarks/five_cat_cost.py")
+    session.run("python", "benchmarks/memory.py")
+    session.run("python", "benchmarks/startup.py")

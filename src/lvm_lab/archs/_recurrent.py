@@ -1,0 +1,34 @@
+"""The residual stack that the LSTM and the GRU share.
+
+Shape suffixes: B batch, L context length, D vector dim, H hidden dim.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from lvm_lab.archs._blocks import InputProjection
+
+
+class ResidualRecurrent(nn.Module):
+    """Input projection, then `layers` times x + dropout(cell(norm(x))), then a final norm."""
+
+    causal: bool = True
+
+    def __init__(self, cell: type[nn.GRU] | type[nn.LSTM], dim: int, width: int, layers: int, dropout: float) -> None:
+        super().__init__()
+        self.width = width
+        self.input = InputProjection(dim, width)
+        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(layers))
+        self.cells = nn.ModuleList(cell(width, width, batch_first=True) for _ in range(layers))
+        self.dropout = nn.Dropout(dropout)
+        self.norm_out = nn.LayerNorm(width)
+
+    def forward(self, x_BLD: Tensor) -> Tensor:
+        """x_BLD, of any length L, to hidden_BLH."""
+        hidden_BLH: Tensor = self.input(x_BLD)
+        for norm, cell in zip(self.norms, self.cells, strict=True):
+            out_BLH, _ = cell(norm(hidden_BLH))
+            hidden_BLH = hidden_BLH + self.dropout(out_BLH)
+        hidden_BLH = self.norm_out(hidden_BLH)
+        return hidden_BLH

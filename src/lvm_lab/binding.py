@@ -1,0 +1,92 @@
+"""Holds a config node against the signature it will be called with, before anything is built; no torch."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import inspect
+import types
+import typing
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from lvm_lab.errors import UserError
+
+
+def check(node: dict[str, Any], target: Callable[..., Any], path: str, given: Iterable[str] = ()) -> None:
+    """Raise UserError where a key of `node` is unknown, missing or of a wrong type for `target`.
+
+    path: the node's place in the config, for the sentence. given: parameters that code passes.
+    """
+    parameters = {
+        name: p
+        for name, p in inspect.signature(target).parameters.items()
+        if name not in ("self", *given) and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
+    }
+    hints = typing.get_type_hints(target.__init__ if inspect.isclass(target) else target)
+    for name, value in node.items():
+        if name not in parameters:
+            raise UserError(unknown_key(f"{path}.{name}", parameters))
+        hint = hints.get(name, Any)
+        if not fits(value, hint):
+            raise UserError(f"{path}.{name}={value!r} does not fit; give it {describe(hint)}.")
+    for name, parameter in parameters.items():
+        if name not in node and parameter.default is parameter.empty:
+            raise UserError(f"{path}.{name} is missing; set it, for instance on the command line: {path}.{name}=...")
+
+
+def dataclass_from(cls: type[Any], node: dict[str, Any], path: str) -> Any:
+    """A (nested) dataclass from a config node, every value held against its type."""
+    hints = typing.get_type_hints(cls)
+    values = dict(node)
+    for field in dataclasses.fields(cls):
+        hint = hints[field.name]
+        if dataclasses.is_dataclass(hint) and isinstance(values.get(field.name), dict):
+            values[field.name] = dataclass_from(
+                typing.cast(type[Any], hint), values[field.name], f"{path}.{field.name}"
+            )
+    check(values, cls, path)
+    return cls(**values)
+
+
+def unknown_key(key: str, known: Iterable[str]) -> str:
+    """A sentence for a key that does not exist, with the right ones and the likely one first."""
+    known = sorted(known)
+    path, _, name = key.rpartition(".")
+    close = difflib.get_close_matches(name, known, n=1)
+    meant = f" (did you mean {close[0]}?)" if close else ""
+    where = f"in {path}" if path else "at the top"
+    return f"{key} does not exist{meant}; {where} there are {', '.join(known)}."
+
+
+def fits(value: Any, hint: Any) -> bool:
+    """Whether a plain config value may be passed where `hint` is asked for."""
+    origin = typing.get_origin(hint)
+    if hint is Any:
+        return True
+    if origin is typing.Literal:
+        return value in typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        return any(fits(value, one) for one in typing.get_args(hint))
+    if origin in (list, tuple):
+        inner = typing.get_args(hint)[0]
+        return isinstance(value, list | tuple) and all(fits(item, inner) for item in value)
+    if origin is dict:
+        return isinstance(value, dict)
+    if hint is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if hint is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, hint) if inspect.isclass(hint) else True
+
+
+def describe(hint: Any) -> str:
+    """A type in a user's words."""
+    if typing.get_origin(hint) is typing.Literal:
+        return "one of " + ", ".join(map(str, typing.get_args(hint)))
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        return " or ".join(describe(one) for one in typing.get_args(hint))
+    names = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", type(None): "null"}
+    return names.get(
+        hint, "a list" if typing.get_origin(hint) in (list, tuple) else getattr(hint, "__name__", str(hint))
+    )

@@ -1,0 +1,175 @@
+"""Makes the parts of a run from its config: the only caller of hydra.utils.instantiate."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from hydra.utils import get_class, instantiate
+
+from lvm_lab import binding, checkpoint
+from lvm_lab.data.parts import DataSettings, Parts, cut_parts
+from lvm_lab.errors import UserError
+from lvm_lab.judge.presets import Preset
+from lvm_lab.losses.weighted import WeightedTerms
+from lvm_lab.module import LatentVectorModule
+from lvm_lab.settings import DeviceSettings, LoggerSettings, RunSettings, TrainerSettings
+from lvm_lab.types import Stats
+
+DATA_KEYS = tuple(DataSettings.__dataclass_fields__)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """A resolved config, typed. `config` is the same in plain containers."""
+
+    config: dict[str, Any]
+    seed: int
+    trainer: TrainerSettings
+    data: DataSettings
+    run: RunSettings
+    device: DeviceSettings
+    logger: LoggerSettings
+    preset: Preset
+
+    @property
+    def cache(self) -> Path:
+        if self.run.cache:
+            return Path(self.run.cache)
+        home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+        return Path(home) / "lvm_lab"
+
+
+def settings(config: dict[str, Any]) -> Settings:
+    """Every setting held against its type.
+
+    Raises UserError with the setting's name and what it may be.
+    """
+    typed = binding.dataclass_from
+    if not binding.fits(config["seed"], int) or config["seed"] < 0:
+        raise UserError(f"seed={config['seed']!r} does not fit; give it a whole number from 0.")
+    result = Settings(
+        config=config,
+        seed=config["seed"],
+        trainer=typed(TrainerSettings, config["trainer"], "trainer"),
+        data=typed(DataSettings, {k: v for k, v in config["data"].items() if k in DATA_KEYS}, "data"),
+        run=typed(RunSettings, config["run"], "run"),
+        device=typed(DeviceSettings, config["device"], "device"),
+        logger=typed(LoggerSettings, _named(config["logger"]), "logger"),
+        preset=Preset.from_dict(config["five_cat"]),
+    )
+    _check_device(result.device)
+    return result
+
+
+def parts(chosen: Settings) -> Parts:
+    """Open the data and cut it into parts."""
+    node = {k: v for k, v in _named(chosen.config["data"]).items() if k not in DATA_KEYS}
+    opened = _make(node, "data").open(chosen.cache, chosen.data)
+    every_position = chosen.trainer.supervision == "all"
+    return cut_parts(opened, chosen.data, chosen.cache, every_position=every_position)
+
+
+def module(chosen: Settings, stats: Stats, contract: dict[str, Any]) -> LatentVectorModule:
+    """The model with fresh weights drawn from the seed.
+
+    Raises UserError where arch, head, loss and supervision do not go together.
+    """
+    config, length = chosen.config, chosen.data.context_length
+    dim = len(stats.mean_D)
+    torch.manual_seed(chosen.seed)
+    backbone = _make(_named(config["arch"]), "arch", dim=dim, context_length=length)
+    every_position = chosen.trainer.supervision == "all"
+    if every_position and not backbone.causal:
+        raise UserError(
+            f"arch={config['arch']['name']} is not causal and has only a last position to supervise; "
+            "set trainer.supervision=last."
+        )
+    head = _make(_named(config["head"]), "head", width=backbone.width, stats=stats)
+    model = LatentVectorModule(backbone, head, _loss(config["loss"]), stats, chosen.trainer.optim, every_position)
+    model.identity = checkpoint.identity(config, contract, dim, length)
+    return model
+
+
+def load(path: Path, device: str = "cpu") -> LatentVectorModule:
+    """The model of a checkpoint, built from the config it carries, its golden pair compared."""
+    saved = checkpoint.read(path)
+    if checkpoint.KEY not in saved:
+        raise UserError(f"{path} was not written by lvm_lab; take a checkpoint of a run's folder.")
+    said = saved[checkpoint.KEY]
+    state = saved["state_dict"]
+    model = module(settings(said["config"]), Stats(state["mean_D"], state["std_D"]), said["contract"])
+    checkpoint.restore(model, saved, str(path))
+    return model.eval().to(device)
+
+
+def trainer(chosen: Settings, callbacks: list[pl.Callback], folder: Path) -> pl.Trainer:
+    """Lightning's trainer, quiet: progress, history and checkpoints are callbacks of ours."""
+    for name in ("pytorch_lightning", "lightning.pytorch", "lightning_fabric"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    warnings.filterwarnings("ignore", message=".*LeafSpec.*")
+    if chosen.device.threads:
+        torch.set_num_threads(chosen.device.threads)
+    return pl.Trainer(
+        max_epochs=chosen.trainer.max_epochs,
+        accelerator=chosen.device.accelerator,
+        devices=chosen.device.devices,
+        strategy=chosen.device.strategy,
+        precision=chosen.trainer.precision,
+        gradient_clip_val=chosen.trainer.optim.clip or None,
+        callbacks=callbacks,
+        plugins=[checkpoint.AtomicCheckpointIO()],
+        default_root_dir=folder,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+    )
+
+
+def contract_of(data: Parts) -> dict[str, Any]:
+    return asdict(data.contract)
+
+
+def _loss(node: dict[str, Any]) -> WeightedTerms:
+    terms, weights = {}, {}
+    for name, term in node["terms"].items():
+        path = f"loss.terms.{name}"
+        weights[name] = term.get("weight", 1.0)
+        if not binding.fits(weights[name], float) or weights[name] < 0:
+            raise UserError(f"{path}.weight={weights[name]!r} does not fit; give it a number from 0.")
+        terms[name] = _make({k: v for k, v in term.items() if k != "weight"}, path)
+    if not any(weights.values()):
+        raise UserError("loss.terms has no term with a weight above 0; give one a weight.")
+    return WeightedTerms(terms, weights)
+
+
+def _make(node: dict[str, Any], path: str, **given: Any) -> Any:
+    target: Callable[..., Any] = get_class(node["_target_"])
+    binding.check({k: v for k, v in node.items() if k != "_target_"}, target, path, given)
+    # Called as a partial, so that what code gives (tensors, statistics) never passes through OmegaConf.
+    return instantiate({**node, "_partial_": True}, _convert_="all")(**given)
+
+
+def _named(node: dict[str, Any]) -> dict[str, Any]:
+    return {k: v for k, v in node.items() if k != "name"}
+
+
+def _check_device(device: DeviceSettings) -> None:
+    available = {
+        "gpu": torch.cuda.is_available(),
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+    }
+    if not available.get(device.accelerator, True):
+        raise UserError(f"this machine has no {device.accelerator} device that PyTorch can use; set device=cpu.")

@@ -1,0 +1,111 @@
+"""The commands' entry: finds conf/, lets Hydra compose, and turns users' mistakes into one sentence; no torch."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from lvm_lab.binding import unknown_key
+from lvm_lab.errors import UserError
+
+log = logging.getLogger(__name__)
+
+MISTAKE, INTERRUPTED = 2, 130
+# Hydra's grammar refuses a key that begins with a digit, so 5cat is spelt five_cat before it looks.
+FIVE_CAT = re.compile(r"^(\+{0,2}|~)5cat(?=$|[=.@])")
+
+
+def conf_dir() -> Path:
+    """conf/ inside the installed package, or at the root of the checkout."""
+    packaged = Path(__file__).parent / "conf"
+    return packaged if packaged.is_dir() else Path(__file__).parents[2] / "conf"
+
+
+def spell_out(arguments: Sequence[str]) -> list[str]:
+    """Arguments with 5cat written as Hydra can read it."""
+    return [FIVE_CAT.sub(r"\1five_cat", argument) for argument in arguments]
+
+
+def launch(config_name: str, job: Callable[[dict[str, Any], Path | None], None]) -> None:
+    """Compose `config_name` from the command line and call `job(config, sweep_dir)`.
+
+    config is resolved and in plain containers; sweep_dir is a multirun's folder, else None.
+    Exit codes: 0 done, 2 a user's mistake, 1 a failed job of a multirun or our own bug, 130 interrupted.
+    """
+    sys.argv[1:] = spell_out(sys.argv[1:])
+    # Hydra then raises instead of printing and leaving with 1; what is raised is told below.
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+
+    def task(composed: DictConfig) -> None:
+        config: dict[str, Any] = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)  # type: ignore[assignment]
+        run = HydraConfig.get()
+        if run.mode == RunMode.MULTIRUN:
+            job(config, Path(run.sweep.dir))
+            return
+        try:
+            job(config, None)
+        except UserError as error:
+            # Leaving here keeps Hydra from announcing an error in a job that never ran.
+            _leave(str(error))
+
+    try:
+        hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=config_name)(task)()
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+    except UserError as error:
+        _leave(str(error), 1)
+    except (HydraException, OmegaConfBaseException) as error:
+        _leave(explain(error, config_name, sys.argv[1:]))
+
+
+def explain(error: Exception, config_name: str, arguments: Sequence[str]) -> str:
+    """One sentence for what Hydra or OmegaConf refused, with the right options or keys."""
+    if isinstance(error, MissingConfigException) and error.options is not None and error.missing_cfg_file:
+        group, _, option = str(error.missing_cfg_file).rpartition("/")
+        typed = group.replace("five_cat", "5cat")
+        return f"{typed}={option} does not exist; choose one of {', '.join(sorted(error.options))}."
+    if isinstance(error, OverrideParseException):
+        return f"{error.override!r} is no setting; write group=option or key=value, for instance arch=gru."
+    if isinstance(error, ConfigCompositionException):
+        refused = re.search(r"Could not (?:override|append to) '([^']+)'", str(error))
+        if refused:
+            return _unknown(refused.group(1), config_name, arguments)
+    first = str(error).strip().splitlines()[0]
+    return f"{first.rstrip('.')}; see --help for the options."
+
+
+def _unknown(key: str, config_name: str, arguments: Sequence[str]) -> str:
+    """A sentence for an unknown key, from the config as it composes without the settings of single keys."""
+    groups = [item.name for item in conf_dir().iterdir() if item.is_dir() and item.name != "local"]
+    options = [a for a in arguments if a.partition("=")[0] in groups and "," not in a]
+    GlobalHydra.instance().clear()
+    with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        node: Any = hydra.compose(config_name, overrides=options)
+    known = ""
+    for name in key.split("."):
+        if not OmegaConf.is_dict(node) or name not in node:
+            break
+        node, known = node[name], f"{known}.{name}".lstrip(".")
+    wrong = key[len(known) :].lstrip(".").split(".")[0]
+    keys = [str(k) for k in node if k not in ("_target_", "name", "hydra")] if OmegaConf.is_dict(node) else []
+    sentence = unknown_key(f"{known}.{wrong}".lstrip("."), keys)
+    return sentence.replace("five_cat", "5cat")
+
+
+def _leave(sentence: str, code: int = MISTAKE) -> None:
+    print(f"error: {sentence}", file=sys.stderr)
+    sys.exit(code)

@@ -1,0 +1,1 @@
+"""Vectors at rest, windows over them, and what feeds them to training."""

@@ -1,0 +1,71 @@
+"""Turns drawn positions into a Batch, gathered from the mmap when asked for.
+
+Shape suffixes: B batch, L context length, D vector dim, M negatives a window.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from lvm_lab.data.sampler import Draw
+from lvm_lab.data.windows import Windows
+from lvm_lab.types import Batch
+
+
+class WindowBatches(Dataset[Batch]):
+    """draw -> Batch of float32 tensors; with several devices, each takes every `world`-th window.
+
+    negatives: how many other chunks of the same document come with each window (0: none).
+    banned_N: rows that may be no negatives.
+    """
+
+    def __init__(
+        self, windows: Windows, negatives: int = 0, banned_N: np.ndarray | None = None, rank: int = 0, world: int = 1
+    ) -> None:
+        self.windows, self.negatives, self.banned_N = windows, negatives, banned_N
+        self.rank, self.world = rank, world
+
+    def __getitem__(self, draw: Draw) -> Batch:
+        share = slice(self.rank, None, self.world)
+        positions = draw.positions[share]
+        windows = self.windows
+        batch = Batch(
+            context_BLD=torch.from_numpy(windows.context(positions)),
+            target_ND=torch.from_numpy(windows.vectors(windows.target_row_W[positions])),
+            document_N=torch.from_numpy(windows.document_W[positions]),
+        )
+        if self.negatives == 0:
+            return batch
+        # Drawn for the global batch and then shared out, so that the number of devices changes nothing.
+        rows_BM, real_BM = negative_rows(windows.select(draw.positions), self.negatives, draw.seed)
+        rows_BM, real_BM = rows_BM[share], real_BM[share]
+        if self.banned_N is not None:
+            real_BM = real_BM & ~self.banned_N[rows_BM]
+        return Batch(
+            batch.context_BLD,
+            batch.target_ND,
+            batch.document_N,
+            torch.from_numpy(windows.vectors(rows_BM)),
+            torch.from_numpy(real_BM),
+        )
+
+
+def negative_rows(windows: Windows, count: int, seed: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """rows_BM of other chunks of each window's stretch, without its context and target, and which are real.
+
+    The stretch's other rows are cut into `count` equal stripes and one row is drawn from each, so
+    that none comes twice; a stretch with fewer others gives each of them once.
+    """
+    rng = np.random.default_rng(seed)
+    context = windows.context_length
+    others_B1 = (windows.end_W - windows.start_W - context - 1)[:, None]
+    stripe_M = np.arange(count)[None, :]
+    low_BM = stripe_M * others_B1 // count
+    high_BM = (stripe_M + 1) * others_B1 // count
+    drawn_BM = low_BM + (rng.random(low_BM.shape) * (high_BM - low_BM)).astype(np.int64)
+    real_BM = high_BM > low_BM
+    rows_BM = windows.start_W[:, None] + drawn_BM
+    rows_BM += (rows_BM >= windows.target_row_W[:, None] - context) * (context + 1)
+    return np.where(real_BM, rows_BM, windows.target_row_W[:, None]), real_BM

@@ -1,0 +1,45 @@
+"""Feeds parts to Lightning: document-diverse training batches, the same validation batches every time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytorch_lightning as pl
+from torch.utils.data import DataLoader
+
+from lvm_lab.data.batches import WindowBatches
+from lvm_lab.data.parts import Parts
+from lvm_lab.data.sampler import DiverseBatches, FixedBatches
+from lvm_lab.data.windows import sample_evenly
+from lvm_lab.types import Batch
+
+VALIDATION_WINDOWS = 5_000
+
+
+class VectorDataModule(pl.LightningDataModule):
+    """batch_size is the global one: with R devices each gets a batch_size / R share of every batch.
+
+    negatives: hard negatives a window, as many as the loss asks for.
+    """
+
+    def __init__(self, parts: Parts, batch_size: int, max_per_doc: int, negatives: int, seed: int) -> None:
+        super().__init__()
+        self.parts, self.batch_size, self.max_per_doc = parts, batch_size, max_per_doc
+        self.negatives, self.seed = negatives, seed
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        windows = self.parts.train
+        sampler = DiverseBatches(windows.document_W, self.batch_size, self.max_per_doc, self.seed)
+        rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        dataset = WindowBatches(windows, self.negatives, self.parts.banned_N, rank, world)
+        return DataLoader(dataset, batch_size=None, sampler=sampler, collate_fn=_as_it_is)
+
+    def val_dataloader(self) -> DataLoader[Batch]:
+        windows = sample_evenly(self.parts.val, VALIDATION_WINDOWS, self.seed)
+        sampler = FixedBatches(len(windows), self.batch_size, self.seed)
+        dataset = WindowBatches(windows, self.negatives)
+        return DataLoader(dataset, batch_size=None, sampler=sampler, collate_fn=_as_it_is)
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch

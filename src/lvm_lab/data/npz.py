@@ -1,0 +1,246 @@
+"""Reading an `.npz` safely: headers first, values in slices, pickled objects never.
+
+`np.load` reads a whole member at once and finds out about pickles late; here the headers say what a
+file holds before any value is read, so that every refusal comes first and memory holds one slice.
+"""
+
+from __future__ import annotations
+
+import math
+import zipfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+from numpy.lib import format as npy
+
+from lvm_lab.errors import UserError
+
+BLOCK_BYTES = 8 << 20
+# Deflate cannot shrink anything further, so a member that declares more was tampered with.
+DEFLATE_LIMIT = 1_032
+TEXT_KEYS = ("concept_texts", "target_texts", "texts")
+
+
+@dataclass(frozen=True)
+class Header:
+    """What the `.npy` header of a member says; `size` is the header's own length in bytes."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    fortran: bool = False
+    size: int = 0
+
+    @property
+    def pickled(self) -> bool:
+        return self.dtype.hasobject
+
+    @property
+    def values(self) -> int:
+        return math.prod(self.shape)
+
+
+class NpzFile:
+    """An open `.npz`. Use as a context manager.
+
+    plain: arrays that stand in for members, such as what the converter took out of pickles.
+    texts: the rows' texts, where the caller has them already.
+    """
+
+    def __init__(
+        self, path: Path, *, plain: Mapping[str, np.ndarray] | None = None, texts: list[str] | None = None
+    ) -> None:
+        self.path = path
+        self._plain = dict(plain or {})
+        self._texts = texts
+        if path.is_dir():
+            raise UserError(f"{path} is a folder where an .npz file is needed; give the path of the file itself.")
+        if not path.exists():
+            raise UserError(f"{path} does not exist; check the path.")
+        try:
+            self._zip = zipfile.ZipFile(path)
+        except Exception as error:  # a damaged file makes zipfile raise nearly anything
+            raise self._unreadable(error) from error
+        try:
+            self.headers = self._read_headers() | {
+                key: Header(array.shape, array.dtype) for key, array in self._plain.items()
+            }
+        except BaseException:
+            self._zip.close()
+            raise
+
+    def __enter__(self) -> NpzFile:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._zip.close()
+
+    def find(self, *names: str, rank: int | None = None) -> str | None:
+        """The first of the names that the file has, those that need no unpickling before the others.
+
+        rank: `X` counts only where it has this rank (or is pickled), since it is an alias in both layouts.
+        """
+        there = [name for name in names if name in self.headers]
+        if rank is not None and "X" in there:
+            header = self.headers["X"]
+            if len(header.shape) != rank and not header.pickled:
+                there.remove("X")
+        there.sort(key=lambda name: self.headers[name].pickled)
+        return there[0] if there else None
+
+    def pickled(self) -> list[str]:
+        return sorted(key for key, header in self.headers.items() if header.pickled)
+
+    def require(self, key: str, shape: tuple[int | None, ...], meaning: str) -> None:
+        """Refuse a needed key that is pickled, empty or of another shape (None: any length)."""
+        header = self.headers[key]
+        if header.pickled:
+            raise UserError(
+                f"{self.path}: {key} is a pickled object array, which is never unpickled here because reading one can "
+                f"run code; if you trust the file, convert it with {converter_command(self.path)}."
+            )
+        if len(header.shape) != len(shape):
+            raise UserError(
+                f"{self.path}: {key} has shape {header.shape} where {meaning} is needed; save it in that form."
+            )
+        if header.values == 0:
+            raise UserError(f"{self.path}: {key} is empty (shape {header.shape}); save the file again with its data.")
+        if any(need is not None and need != got for need, got in zip(shape, header.shape, strict=True)):
+            needed = "(" + ", ".join("any" if need is None else str(need) for need in shape) + ")"
+            raise UserError(
+                f"{self.path}: {key} has shape {header.shape} and does not fit the other arrays, which need {needed}; "
+                "save all arrays from the same rows."
+            )
+
+    def vector_dtype(self, *keys: str) -> np.dtype:
+        """float16 where all the keys hold it, else float32."""
+        for key in keys:
+            if self.headers[key].dtype.kind != "f":
+                raise UserError(
+                    f"{self.path}: {key} holds {self.headers[key].dtype} where float vectors are needed; "
+                    "save it as float16 or float32."
+                )
+        half = all(self.headers[key].dtype.itemsize == 2 for key in keys)
+        return np.dtype(np.float16 if half else np.float32)
+
+    def vectors(self, key: str, dtype: np.dtype) -> Iterator[tuple[int, np.ndarray]]:
+        """Slices of vectors as (first row, block), cast, with NaN, infinity and zero vectors refused."""
+        for first, block in self.blocks(key):
+            with np.errstate(over="ignore", invalid="ignore"):
+                cast = block.astype(dtype, copy=False)
+                squares = np.square(cast, dtype=np.float32).sum(axis=-1)
+            for bad, what in ((~np.isfinite(squares), "holds NaN or infinity"), (squares == 0, "is all zeros")):
+                if bad.any():
+                    place = np.argwhere(bad)[0]
+                    name = ", ".join(str(int(i)) for i in (place[0] + first, *place[1:]))
+                    raise UserError(f"{self.path}: {key}[{name}] {what}; drop or encode that chunk again.")
+            yield first, cast
+
+    def indices(self, key: str, shape: tuple[int | None, ...], meaning: str) -> np.ndarray:
+        """An array of non-negative integers, as int64."""
+        self.require(key, shape, meaning)
+        dtype = self.headers[key].dtype
+        if dtype.kind not in "iu":
+            raise UserError(f"{self.path}: {key} holds {dtype} where integers are needed; save it as int64.")
+        values = np.concatenate([block for _, block in self.blocks(key)])
+        bad = (values < 0) | (values > np.iinfo(np.int64).max)
+        if bad.any():
+            raise UserError(
+                f"{self.path}: {key} holds {values[bad][0]}, which is no index; number from 0 or 1, without negatives."
+            )
+        return values.astype(np.int64)
+
+    def texts(self, rows: int) -> list[str] | None:
+        """The texts of the rows where the file has them in plain form."""
+        key = next((name for name in TEXT_KEYS if name in self.headers and self.headers[name].dtype.kind == "U"), None)
+        texts = self._texts
+        if texts is None and key is not None and len(self.headers[key].shape) == 1:
+            texts = [text for _, block in self.blocks(key) for text in block.tolist()]
+        if texts is not None and len(texts) != rows:
+            raise UserError(f"{self.path}: {len(texts)} texts stand beside {rows} rows; save one text for each row.")
+        return texts
+
+    def blocks(self, key: str) -> Iterator[tuple[int, np.ndarray]]:
+        """A member in slices along its first axis, as (first row, block)."""
+        header = self.headers[key]
+        length = header.shape[0]
+        row_bytes = max(1, header.dtype.itemsize * math.prod(header.shape[1:]))
+        step = max(1, BLOCK_BYTES // row_bytes)
+        if key in self._plain or header.fortran:
+            # Column order scatters each row over the whole member, so that it has to be read at once.
+            whole = self._plain[key] if key in self._plain else self._whole(key)
+            for first in range(0, length, step):
+                yield first, whole[first : first + step]
+            return
+        with self._open(key) as handle:
+            self._read(handle, header.size)
+            for first in range(0, length, step):
+                count = min(step, length - first)
+                data = self._read(handle, count * row_bytes)
+                yield first, np.frombuffer(data, header.dtype).reshape(count, *header.shape[1:])
+
+    def _whole(self, key: str) -> np.ndarray:
+        header = self.headers[key]
+        with self._open(key) as handle:
+            self._read(handle, header.size)
+            data = self._read(handle, header.values * header.dtype.itemsize)
+        return np.frombuffer(data, header.dtype).reshape(header.shape, order="F")
+
+    def _open(self, key: str) -> IO[bytes]:
+        try:
+            return self._zip.open(key + ".npy")
+        except Exception as error:
+            raise self._unreadable(error) from error
+
+    def _read(self, handle: IO[bytes], count: int) -> bytes:
+        try:
+            data = handle.read(count)
+        except Exception as error:
+            raise self._unreadable(error) from error
+        if len(data) != count:
+            raise self._unreadable("a member ends too early")
+        return data
+
+    def _read_headers(self) -> dict[str, Header]:
+        headers: dict[str, Header] = {}
+        on_disk = self.path.stat().st_size
+        for info in self._zip.infolist():
+            if not info.filename.endswith(".npy"):
+                continue
+            key = info.filename[: -len(".npy")]
+            if info.compress_size > on_disk or info.file_size > DEFLATE_LIMIT * (info.compress_size + 1):
+                raise self._unreadable(f"{key} declares {info.file_size:,} bytes, which {on_disk:,} cannot hold")
+            with self._open(key) as handle:
+                try:
+                    header = _parse_header(handle)
+                except Exception as error:
+                    raise self._unreadable(error) from error
+            size = header.size + header.values * header.dtype.itemsize
+            if not header.pickled and (min(header.shape, default=0) < 0 or size != info.file_size):
+                raise self._unreadable(f"{key} declares shape {header.shape}, which does not match its size")
+            headers[key] = header
+        if not headers and not self._plain:
+            raise self._unreadable("it holds no .npy members")
+        return headers
+
+    def _unreadable(self, reason: object) -> UserError:
+        words = " ".join(str(reason).split())[:200]
+        return UserError(
+            f"{self.path} is not a readable .npz ({words}): it may be cut off or of another format; "
+            "copy it again or save it with numpy.savez."
+        )
+
+
+def converter_command(path: Path) -> str:
+    return f"`python -m lvm_lab.convert_npz {path} FOLDER --trust-pickle`"
+
+
+def _parse_header(handle: IO[bytes]) -> Header:
+    version = npy.read_magic(handle)
+    readers = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
+    if version not in readers:
+        raise ValueError(f"unknown .npy version {version}")
+    shape, fortran, dtype = readers[version](handle)
+    return Header(tuple(shape), dtype, bool(fortran) and len(shape) > 1, handle.tell())

@@ -1,0 +1,171 @@
+"""Parts: who may see what. Opens a data source and cuts it into train, val, test and ood windows."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+import numpy as np
+
+from lvm_lab.data.repeated import repeated_rows, row_digests
+from lvm_lab.data.split import FOLDS, part_of
+from lvm_lab.data.stats import training_stats
+from lvm_lab.data.store import EncoderContract, Store
+from lvm_lab.data.windows import Windows, index_windows
+from lvm_lab.errors import UserError
+from lvm_lab.types import Predictor, Stats
+
+log = logging.getLogger(__name__)
+
+FEW_DOCUMENTS = 20
+CROSS_FIT_BELOW = 200
+
+
+@dataclass(frozen=True)
+class DataSettings:
+    """What every data source is cut by; the keys of `data` in conf/train.yaml.
+
+    gate: what a failed data gate does before training.
+    """
+
+    context_length: int = 5
+    max_per_doc: int = 8
+    fold: int | None = None
+    skip_repeated: bool = True
+    gate: Literal["warn", "refuse"] = "warn"
+
+    def __post_init__(self) -> None:
+        if self.context_length < 1:
+            raise UserError(f"data.context_length={self.context_length} is no context; set 1 or more.")
+        if self.max_per_doc < 1:
+            raise UserError(f"data.max_per_doc={self.max_per_doc} leaves nothing to train on; set 1 or more.")
+        if self.fold is not None and not 0 <= self.fold < FOLDS:
+            raise UserError(f"data.fold={self.fold} does not exist; choose 0 to {FOLDS - 1}, or null for 70/15/15.")
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A data source's open stores. `content` names what enters the fingerprint, never paths.
+
+    oracle: makes the best predictor that knows the rule, where there is one (device -> predictor).
+    """
+
+    store: Store
+    content: dict[str, str]
+    val_store: Store | None = None
+    ood_store: Store | None = None
+    oracle: Callable[[str], Predictor] | None = None
+
+
+class Source(Protocol):
+    def open(self, cache: Path, settings: DataSettings) -> Opened: ...
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The windows of each part, the training statistics, and what the judge must know of the data.
+
+    banned_N: rows of the training store that stand in several documents.
+    documents: how many documents the store has, all parts together.
+    """
+
+    train: Windows
+    val: Windows
+    test: Windows
+    ood: Windows | None
+    stats: Stats
+    contract: EncoderContract
+    banned_N: np.ndarray | None
+    documents: int
+    content: dict[str, str]
+    oracle: Callable[[str], Predictor] | None
+
+
+def cut_parts(opened: Opened, settings: DataSettings, cache: Path, *, every_position: bool) -> Parts:
+    """Cut open stores into parts of whole documents.
+
+    Raises UserError where stores contradict each other or a part that training needs is empty.
+    """
+    store = opened.store
+    for name, other in (("data.val_path", opened.val_store), ("data.ood_path", opened.ood_store)):
+        conflict = other and store.contract.conflict(other.contract)
+        if conflict:
+            raise UserError(
+                f"{name} does not come from the training data's encoder ({conflict}); "
+                "encode both with the same model and settings."
+            )
+    banned_N = repeated_rows(store) if settings.skip_repeated else None
+    if banned_N is not None and banned_N.any():
+        log.info(
+            "%d of %d chunks stand in several documents: no targets, no negatives (data.skip_repeated)",
+            banned_N.sum(),
+            len(banned_N),
+        )
+    stretches: dict[str, list[int]] = {"train": [], "val": [], "test": []}
+    for stretch, key in enumerate(store.documents.keys()):
+        part = part_of(key, settings.fold)
+        stretches["train" if part == "val" and opened.val_store is not None else part].append(stretch)
+
+    def windows_of(part: str) -> Windows:
+        windows = index_windows(
+            store,
+            np.array(stretches[part], dtype=np.int64),
+            settings.context_length,
+            excluded_N=banned_N,
+            every_position=every_position and part == "train",
+        )
+        if len(windows) == 0 and part != "test":
+            raise UserError(
+                f"the {part} part has no window: {len(store.documents)} documents give it {len(stretches[part])}, none "
+                f"with more than data.context_length={settings.context_length} usable chunks; bring more documents "
+                "or set data.val_path."
+            )
+        return windows
+
+    train = windows_of("train")
+    val = windows_of("val") if opened.val_store is None else _whole(opened.val_store, settings, "data.val_path")
+    if opened.val_store is not None:
+        _tell_of_leak(store, np.array(stretches["train"]), opened.val_store)
+    return Parts(
+        train=train,
+        val=val,
+        test=windows_of("test"),
+        ood=None if opened.ood_store is None else _whole(opened.ood_store, settings, "data.ood_path"),
+        stats=training_stats(store, np.array(stretches["train"], dtype=np.int64), cache),
+        contract=store.contract,
+        banned_N=banned_N,
+        documents=len(set(store.documents.keys())),
+        content=opened.content,
+        oracle=opened.oracle,
+    )
+
+
+def _whole(store: Store, settings: DataSettings, name: str) -> Windows:
+    windows = index_windows(
+        store,
+        np.arange(len(store.documents)),
+        settings.context_length,
+        excluded_N=repeated_rows(store) if settings.skip_repeated else None,
+    )
+    if len(windows) == 0:
+        raise UserError(
+            f"{name} has no document with more than data.context_length={settings.context_length} usable chunks; "
+            "bring longer documents."
+        )
+    return windows
+
+
+def _tell_of_leak(store: Store, stretches: np.ndarray, val_store: Store) -> None:
+    rows = np.concatenate(
+        [np.arange(s, s + n) for s, n in zip(store.documents.start[stretches], store.documents.length[stretches])]
+    )
+    shared = np.isin(row_digests(val_store.vectors_ND), row_digests(store.vectors_ND)[rows]).mean()
+    if shared > 0.01:
+        log.warning(
+            "%.0f%% of data.val_path's vectors stand in the training part too: validation numbers will flatter; "
+            "split by whole documents instead",
+            100 * shared,
+        )

@@ -1,0 +1,91 @@
+"""Document-diverse batches: a seeded order of the windows in which no batch leans on one document."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from torch.utils.data import Sampler
+
+from lvm_lab.errors import UserError
+
+
+def count_batches(document_W: np.ndarray, batch_size: int, max_per_doc: int) -> int:
+    """The most full batches that an epoch can have with at most `max_per_doc` windows of a document in each."""
+    _, counts = np.unique(document_W, return_counts=True)
+    batches = len(document_W) // batch_size
+    while batches and np.minimum(counts, max_per_doc * batches).sum() < batches * batch_size:
+        batches -= 1
+    if batches == 0:
+        raise UserError(
+            f"{len(document_W)} training windows of {len(counts)} documents cannot fill one batch of {batch_size} with "
+            f"at most {max_per_doc} windows a document; lower trainer.batch_size or raise data.max_per_doc."
+        )
+    return batches
+
+
+def diverse_batches(document_W: np.ndarray, batch_size: int, max_per_doc: int, seed: int, epoch: int) -> np.ndarray:
+    """An epoch's batches as positions of windows, batches x batch_size, a function of (seed, epoch) alone.
+
+    Every window stands at most once; what does not fit (a long document's surplus, the last
+    incomplete batch) is drawn anew each epoch. Windows are dealt out document by document like
+    cards, so that a document's share of the batches is as even as it can be.
+    """
+    rng = np.random.default_rng([seed, epoch])
+    batches = count_batches(document_W, batch_size, max_per_doc)
+    documents, inverse = np.unique(document_W, return_inverse=True)
+    shuffled = rng.permutation(len(document_W))
+
+    place_of_document = rng.permutation(len(documents))
+    dealt = shuffled[np.argsort(place_of_document[inverse[shuffled]], kind="stable")]
+    place = place_of_document[inverse[dealt]]
+    counts = np.bincount(place)
+    turn = np.arange(len(dealt)) - np.repeat(np.cumsum(counts) - counts, counts)
+    dealt = dealt[turn < max_per_doc * batches]
+    surplus = len(dealt) - batches * batch_size
+    dealt = np.delete(dealt, rng.choice(len(dealt), surplus, replace=False))
+    return rng.permuted(rng.permutation(dealt.reshape(batch_size, batches).T), axis=1)
+
+
+@dataclass(frozen=True)
+class Draw:
+    """One global batch: positions of windows, and the seed of whatever else is drawn for it."""
+
+    positions: np.ndarray
+    seed: tuple[int, ...]
+
+
+class DiverseBatches(Sampler[Draw]):
+    """Yields each epoch's global batches; Lightning calls `set_epoch`."""
+
+    def __init__(self, document_W: np.ndarray, batch_size: int, max_per_doc: int, seed: int) -> None:
+        self.document_W, self.batch_size, self.max_per_doc, self.seed = document_W, batch_size, max_per_doc, seed
+        self.length = count_batches(document_W, batch_size, max_per_doc)
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __iter__(self) -> Iterator[Draw]:
+        batches = diverse_batches(self.document_W, self.batch_size, self.max_per_doc, self.seed, self.epoch)
+        for number, batch in enumerate(batches):
+            yield Draw(batch, (self.seed, self.epoch, number))
+
+
+class FixedBatches(Sampler[Draw]):
+    """The same batches every time, in a seeded order that mixes documents; the last may be short."""
+
+    def __init__(self, windows: int, batch_size: int, seed: int) -> None:
+        order = np.random.default_rng(seed).permutation(windows)
+        starts = range(0, windows, batch_size)
+        self.draws = [Draw(order[i : i + batch_size], (seed, i)) for i in starts]
+
+    def __len__(self) -> int:
+        return len(self.draws)
+
+    def __iter__(self) -> Iterator[Draw]:
+        return iter(self.draws)

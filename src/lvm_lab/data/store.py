@@ -1,0 +1,200 @@
+"""The store: documents' vectors at rest, in order, with their ids, texts and encoder contract.
+
+A folder with `vectors.npy` (N x D, float16 or float32, opened with mmap), `documents.parquet`
+(id, title, source, start, length), optional `chunks.parquet` (text, TMD code) and `manifest.json`.
+A document whose chunks are not all there has several rows in `documents.parquet`, one for each
+unbroken stretch, all with its (source, id); windows never cross a stretch's edge.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from lvm_lab.errors import UserError
+
+SCHEMA_VERSION = 1
+DOCUMENT_COLUMNS = ("id", "title", "source", "start", "length")
+
+
+@dataclass(frozen=True)
+class EncoderContract:
+    """What made the vectors. `None` means that the file does not say."""
+
+    encoder: str | None = None
+    pooling: str | None = None
+    dense: bool | None = None
+    normalised: bool | None = None
+    dim: int = 0
+    dtype: str = "float32"
+    probes: dict[str, list[float]] = field(default_factory=dict)
+
+    def conflict(self, other: EncoderContract) -> str | None:
+        """The first field in which two contracts contradict each other, as a phrase, or None."""
+        for name in ("dim", "encoder", "pooling", "dense", "normalised"):
+            mine, theirs = getattr(self, name), getattr(other, name)
+            if mine is not None and theirs is not None and mine != theirs:
+                return f"{name} {mine} against {theirs}"
+        for sentence in self.probes.keys() & other.probes.keys():
+            a, b = np.asarray(self.probes[sentence]), np.asarray(other.probes[sentence])
+            cosine = float(a @ b / (np.linalg.norm(a) * np.linalg.norm(b)))
+            if cosine < 0.999:
+                return f"the probe sentence {sentence!r} has cosine {cosine:.3f}"
+        return None
+
+
+@dataclass(frozen=True)
+class Documents:
+    """The table of documents, one entry a stretch of consecutive rows."""
+
+    id: list[str]
+    title: list[str]
+    source: list[str]
+    start: np.ndarray
+    length: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.id)
+
+    def keys(self) -> list[str]:
+        """One string per row that names the whole document: stretches of one document share it."""
+        return [f"{source}\x1f{ident}" for source, ident in zip(self.source, self.id, strict=True)]
+
+
+@dataclass(frozen=True)
+class Store:
+    """An open store; `vectors_ND` is a read-only memory map. `content` names the arrays' content."""
+
+    path: Path
+    vectors_ND: np.ndarray
+    documents: Documents
+    contract: EncoderContract
+    isolated: bool
+    content: str
+
+    @property
+    def dim(self) -> int:
+        return int(self.vectors_ND.shape[1])
+
+    def texts(self) -> list[str] | None:
+        """The chunks' texts by row, or None where the store has none."""
+        file = self.path / "chunks.parquet"
+        if not file.exists():
+            return None
+        return pq.read_table(file, columns=["text"])["text"].to_pylist()
+
+
+def write_store(
+    path: Path,
+    vectors_ND: np.ndarray,
+    documents: Documents,
+    contract: EncoderContract,
+    *,
+    isolated: bool = False,
+    texts: list[str] | None = None,
+) -> Store:
+    """Write a store whole or not at all, and open it.
+
+    Raises UserError for vectors that no experiment may start from: a wrong rank or dtype,
+    NaN or infinity, zero vectors, documents that do not lie within the rows.
+    """
+    check_vectors(vectors_ND, str(path))
+    total = len(vectors_ND)
+    if len(documents) == 0 or np.any(documents.start < 0) or np.any(documents.start + documents.length > total):
+        raise UserError(f"{path}: the table of documents points outside the {total} vectors; write the store again.")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    building = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    try:
+        np.save(building / "vectors.npy", np.ascontiguousarray(vectors_ND), allow_pickle=False)
+        columns = {name: getattr(documents, name) for name in DOCUMENT_COLUMNS}
+        pq.write_table(pa.table(columns), building / "documents.parquet")
+        if texts is not None:
+            pq.write_table(pa.table({"text": texts}), building / "chunks.parquet")
+        contract = replace(contract, dim=int(vectors_ND.shape[1]), dtype=str(vectors_ND.dtype))
+        manifest = {
+            "schema_version": SCHEMA_VERSION,
+            "encoder": asdict(contract),
+            "isolated": isolated,
+            "sha256": {
+                "vectors.npy": sha256(building / "vectors.npy"),
+                "documents": _documents_digest(documents),
+            },
+        }
+        (building / "manifest.json").write_text(json.dumps(manifest, indent=2))
+        try:
+            os.rename(building, path)
+        except OSError:
+            # Another process finished the same store first; equal content makes either one right.
+            if not (path / "manifest.json").exists():
+                raise
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+    return open_store(path)
+
+
+def open_store(path: Path, *, verify: bool = False) -> Store:
+    """Open a store; `verify` reads every byte and compares it with the manifest's sha256."""
+    try:
+        manifest = json.loads((path / "manifest.json").read_text())
+        vectors = np.load(path / "vectors.npy", mmap_mode="r", allow_pickle=False)
+        table = pq.read_table(path / "documents.parquet", columns=list(DOCUMENT_COLUMNS))
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise UserError(f"{path} is not a readable store ({error}); delete the folder and import it again.") from error
+    if manifest.get("schema_version") != SCHEMA_VERSION:
+        raise UserError(
+            f"{path} has store schema {manifest.get('schema_version')} and this version reads {SCHEMA_VERSION}; "
+            "delete the folder and import it again."
+        )
+    documents = Documents(
+        id=table["id"].to_pylist(),
+        title=table["title"].to_pylist(),
+        source=table["source"].to_pylist(),
+        start=table["start"].to_numpy().astype(np.int64),
+        length=table["length"].to_numpy().astype(np.int64),
+    )
+    hashes = manifest["sha256"]
+    if verify and (
+        sha256(path / "vectors.npy") != hashes["vectors.npy"] or _documents_digest(documents) != hashes["documents"]
+    ):
+        raise UserError(f"{path} does not match the sha256 in its manifest; delete the folder and import it again.")
+    content = hashlib.sha256(f"{hashes['vectors.npy']}{hashes['documents']}".encode()).hexdigest()
+    return Store(path, vectors, documents, EncoderContract(**manifest["encoder"]), manifest["isolated"], content)
+
+
+def check_vectors(vectors_ND: np.ndarray, name: str) -> None:
+    """Refuse vectors that are not finite, nonzero and N x D, reading them in slices."""
+    if vectors_ND.ndim != 2 or vectors_ND.dtype not in (np.float16, np.float32):
+        raise UserError(
+            f"{name}: vectors must be N x D in float16 or float32, and these are {vectors_ND.dtype} of shape "
+            f"{tuple(vectors_ND.shape)}; save them as such an array."
+        )
+    for start in range(0, len(vectors_ND), 16_384):
+        squares = np.square(vectors_ND[start : start + 16_384], dtype=np.float32).sum(axis=1)
+        if not np.all(np.isfinite(squares)):
+            row = start + int(np.argmin(np.isfinite(squares)))
+            raise UserError(f"{name}: vector {row} holds NaN or infinity; drop or encode that chunk again.")
+        if np.any(squares == 0):
+            row = start + int(np.argmin(squares))
+            raise UserError(f"{name}: vector {row} is all zeros; drop or encode that chunk again.")
+
+
+def sha256(file: Path) -> str:
+    with open(file, "rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def _documents_digest(documents: Documents) -> str:
+    """A digest of what the table says, since Parquet bytes differ between writers."""
+    digest = hashlib.sha256()
+    for key, start, length in zip(documents.keys(), documents.start, documents.length, strict=True):
+        digest.update(f"{key}\x1f{start}\x1f{length}\n".encode())
+    return digest.hexdigest()

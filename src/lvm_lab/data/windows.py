@@ -1,0 +1,137 @@
+"""Windows: an index of (context, target) places over a store's rows, gathered when asked for.
+
+Shape suffixes: W windows, B a batch of them, L context length, D vector dim, N rows of the store.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from lvm_lab.data.store import Store
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Windows of one part. All arrays have one entry a window; nothing is copied from the store.
+
+    vectors_ND: the store's memory map.
+    target_row_W: the row of the target; the context is the `context_length` rows before it.
+    document_W: the number of the window's document (stretches of one document share it).
+    start_W, end_W: the rows [start, end) of the unbroken stretch that the window lies in.
+    isolated: the stretches are single windows from a sequence file, so that what comes after a
+        target is unknown.
+    normalised: the encoder's vectors have unit length.
+    """
+
+    vectors_ND: np.ndarray
+    target_row_W: np.ndarray
+    document_W: np.ndarray
+    start_W: np.ndarray
+    end_W: np.ndarray
+    context_length: int
+    isolated: bool = False
+    normalised: bool = False
+
+    def __len__(self) -> int:
+        return len(self.target_row_W)
+
+    @property
+    def dim(self) -> int:
+        return int(self.vectors_ND.shape[1])
+
+    def select(self, chosen: np.ndarray) -> Windows:
+        """The windows at the given positions (or where a mask is true), in that order."""
+        return replace(
+            self,
+            target_row_W=self.target_row_W[chosen],
+            document_W=self.document_W[chosen],
+            start_W=self.start_W[chosen],
+            end_W=self.end_W[chosen],
+        )
+
+    def rows(self, offset: int) -> np.ndarray:
+        """The rows at offset k of each window: k = 0 is the last context vector, k = +1 the target.
+
+        Rows outside the window's stretch are returned as they are computed: see `has`.
+        """
+        return self.target_row_W - 1 + offset
+
+    def has(self, first: int, last: int) -> np.ndarray:
+        """Which windows' stretches hold every offset from `first` to `last`."""
+        return (self.rows(first) >= self.start_W) & (self.rows(last) < self.end_W)
+
+    def context(self, chosen: np.ndarray | slice = slice(None)) -> np.ndarray:
+        """context_BLD in float32 for the windows at the given positions."""
+        targets = self.target_row_W[chosen]
+        rows_BL = targets[:, None] + np.arange(-self.context_length, 0)
+        return self.vectors_ND[rows_BL].astype(np.float32)
+
+    def vectors(self, rows: np.ndarray) -> np.ndarray:
+        """The vectors at the given rows in float32, of shape rows.shape + (D,)."""
+        return self.vectors_ND[rows].astype(np.float32)
+
+
+def index_windows(
+    store: Store,
+    stretches: np.ndarray,
+    context_length: int,
+    *,
+    excluded_N: np.ndarray | None = None,
+    every_position: bool = False,
+) -> Windows:
+    """Every window of the given stretches (rows of the documents table).
+
+    excluded_N: rows that may be no target, such as boilerplate that stands in several documents.
+    every_position: the training step supervises all positions, so none of the rows from the second
+        context vector to the target may be excluded.
+    """
+    numbers: dict[str, int] = {}
+    document_of_stretch = [numbers.setdefault(key, len(numbers)) for key in store.documents.keys()]
+    targets, documents, starts, ends = [], [], [], []
+    for stretch in stretches:
+        start = int(store.documents.start[stretch])
+        end = start + int(store.documents.length[stretch])
+        rows = np.arange(start + context_length, end, dtype=np.int64)
+        if excluded_N is not None and len(rows):
+            supervised = context_length if every_position else 1
+            counts = np.concatenate([[0], np.cumsum(excluded_N[start:end])])
+            bad = counts[rows + 1 - start] - counts[rows + 1 - supervised - start]
+            rows = rows[bad == 0]
+        targets.append(rows)
+        documents.append(np.full(len(rows), document_of_stretch[stretch], dtype=np.int64))
+        starts.append(np.full(len(rows), start, dtype=np.int64))
+        ends.append(np.full(len(rows), end, dtype=np.int64))
+    empty = [np.empty(0, dtype=np.int64)]
+    return Windows(
+        vectors_ND=store.vectors_ND,
+        target_row_W=np.concatenate(targets or empty),
+        document_W=np.concatenate(documents or empty),
+        start_W=np.concatenate(starts or empty),
+        end_W=np.concatenate(ends or empty),
+        context_length=context_length,
+        isolated=store.isolated,
+        normalised=bool(store.contract.normalised),
+    )
+
+
+def sample_evenly(windows: Windows, at_most: int, seed: int) -> Windows:
+    """A seeded sample of at most so many windows, drawn evenly over documents, in store order.
+
+    Documents give their k-th drawn window before any gives its (k + 1)-th, so that a long document
+    counts no more than its neighbours while they have windows left.
+    """
+    if len(windows) <= at_most:
+        return windows
+    rng = np.random.default_rng(seed)
+    shuffled = rng.permutation(len(windows))
+    documents = windows.document_W[shuffled]
+    by_document = np.argsort(documents, kind="stable")
+    ordered = documents[by_document]
+    first = np.concatenate([[True], ordered[1:] != ordered[:-1]])
+    turn_sorted = np.arange(len(ordered)) - np.maximum.accumulate(np.where(first, np.arange(len(ordered)), 0))
+    turn = np.empty(len(ordered), dtype=np.int64)
+    turn[by_document] = turn_sorted
+    chosen = shuffled[np.argsort(turn, kind="stable")[:at_most]]
+    return windows.select(np.sort(chosen))

@@ -1,0 +1,162 @@
+"""Predictors that a model has to beat before it is called one.
+
+Shape suffixes: B batch, L context length, D vector dim, N windows, F = L x D features.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lvm_lab.data.windows import Windows, sample_evenly
+from lvm_lab.errors import UserError
+from lvm_lab.judge.predictions import cosines
+from lvm_lab.types import Prediction
+
+RIDGE_WINDOWS = 20_000
+RIDGE_VAL_WINDOWS = 2_000
+# Times the mean of the features' variance.
+PENALTIES = (0.01, 0.1, 1.0, 10.0, 100.0)
+SLICE = 2048
+
+
+class CopyLast:
+    """The last context vector once more."""
+
+    def __call__(self, context_BLD: Tensor) -> Prediction:
+        return Prediction.from_raw(context_BLD[:, -1])
+
+
+class MeanOfContext:
+    """The mean of the context vectors."""
+
+    def __call__(self, context_BLD: Tensor) -> Prediction:
+        return Prediction.from_raw(context_BLD.mean(dim=1))
+
+
+@dataclass(frozen=True)
+class GlobalMean:
+    """The mean of the training part's vectors, whatever the context."""
+
+    mean_D: Tensor
+
+    def __call__(self, context_BLD: Tensor) -> Prediction:
+        return Prediction.from_raw(self.mean_D.to(context_BLD).expand(len(context_BLD), -1))
+
+
+@dataclass(frozen=True)
+class Ridge:
+    """Linear regression of the target on the flattened context, with an L2 penalty on all but the bias."""
+
+    weight_FD: Tensor
+    bias_D: Tensor
+    penalty: float
+
+    def __call__(self, context_BLD: Tensor) -> Prediction:
+        weight_FD, bias_D = self.weight_FD.to(context_BLD), self.bias_D.to(context_BLD)
+        return Prediction.from_raw(context_BLD.flatten(1) @ weight_FD + bias_D)
+
+    def save(self, path: Path) -> None:
+        """Whole or not at all, so that a cache never holds half a fit."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, building = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                np.savez(
+                    file,
+                    weight_FD=self.weight_FD.cpu().numpy(),
+                    bias_D=self.bias_D.cpu().numpy(),
+                    penalty=np.float64(self.penalty),
+                )
+            os.replace(building, path)
+        finally:
+            Path(building).unlink(missing_ok=True)
+
+    @classmethod
+    def load(cls, path: Path) -> Ridge:
+        try:
+            with np.load(path, allow_pickle=False) as saved:
+                weight, bias = torch.from_numpy(saved["weight_FD"]), torch.from_numpy(saved["bias_D"])
+                return cls(weight, bias, float(saved["penalty"]))
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            raise UserError(f"{path} is no saved ridge ({error}); delete it to have it fitted again.") from error
+
+
+def fit_ridge(train: Windows, val: Windows, seed: int = 0, penalties: tuple[float, ...] = PENALTIES) -> Ridge:
+    """Fitted on at most 20,000 training windows; the penalty is the one with the best mean cosine on VAL windows.
+
+    Raises UserError where either part is empty.
+    """
+    if len(train) == 0 or len(val) == 0:
+        raise UserError("the ridge baseline needs training and validation windows; bring longer documents.")
+    train = sample_evenly(train, RIDGE_WINDOWS, seed)
+    val = sample_evenly(val, RIDGE_VAL_WINDOWS, seed)
+    target_ND = train.vectors(train.target_row_W)
+    mean_D = target_ND.mean(axis=0, dtype=np.float64)
+    mean_F = _mean_features(train)
+    solve = _primal if len(train) >= len(mean_F) else _dual
+    seen_BLD, wanted_BD = val.context(), val.vectors(val.target_row_W)
+    best, best_cos = None, -np.inf
+    for penalty, weight_FD in solve(train, mean_F, (target_ND - mean_D).astype(np.float32), penalties):
+        bias_D = torch.from_numpy(mean_D) - torch.from_numpy(mean_F) @ weight_FD
+        ridge = Ridge(weight_FD.float(), bias_D.float(), penalty)
+        with torch.inference_mode():
+            cos = float(cosines(ridge(torch.from_numpy(seen_BLD)).unit_ND.numpy(), wanted_BD).mean())
+        if cos > best_cos:
+            best, best_cos = ridge, cos
+    assert best is not None
+    return best
+
+
+def _features(windows: Windows, start: int, mean_F: np.ndarray) -> Tensor:
+    """Centred features of one slice, in float32."""
+    context_BLD = windows.context(slice(start, start + SLICE))
+    return torch.from_numpy((context_BLD.reshape(len(context_BLD), -1) - mean_F).astype(np.float32))
+
+
+def _mean_features(windows: Windows) -> np.ndarray:
+    total = np.zeros(windows.context_length * windows.dim)
+    for start in range(0, len(windows), SLICE):
+        context_BLD = windows.context(slice(start, start + SLICE))
+        total += context_BLD.reshape(len(context_BLD), -1).sum(axis=0, dtype=np.float64)
+    return total / len(windows)
+
+
+def _primal(
+    train: Windows, mean_F: np.ndarray, target_ND: np.ndarray, penalties: tuple[float, ...]
+) -> Iterator[tuple[float, Tensor]]:
+    """(X'X + penalty) W = X'Y: for at least as many windows as features. Slices in float32, sums in float64."""
+    gram_FF = torch.zeros(len(mean_F), len(mean_F), dtype=torch.float64)
+    cross_FD = torch.zeros(len(mean_F), target_ND.shape[1], dtype=torch.float64)
+    for start in range(0, len(train), SLICE):
+        x_BF = _features(train, start, mean_F)
+        gram_FF += x_BF.T @ x_BF
+        cross_FD += x_BF.T @ torch.from_numpy(target_ND[start : start + SLICE])
+    for penalty in penalties:
+        yield penalty, _solve(gram_FF, cross_FD, penalty * float(gram_FF.trace()) / len(mean_F))
+
+
+def _dual(
+    train: Windows, mean_F: np.ndarray, target_ND: np.ndarray, penalties: tuple[float, ...]
+) -> Iterator[tuple[float, Tensor]]:
+    """W = X' (XX' + penalty)^-1 Y: for fewer windows than features."""
+    x_NF = torch.cat([_features(train, start, mean_F) for start in range(0, len(train), SLICE)]).double()
+    kernel_NN = x_NF @ x_NF.T
+    target = torch.from_numpy(target_ND).double()
+    for penalty in penalties:
+        yield penalty, x_NF.T @ _solve(kernel_NN, target, penalty * float(kernel_NN.trace()) / len(mean_F))
+
+
+def _solve(gram: Tensor, right: Tensor, penalty: float) -> Tensor:
+    loaded = gram.clone()
+    # The floor holds where all features are constant and the penalty, a share of their variance, is 0.
+    loaded.diagonal().add_(max(penalty, 1e-12))
+    return torch.cholesky_solve(right, torch.linalg.cholesky(loaded))

@@ -1,0 +1,48 @@
+"""The data gate: whether a corpus's windows can be predicted forwards at all, told before training.
+
+Shape suffixes: B windows, L context length, D vector dim.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from lvm_lab.data.windows import Windows, sample_evenly
+
+COHERENCE = 0.40
+SIGNAL = 0.08
+
+
+def data_gate(windows: Windows, at_most: int = 2_000, seed: int = 0) -> dict[str, Any]:
+    """coherence (mean cosine of adjacent context vectors), signal (cos(last, target) - cos(first, target)),
+    the position curve, and which of the three conditions fail.
+
+    The curve alone calls a corpus read backwards correct: a passed gate is necessary, not sufficient.
+    """
+    sample = sample_evenly(windows, at_most, seed)
+    context_BLD = _unit(sample.context())
+    target_BD = _unit(sample.vectors(sample.target_row_W))
+    curve_L = np.einsum("bld,bd->l", context_BLD, target_BD) / len(sample)
+    coherence = (context_BLD[:, 1:] * context_BLD[:, :-1]).sum(-1).mean() if sample.context_length > 1 else np.nan
+    signal = curve_L[-1] - curve_L[0]
+    failed = []
+    if not coherence >= COHERENCE:
+        failed.append(f"coherence {coherence:.3f} is below {COHERENCE}")
+    if not signal >= SIGNAL:
+        failed.append(f"signal {signal:+.3f} is below {SIGNAL:+.2f}")
+    if np.any(np.diff(curve_L) < 0):
+        failed.append("the position curve is not monotone")
+    return {
+        "passed": not failed,
+        "coherence": float(coherence) if np.isfinite(coherence) else None,
+        "signal": float(signal),
+        "curve": [round(float(c), 4) for c in curve_L],
+        "failed": failed,
+        "windows": len(sample),
+    }
+
+
+def _unit(x: np.ndarray) -> np.ndarray:
+    return x / np.linalg.norm(x, axis=-1, keepdims=True)

@@ -1,0 +1,39 @@
+"""Gate D: whether predictions that are fed back stay with the document.
+
+Shape suffixes: B windows, L context length, D vector dim, H steps.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lvm_lab.data.windows import Windows
+from lvm_lab.judge.predictions import Forward, cosines
+
+
+def rollout_cosines(
+    forward: Forward,
+    context_BLD: np.ndarray,
+    raw_BD: np.ndarray,
+    unit_BD: np.ndarray,
+    windows: Windows,
+    steps: int,
+    shift: int = 0,
+) -> dict[str, np.ndarray]:
+    """cos(h-th prediction, vector at offset h + shift) by name `h1` to `h<steps>`, and their mean `rollout`.
+
+    raw_BD, unit_BD: the first predictions. What slides into the context is the vector as the encoder
+    would give it: unit where its vectors have unit length, else raw. NaN where the stretch has not so
+    many true next vectors.
+    """
+    cos_BH = np.full((len(windows), steps), np.nan)
+    whole = np.array([], dtype=np.int64) if windows.isolated else np.flatnonzero(windows.has(1, steps + shift))
+    eligible = windows.select(whole)
+    context_BLD, raw_BD, unit_BD = context_BLD[whole], raw_BD[whole], unit_BD[whole]
+    for h in range(steps if len(whole) else 0):
+        if h > 0:
+            fed_BD = unit_BD if windows.normalised else raw_BD
+            context_BLD = np.concatenate([context_BLD[:, 1:], fed_BD[:, None]], axis=1)
+            raw_BD, unit_BD = forward(context_BLD, eligible.target_row_W)
+        cos_BH[whole, h] = cosines(unit_BD, windows.vectors(eligible.rows(h + 1 + shift)))
+    return {f"h{h + 1}": cos_BH[:, h] for h in range(steps)} | {"rollout": cos_BH.mean(axis=1)}

@@ -1,0 +1,137 @@
+"""The field's old 5CAT tool with its quirks, to read old reports by (`5cat=lnsp_compat`); judge nothing new with it.
+
+- A counts offsets from the target and wants k = +1, the vector after it, to be best.
+- B puts only what is strictly above before the target; there are no ties, the context competes too.
+- C: left-out drops i and appends the last again (so that i = 4 changes nothing), the shuffle may be
+  the identity, and "cross-article" overwrites the last vector with the first of the same context.
+- D holds the h-th prediction against the vector at target + h.
+- E drops windows above .55.
+- No sample: every test takes the first N windows in file order that it can use.
+
+Its alarms are ours, about the same vectors: its k = -1 is the last context vector.
+
+Shape suffixes: W windows, B some of them, L context length.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from lvm_lab.data.windows import Windows
+from lvm_lab.judge.gates.ablations import CHANGES
+from lvm_lab.judge.gates.coherence import HIGH, coherence, coherence_bins
+from lvm_lab.judge.gates.offsets import OFFSETS, offset_cosines
+from lvm_lab.judge.gates.retrieval import FEWEST_CANDIDATES, retrieval_scores
+from lvm_lab.judge.gates.rollout import rollout_cosines
+from lvm_lab.judge.predictions import Forward, cosines
+from lvm_lab.judge.presets import Preset
+from lvm_lab.judge.results import FiveCat
+from lvm_lab.judge.scoring import Table, put_together, score_part
+from lvm_lab.types import Predictor
+
+SHIFT = 1  # its offset 0 is the target
+SLICE = 2048
+
+
+def measure(
+    predictor: Predictor,
+    val: Windows,
+    ood: Windows | None,
+    preset: Preset,
+    *,
+    at_most: int | None = None,
+    documents: int | None = None,
+    batch_size: int = 1024,
+    device: str | torch.device = "cpu",
+) -> FiveCat:
+    """The old tool's gates in the new shape, against the preset's thresholds."""
+    count = preset.eval_windows if at_most is None else at_most
+    parts = {}
+    for name, windows in (("val", val), ("ood", ood)):
+        if windows is not None:
+            table = tabulate(Forward(predictor, batch_size, device), windows, preset, count)
+            parts[name] = score_part(table, preset, name)
+    return put_together(preset, parts["val"], parts.get("ood"), documents)
+
+
+def tabulate(forward: Forward, windows: Windows, preset: Preset, at_most: int) -> Table:
+    """The numbers of each test's own first windows; the table reaches as far as the furthest of them."""
+    steps = preset.rollout_steps
+    around_W = np.full(len(windows), not windows.isolated)
+    chosen = {
+        "A": around_W & windows.has(OFFSETS[0] + SHIFT, OFFSETS[-1] + SHIFT),
+        "B": windows.end_W - windows.start_W >= FEWEST_CANDIDATES,
+        "C": np.ones(len(windows), dtype=bool),
+        "D": around_W & windows.has(1, steps + SHIFT),
+    }
+    first = {gate: np.flatnonzero(eligible_W)[:at_most] for gate, eligible_W in chosen.items()}
+    first["E"] = _first_coherent(windows, at_most)
+    total = max((int(places[-1]) + 1 for places in first.values() if len(places)), default=0)
+    columns: dict[str, dict[str, np.ndarray]] = {}
+    for gate, places in first.items():
+        columns[gate] = {}
+        for start in range(0, max(len(places), 1), SLICE):
+            some = places[start : start + SLICE]
+            for name, values_B in _numbers(gate, forward, windows.select(some), steps, preset.seed + start).items():
+                columns[gate].setdefault(name, np.full(total, np.nan))[some] = values_B
+    head = windows.select(np.arange(total))
+    return Table(
+        columns,
+        head.document_W,
+        head.target_row_W,
+        len(forward.broken),
+        windows.isolated,
+        windows.context_length,
+        last_k=-SHIFT,
+    )
+
+
+def _numbers(gate: str, forward: Forward, windows: Windows, steps: int, seed: int) -> dict[str, np.ndarray]:
+    context_BLD = windows.context()
+    raw_BD, unit_BD = forward(context_BLD, windows.target_row_W)
+    if gate == "A":
+        return offset_cosines(unit_BD, windows, SHIFT)
+    if gate == "B":
+        return retrieval_scores(unit_BD, windows, pessimistic=False)
+    if gate == "D":
+        return rollout_cosines(forward, context_BLD, raw_BD, unit_BD, windows, steps, SHIFT)
+    target_BD = windows.vectors(windows.target_row_W)
+    cos_B = cosines(unit_BD, target_BD)
+    if gate == "E":
+        return coherence_bins(cos_B, coherence(context_BLD))
+    changes = {}
+    for name, orders in old_orders(len(windows), windows.context_length, seed).items():
+        broken = [np.take_along_axis(context_BLD, order_BL[:, :, None], axis=1) for order_BL in orders]
+        predicted = [forward(context, windows.target_row_W)[1] for context in broken]
+        changes[name] = np.mean([cosines(unit, target_BD) - cos_B for unit in predicted], axis=0)
+    return {name: changes[name] for name in CHANGES}
+
+
+def old_orders(count: int, length: int, seed: int) -> dict[str, list[np.ndarray]]:
+    """How each ablation picks from the context, a row a window; several where it is a mean over places."""
+    places_L = np.arange(length)
+    last = length - 1
+    left_out = [[*(place for place in range(length) if place != i), last] for i in range(length)]
+    every: dict[str, Sequence[Sequence[int] | np.ndarray]] = {
+        "reversed": [places_L[::-1]],
+        "left_out": left_out,
+        "repeated": [[last] * length],
+        "foreign": [[*range(last), 0]],
+    }
+    orders = {name: [np.tile(order, (count, 1)) for order in chosen] for name, chosen in every.items()}
+    shuffled_BL = np.random.default_rng([seed, 1]).permuted(np.tile(places_L, (count, 1)), axis=1)
+    return orders | {"shuffled": [shuffled_BL]}
+
+
+def _first_coherent(windows: Windows, at_most: int) -> np.ndarray:
+    """The first windows whose context is not more coherent than .55, read only as far as needed."""
+    found: list[int] = []
+    for start in range(0, len(windows), SLICE):
+        if len(found) >= at_most:
+            break
+        coherence_B = coherence(windows.context(slice(start, start + SLICE)))
+        found.extend((start + np.flatnonzero(coherence_B <= HIGH)).tolist())
+    return np.array(found[:at_most], dtype=np.int64)

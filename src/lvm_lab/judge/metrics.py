@@ -1,0 +1,98 @@
+"""Plain numbers of a predictor on one part, from one prediction pass: how near, how well scaled, how much copied.
+
+Shape suffixes: W windows of the sample, B a slice of them, L context length, D vector dim.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from lvm_lab.data.windows import Windows
+from lvm_lab.judge.bootstrap import Number, difference, finite, means
+from lvm_lab.judge.predictions import cosines, predict
+from lvm_lab.judge.results import PartScores
+from lvm_lab.types import Predictor, Stats
+
+SLICE = 2048
+
+
+def part_metrics(
+    predictor: Predictor,
+    windows: Windows,
+    stats: Stats,
+    *,
+    resamples: int = 1000,
+    seed: int = 0,
+    batch_size: int = 1024,
+    device: str | torch.device = "cpu",
+) -> dict[str, Any]:
+    """The numbers of these windows (sample them first), ready for JSON; means have intervals over documents.
+
+    cos: of unit and target. mse: of raw and target, mean over D, in the encoder's units; mse_standardised:
+    divided by the training part's variance of each dimension. raw_norm; target_norm. copying: cos of unit
+    and the last context vector. gain_over_copy: cos less that of the last vector itself.
+    std_ratio: std of raw over std of these targets, a dimension at a time (5%, median, 95% over D).
+    """
+    std_D = stats.std_D.detach().cpu().numpy().astype(np.float64)
+    pieces: list[dict[str, np.ndarray]] = []
+    moments_D = np.zeros((4, windows.dim))
+    for start in range(0, len(windows), SLICE):
+        part = windows.select(slice(start, start + SLICE))  # type: ignore[arg-type]
+        context_BLD = part.context()
+        raw_BD, unit_BD = predict(predictor, context_BLD, batch_size, device)
+        target_BD = part.vectors(part.target_row_W).astype(np.float64)
+        raw_BD = raw_BD.astype(np.float64)
+        with np.errstate(all="ignore"):
+            error_BD = np.square(raw_BD - target_BD)
+            cos_B = cosines(unit_BD, target_BD)
+            pieces.append(
+                {
+                    "cos": cos_B,
+                    "mse": error_BD.mean(axis=1),
+                    "mse_standardised": (error_BD / np.square(std_D)).mean(axis=1),
+                    "raw_norm": np.linalg.norm(raw_BD, axis=1),
+                    "target_norm": np.linalg.norm(target_BD, axis=1),
+                    "copying": cosines(unit_BD, context_BLD[:, -1]),
+                    "gain_over_copy": cos_B - cosines(context_BLD[:, -1], target_BD),
+                }
+            )
+            moments_D += [x.sum(axis=0) for x in (raw_BD, raw_BD**2, target_BD, target_BD**2)]
+    if not pieces:
+        return {"windows": 0, "documents": 0, "not_finite": 0}
+    columns = {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
+    broken = int((~np.isfinite(columns["cos"] + columns["mse"])).sum())
+    found: dict[str, Any] = {
+        "windows": len(windows),
+        "documents": len(np.unique(windows.document_W)),
+        "not_finite": broken,
+    }
+    if broken:
+        # A mean over the windows that happen to be finite would look like a score.
+        return found
+    scored = means(columns, windows.document_W, resamples=resamples, seed=seed)
+    found |= {name: number.to_dict() for name, number in scored.items()}
+    return found | {"std_ratio": _std_ratio(moments_D / len(windows))}
+
+
+def lifts(model: PartScores, baseline: PartScores) -> dict[str, Number]:
+    """Every number of the model less the baseline's, paired by window sample and resample.
+
+    Raises ValueError for scores of different windows, whose difference would say nothing.
+    """
+    if not np.array_equal(model.target_row_W, baseline.target_row_W):
+        raise ValueError("the two scores are of different windows; judge both with one preset and part")
+    mine, theirs = model.numbers(), baseline.numbers()
+    return {name: difference(mine[name], theirs[name]) for name in mine.keys() & theirs.keys()}
+
+
+def _std_ratio(moments_D: np.ndarray) -> dict[str, float | None]:
+    raw, raw_square, target, target_square = moments_D
+    target_variance = target_square - target**2
+    alive = target_variance > 1e-12
+    variance = np.maximum(raw_square - raw**2, 0)
+    ratio = np.sqrt(variance[alive] / target_variance[alive])
+    low, median, high = np.percentile(ratio, [5, 50, 95]) if alive.any() else [np.nan] * 3
+    return {"low": finite(low), "median": finite(median), "high": finite(high)}

@@ -1,0 +1,40 @@
+"""Where messages go: the terminal, and train.log once a run has its folder."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from rich.console import Console
+from rich.logging import RichHandler
+
+FORMAT = "%(asctime)s %(levelname)s %(message)s"
+
+
+def to_terminal(console: Console) -> None:
+    """Send the package's messages to the terminal, once a process."""
+    logger = logging.getLogger("lvm_lab")
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    for handler in [*logger.handlers]:
+        if isinstance(handler, RichHandler):
+            logger.removeHandler(handler)
+    handler = RichHandler(console=console, show_path=False, show_level=False, log_time_format="%H:%M:%S", markup=False)
+    logger.addHandler(handler)
+
+
+class RunLog:
+    """Sends the package's messages to a run's train.log too, while it is open."""
+
+    def __init__(self, folder: Path) -> None:
+        self.file = folder / "train.log"
+
+    def __enter__(self) -> RunLog:
+        self.handler = logging.FileHandler(self.file)
+        self.handler.setFormatter(logging.Formatter(FORMAT))
+        logging.getLogger("lvm_lab").addHandler(self.handler)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        logging.getLogger("lvm_lab").removeHandler(self.handler)
+        self.handler.close()

@@ -1,0 +1,1 @@
+"""Loss terms, one a file; a loss config lists weighted terms and `Loss` adds them up."""

@@ -1,0 +1,33 @@
+"""A loss: weighted terms, their total and every part."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from lvm_lab.types import Batch, Prediction, Stats
+
+
+class WeightedTerms(nn.Module):
+    """(prediction, batch, stats) -> the weighted sum and each term's value before its weight."""
+
+    def __init__(self, terms: dict[str, nn.Module], weights: dict[str, float]) -> None:
+        super().__init__()
+        self.terms = nn.ModuleDict(terms)
+        self.weights = weights
+
+    def forward(self, prediction: Prediction, batch: Batch, stats: Stats) -> tuple[Tensor, dict[str, Tensor]]:
+        parts = {name: term(prediction, batch, stats) for name, term in self.terms.items()}
+        total = torch.stack([self.weights[name] * part for name, part in parts.items()]).sum()
+        return total, parts
+
+    def gradient_shares(self, prediction: Prediction, parts: dict[str, Tensor]) -> dict[str, float]:
+        """Each weighted term's share of the gradient norms at `raw`: what the weights really weigh."""
+        norms = {}
+        for name, part in parts.items():
+            (gradient,) = torch.autograd.grad(
+                self.weights[name] * part, prediction.raw_ND, retain_graph=True, allow_unused=True
+            )
+            norms[name] = 0.0 if gradient is None else float(gradient.norm())
+        total = sum(norms.values()) or 1.0
+        return {name: norm / total for name, norm in norms.items()}

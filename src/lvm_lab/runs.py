@@ -1,0 +1,217 @@
+"""Run identity: the fingerprint, the folder, and whether to start, go on, or say that it is finished; no torch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from filelock import FileLock, Timeout
+
+from lvm_lab import __version__
+from lvm_lab.errors import UserError
+
+# What changes where and how a run runs, not what it computes.
+NOT_HASHED = ("device", "logger", "run")
+PATH_KEYS = ("path", "val_path", "ood_path", "bank_path")
+
+
+@dataclass
+class Result:
+    """result.json, written last: see docs/run-folder.md. `checkpoint`: the one whose numbers these are."""
+
+    name: str
+    arch: str
+    loss: str
+    data: str
+    status: Literal["finished", "diverged", "failed"]
+    seed: int
+    fingerprint: str
+    seconds: float
+    params: int = 0
+    epochs: int = 0
+    checkpoint: str | None = None
+    five_cat: dict[str, Any] = field(default_factory=dict)
+    val: dict[str, Any] = field(default_factory=dict)
+    test: dict[str, Any] = field(default_factory=dict)
+    ood: dict[str, Any] = field(default_factory=dict)
+    baselines: dict[str, Any] = field(default_factory=dict)
+    data_gate: dict[str, Any] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    error: str | None = None
+    version: str = __version__
+    commit: str | None = None
+
+
+def fingerprint(config: dict[str, Any], content: dict[str, str]) -> str:
+    """sha256 over the resolved config, the data entering by content and never by path."""
+    hashed = {key: value for key, value in config.items() if key not in NOT_HASHED}
+    hashed["data"] = {k: v for k, v in hashed.get("data", {}).items() if k not in PATH_KEYS} | {"content": content}
+    return hashlib.sha256(json.dumps(hashed, sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """One run's folder; `state` says what is to be done in it."""
+
+    path: Path
+    fingerprint: str
+    state: Literal["new", "resume", "finished"]
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def last(self) -> Path:
+        return self.checkpoints / "last.ckpt"
+
+    @property
+    def history(self) -> Path:
+        return self.path / "history.jsonl"
+
+    def result(self) -> Result:
+        return Result(**json.loads((self.path / "result.json").read_text()))
+
+    def finish(self, result: Result) -> None:
+        write_atomically(self.path / "result.json", json.dumps(asdict(result), indent=2, allow_nan=False))
+
+    def append_history(self, row: dict[str, Any]) -> None:
+        with open(self.history, "a") as file:
+            file.write(json.dumps(row) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+    def read_history(self) -> list[dict[str, Any]]:
+        if not self.history.exists():
+            return []
+        return [json.loads(line) for line in self.history.read_text().splitlines()]
+
+    def cut_history(self, epochs: int) -> None:
+        """Keep the first `epochs` rows: what came after the last checkpoint will be computed again."""
+        lines = self.history.read_text().splitlines() if self.history.exists() else []
+        whole = [line for line in lines if _is_row_before(line, epochs)]
+        write_atomically(self.history, "".join(line + "\n" for line in whole))
+
+
+@contextmanager
+def claim(
+    config: dict[str, Any], content: dict[str, str], *, directory: str | None, root: Path, force: bool
+) -> Iterator[RunFolder]:
+    """Find the run's folder, lock it, and decide what is to be done in it.
+
+    Raises UserError where the folder is another config's or another process works in it.
+    """
+    own = fingerprint(config, content)
+    default = "-".join([config["arch"]["name"], config["loss"]["name"], config["data"]["name"], own[:8]])
+    path = Path(directory) if directory else root / default
+    existed = path.exists()
+    recorded = _recorded_fingerprint(path)
+    if existed and recorded is None and any(item.name != ".lock" for item in path.iterdir()):
+        raise UserError(f"{path} is not a run's folder and is not empty; choose another run.dir.")
+    if recorded not in (None, own) and not force:
+        raise UserError(
+            f"{path} holds a run of another config (fingerprint {str(recorded)[:8]}, this one is {own[:8]}); "
+            "choose another run.dir, or run.force=true to start over in it."
+        )
+    if not is_leader():
+        # The first process of a run on several devices has decided already.
+        yield RunFolder(path, own, _state(path))
+        return
+    path.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise UserError(f"another process is working on {path}; wait for it, or choose another run.dir.") from None
+    try:
+        if force or (recorded is not None and _status(path) == "failed"):
+            _empty(path)
+        state = _state(path)
+        if state == "new":
+            _empty(path)
+            write_atomically(path / "config.yaml", yaml.safe_dump(_identified(config, content, own), sort_keys=False))
+        yield RunFolder(path, own, state)
+    finally:
+        lock.release()
+
+
+def is_leader() -> bool:
+    """Whether this process is the first of a run's: Lightning starts the others with a local rank."""
+    return os.environ.get("LOCAL_RANK", "0") == "0"
+
+
+def commit() -> str | None:
+    """The git commit of the package's checkout, where it has one."""
+    here = Path(__file__).parent
+    try:
+        found = subprocess.run(["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, timeout=5)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return found.stdout.strip() if found.returncode == 0 else None
+
+
+def write_atomically(file: Path, text: str) -> None:
+    """Write a file whole or not at all, and durably."""
+    building = file.with_name(f".{file.name}.{os.getpid()}")
+    try:
+        with open(building, "w") as out:
+            out.write(text)
+            out.flush()
+            os.fsync(out.fileno())
+        os.replace(building, file)
+    finally:
+        building.unlink(missing_ok=True)
+
+
+def _identified(config: dict[str, Any], content: dict[str, str], own: str) -> dict[str, Any]:
+    return config | {"identity": {"fingerprint": own, "content": content, "version": __version__, "commit": commit()}}
+
+
+def _recorded_fingerprint(path: Path) -> str | None:
+    file = path / "config.yaml"
+    if not file.exists():
+        return None
+    try:
+        return str(yaml.safe_load(file.read_text())["identity"]["fingerprint"])
+    except (yaml.YAMLError, KeyError, TypeError):
+        return "unreadable"
+
+
+def _status(path: Path) -> str | None:
+    file = path / "result.json"
+    return json.loads(file.read_text())["status"] if file.exists() else None
+
+
+def _state(path: Path) -> Literal["new", "resume", "finished"]:
+    if _status(path) in ("finished", "diverged"):
+        return "finished"
+    started = (path / "config.yaml").exists() and (path / "checkpoints" / "last.ckpt").exists()
+    return "resume" if started else "new"
+
+
+def _empty(path: Path) -> None:
+    for item in path.iterdir():
+        if item.name == ".lock":
+            continue
+        shutil.rmtree(item) if item.is_dir() else item.unlink()
+
+
+def _is_row_before(line: str, epochs: int) -> bool:
+    try:
+        return int(json.loads(line)["epoch"]) < epochs
+    except (json.JSONDecodeError, KeyError, TypeError):
+        # A torn last line: the row was being written when the run was killed.
+        return False

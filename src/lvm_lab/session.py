@@ -1,0 +1,190 @@
+"""One run at work in its folder: logs, training or resuming, scoring, and what is shown at the end."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from types import TracebackType
+from typing import Any
+
+import torch
+from rich.console import Console
+
+from lvm_lab import build, checkpoint, logs, runs, scoring, tables
+from lvm_lab.callbacks.checkpoints import Checkpoints
+from lvm_lab.callbacks.divergence import Divergence
+from lvm_lab.callbacks.gate import FiveCatGate
+from lvm_lab.callbacks.history import History
+from lvm_lab.callbacks.mirror import Mirror
+from lvm_lab.callbacks.progress import RunProgress
+from lvm_lab.callbacks.reseed import Reseed
+from lvm_lab.data.datamodule import VectorDataModule
+from lvm_lab.data.parts import CROSS_FIT_BELOW, Parts
+from lvm_lab.errors import UserError
+from lvm_lab.judge.data_gate import data_gate
+from lvm_lab.judge.results import PartScores
+from lvm_lab.module import LatentVectorModule
+from lvm_lab.types import count_parameters
+
+log = logging.getLogger(__name__)
+
+ALARM = ("name", "part", "best_k", "check")
+
+
+class Session:
+    """Context manager around the work in one run folder; closes logs and W&B however the work ends."""
+
+    def __init__(self, chosen: build.Settings, data: Parts, run: runs.RunFolder) -> None:
+        self.chosen, self.data, self.run = chosen, data, run
+        self.console = Console(width=None if sys.stdout.isatty() else 120)
+        self.started = time.perf_counter()
+        self.diverged = False
+        self.params = 0
+        self.gate: dict[str, Any] = {}
+        self.notes: list[str] = []
+
+    def __enter__(self) -> Session:
+        logs.to_terminal(self.console)
+        self.log = logs.RunLog(self.run.path).__enter__()
+        off = self.run.state == "finished" or not runs.is_leader()
+        settings = build.LoggerSettings() if off else self.chosen.logger
+        self.mirror = Mirror(settings, self.run, self.chosen.config)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        if kind is not None and issubclass(kind, Exception) and not issubclass(kind, UserError):
+            log.error("failed", exc_info=error)
+            self.run.finish(self._result("failed", error=f"{kind.__name__}: {error}"))
+        self.mirror.close(failed=kind is not None)
+        self.log.__exit__()
+
+    def tell(self, sentence: str) -> None:
+        log.info("%s: %s", self.run.path, sentence)
+
+    def check_data(self) -> None:
+        """The data gate: warns of, or refuses, windows that can hardly be predicted forwards."""
+        self.gate = data_gate(self.data.train)
+        curve = " ".join(f"{c:.3f}" for c in self.gate["curve"])
+        log.info(
+            "data gate %s: coherence %s, signal %+.3f, position curve %s",
+            "passed" if self.gate["passed"] else "FAILED",
+            self.gate["coherence"] and round(self.gate["coherence"], 3),
+            self.gate["signal"],
+            curve,
+        )
+        if not self.gate["passed"]:
+            reasons = "; ".join(self.gate["failed"])
+            if self.chosen.data.gate == "refuse":
+                raise UserError(f"the data gate failed ({reasons}); check the order of chunks, or set data.gate=warn.")
+            log.warning("the data gate failed (%s): check the order of chunks and the encoder", reasons)
+        if self.data.documents < CROSS_FIT_BELOW:
+            self.notes.append(
+                f"{self.data.documents} documents are few: for a report, cross-fit with -m data.fold=0,1,2,3,4"
+            )
+            log.warning(self.notes[-1])
+
+    def fit(self, model: LatentVectorModule) -> None:
+        """Train from the start or from last.ckpt, to the end."""
+        chosen, run = self.chosen, self.run
+        self.params = count_parameters(model)
+        divergence = Divergence()
+        trainer = build.trainer(
+            chosen,
+            [
+                Reseed(chosen.seed),
+                divergence,
+                FiveCatGate(self.data.val, chosen.preset, self._show_judgement),
+                RunProgress(self.console),
+                History(run.append_history, self.mirror.row),
+                Checkpoints(run.checkpoints, chosen.trainer.checkpoint),
+            ],
+            run.path,
+        )
+        resume_from = None
+        if run.state == "resume":
+            resume_from = run.last
+            epochs = int(checkpoint.read(run.last)["epoch"]) + 1
+            run.cut_history(epochs)
+            self.tell(f"going on after epoch {epochs} of {chosen.trainer.max_epochs}")
+        batches = VectorDataModule(
+            self.data,
+            chosen.trainer.batch_size,
+            chosen.data.max_per_doc,
+            chosen.config["loss"]["negatives"],
+            chosen.seed,
+        )
+        try:
+            trainer.fit(model, datamodule=batches, ckpt_path=resume_from, weights_only=True)
+        except SystemExit:
+            # Lightning turns Ctrl-C into an exit of its own.
+            raise KeyboardInterrupt from None
+        self.diverged = divergence.diverged
+        if not trainer.is_global_zero:
+            sys.exit(0)
+
+    def score(self) -> runs.Result:
+        """Score the chosen checkpoint once: five gates, val, test, OOD, and the baselines."""
+        if self.diverged:
+            return self._result("diverged")
+        best_5cat = self.run.checkpoints / "best_5cat.ckpt"
+        file = best_5cat if best_5cat.exists() else self.run.checkpoints / "best.ckpt"
+        device = "cuda" if self.chosen.device.accelerator in ("auto", "gpu") and torch.cuda.is_available() else "cpu"
+        model = build.load(file, device)
+        result = self._result("finished", checkpoint=file.name)
+        preset, data = self.chosen.preset, self.data
+        if preset.eval_windows:
+            judged = scoring.judge(model.predict, data, preset, device)
+            result.five_cat = judged.to_dict() | {"model": scoring.summary(judged)}
+            result.baselines = {
+                name: scoring.beside(judged, scoring.judge(baseline, data, preset, device))
+                for name, baseline in scoring.baselines(data, self.chosen.cache, device).items()
+            }
+        for name in ("val", "test", "ood"):
+            setattr(result, name, scoring.numbers(model.predict, getattr(data, name), data, preset, device))
+        result.seconds = self._seconds()
+        self.mirror.result(result)
+        return result
+
+    def show(self, result: runs.Result) -> None:
+        """The closing tables, the verdict and where the checkpoint is."""
+        shown = [*tables.closing_tables(result), tables.verdict_line(result)]
+        for item in shown:
+            self.console.print(item)
+        for alarm in result.five_cat.get("alarms", []):
+            log.warning("%s on %s (best offset %+d): check %s", *(alarm[k] for k in ALARM))
+        for note in result.notes:
+            self.console.print(f"note: {note}", highlight=False)
+        if result.checkpoint:
+            self.console.print(f"{result.status} in {result.seconds:.0f} s: {self.run.checkpoints / result.checkpoint}")
+        else:
+            self.console.print(f"{result.status} in {result.seconds:.0f} s: {self.run.path}")
+
+    def _show_judgement(self, scores: PartScores) -> None:
+        halves = {letter: half.to_dict() for letter, half in scores.halves.items() if letter != "E"}
+        table = tables.part_table(f"5CAT in training, VAL: {scores.passed} of 4 halves", halves)
+        self.console.print(table)
+
+    def _seconds(self) -> float:
+        """This session's time and that of the epochs before it."""
+        return round(time.perf_counter() - self.started, 3)
+
+    def _result(self, status: Any, **more: Any) -> runs.Result:
+        config = self.chosen.config
+        rows = self.run.read_history()
+        return runs.Result(
+            name=self.run.name,
+            arch=config["arch"]["name"],
+            loss=config["loss"]["name"],
+            data=config["data"]["name"],
+            status=status,
+            seed=self.chosen.seed,
+            fingerprint=self.run.fingerprint,
+            seconds=self._seconds(),
+            params=self.params,
+            epochs=len(rows),
+            data_gate=self.gate,
+            notes=self.notes,
+            commit=runs.commit(),
+            **more,
+        )

@@ -1,0 +1,88 @@
+"""The settings of conf/train.yaml that are not a group's, typed; imports no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from lvm_lab.errors import UserError
+
+
+@dataclass(frozen=True)
+class OptimSettings:
+    """AdamW with a linear warm-up and a cosine decay to `final_lr` of the peak."""
+
+    lr: float = 1e-3
+    weight_decay: float = 0.01
+    warmup: float = 0.05
+    final_lr: float = 0.01
+    clip: float = 1.0
+
+    def __post_init__(self) -> None:
+        _positive("trainer.optim.lr", self.lr)
+        if not 0 <= self.warmup < 1:
+            raise UserError(f"trainer.optim.warmup={self.warmup} is a share of all steps; set it from 0 to below 1.")
+
+
+@dataclass(frozen=True)
+class CheckpointSettings:
+    """every_n_epochs: keeps epoch=NN.ckpt that often, weights only (0: never). keep_best: so many best by val loss."""
+
+    every_n_epochs: int = 0
+    keep_best: int = 0
+
+
+@dataclass(frozen=True)
+class TrainerSettings:
+    """How long and how to train. supervision: the last position, or all (causal backbones)."""
+
+    max_epochs: int = 20
+    batch_size: int = 256
+    supervision: Literal["last", "all"] = "last"
+    precision: Literal["32-true", "bf16-mixed", "16-mixed", "64-true"] = "32-true"
+    optim: OptimSettings = field(default_factory=OptimSettings)
+    checkpoint: CheckpointSettings = field(default_factory=CheckpointSettings)
+
+    def __post_init__(self) -> None:
+        _positive("trainer.max_epochs", self.max_epochs)
+        if self.batch_size < 2:
+            raise UserError(f"trainer.batch_size={self.batch_size} leaves nothing to compare; set 2 or more.")
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """Where a run lands. None of it enters the fingerprint.
+
+    dir: the run's folder (null: <root>/<arch>-<loss>-<data>-<fingerprint8>). force: start over what
+    is finished. cache: imported stores, statistics and fitted baselines (null: ~/.cache/lvm_lab).
+    """
+
+    dir: str | None = None
+    root: str = "outputs"
+    force: bool = False
+    cache: str | None = None
+
+
+@dataclass(frozen=True)
+class DeviceSettings:
+    """Lightning's accelerator, devices and strategy. threads: CPU threads (null: what PyTorch chooses)."""
+
+    accelerator: str = "auto"
+    devices: int | str = 1
+    strategy: str = "auto"
+    threads: int | None = None
+
+
+@dataclass(frozen=True)
+class LoggerSettings:
+    """wandb: auto is online where an account is set up, else offline; off writes nothing."""
+
+    wandb: Literal["auto", "online", "offline", "off"] = "off"
+    project: str = "lvm_lab"
+    entity: str | None = None
+    group: str | None = None
+
+
+def _positive(name: str, value: float) -> None:
+    if value <= 0:
+        raise UserError(f"{name}={value} must be greater than 0.")

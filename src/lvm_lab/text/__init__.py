@@ -1,0 +1,1 @@
+"""Text at the edges: chunkers, encoders with their contract, decoders (to come)."""

@@ -1,0 +1,39 @@
+"""Train, gate and record one latent vector model: `python -m lvm_lab.train arch=mamba2 loss=infonce`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from lvm_lab import cli
+
+
+def main() -> None:
+    cli.launch("train", train)
+
+
+def train(config: dict[str, Any], sweep_dir: Path | None = None) -> None:
+    """One run: finished? build, fit, score, record."""
+    # Torch comes in only now: --help and --cfg job answer without it.
+    from lvm_lab import build, runs, session
+
+    chosen = build.settings(config)
+    data = build.parts(chosen)
+    model = build.module(chosen, data.stats, build.contract_of(data))
+    root = sweep_dir or Path(chosen.run.root)
+
+    where = {"directory": chosen.run.dir, "root": root, "force": chosen.run.force}
+    with runs.claim(config, data.content, **where) as run, session.Session(chosen, data, run) as at:
+        if run.state == "finished":
+            at.tell("this run is finished already (run.force=true starts it over)")
+            at.show(run.result())
+            return
+        at.check_data()
+        at.fit(model)
+        result = at.score()
+        run.finish(result)
+        at.show(result)
+
+
+if __name__ == "__main__":
+    main()
