@@ -127,7 +127,7 @@ def main(argv: list[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 2
     texts = "with texts" if store.texts() is not None else "without texts"
-    print(f"{store.path}: {len(set(store.documents.keys()))} documents, {len(store.vectors_ND)} vectors, {texts}")
+    print(f"{store.path}: {len(set(store.documents.names()))} documents, {len(store.vectors_ND)} vectors, {texts}")
     return 0
 
 

@@ -22,8 +22,8 @@ def train(config: dict[str, Any], sweep_dir: Path | None = None) -> None:
     model = build.module(chosen, data.stats, build.contract_of(data))
     root = sweep_dir or Path(chosen.run.root)
 
-    where = {"directory": chosen.run.dir, "root": root, "force": chosen.run.force}
-    with runs.claim(config, data.content, **where) as run, session.Session(chosen, data, run) as at:
+    claimed = runs.claim(config, data.content, directory=chosen.run.dir, root=root, force=chosen.run.force)
+    with claimed as run, session.Session(chosen, data, run) as at:
         if run.state == "finished":
             at.tell("this run is finished already (run.force=true starts it over)")
             at.show(run.result())

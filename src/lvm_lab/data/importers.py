@@ -103,7 +103,7 @@ def import_npz(
         isolated=material.isolated,
         texts=material.texts,
     )
-    logger.info("imported %s: %d documents, %d vectors in %s", path, len(set(store.documents.keys())), *_size(store))
+    logger.info("imported %s: %d documents, %d vectors in %s", path, len(set(store.documents.names())), *_size(store))
     return store
 
 

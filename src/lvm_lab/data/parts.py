@@ -105,7 +105,7 @@ def cut_parts(opened: Opened, settings: DataSettings, cache: Path, *, every_posi
             len(banned_N),
         )
     stretches: dict[str, list[int]] = {"train": [], "val": [], "test": []}
-    for stretch, key in enumerate(store.documents.keys()):
+    for stretch, key in enumerate(store.documents.names()):
         part = part_of(key, settings.fold)
         stretches["train" if part == "val" and opened.val_store is not None else part].append(stretch)
 
@@ -137,7 +137,7 @@ def cut_parts(opened: Opened, settings: DataSettings, cache: Path, *, every_posi
         stats=training_stats(store, np.array(stretches["train"], dtype=np.int64), cache),
         contract=store.contract,
         banned_N=banned_N,
-        documents=len(set(store.documents.keys())),
+        documents=len(set(store.documents.names())),
         content=opened.content,
         oracle=opened.oracle,
     )
@@ -159,9 +159,8 @@ def _whole(store: Store, settings: DataSettings, name: str) -> Windows:
 
 
 def _tell_of_leak(store: Store, stretches: np.ndarray, val_store: Store) -> None:
-    rows = np.concatenate(
-        [np.arange(s, s + n) for s, n in zip(store.documents.start[stretches], store.documents.length[stretches])]
-    )
+    starts, lengths = store.documents.start[stretches], store.documents.length[stretches]
+    rows = np.concatenate([np.arange(s, s + n) for s, n in zip(starts, lengths, strict=True)])
     shared = np.isin(row_digests(val_store.vectors_ND), row_digests(store.vectors_ND)[rows]).mean()
     if shared > 0.01:
         log.warning(

@@ -91,7 +91,7 @@ class PlantedWorld:
 
     def stores(self, cache: Path, fold: int | None = None) -> tuple[Store, Store]:
         """The world's store (train, val and test by hash) and its out-of-domain store, made once in `cache`."""
-        train = [part_of(key, fold) == "train" for key in self._documents(self.documents, "planted").keys()]
+        train = [part_of(key, fold) == "train" for key in self._documents(self.documents, "planted").names()]
         home = cache / f"planted-{self.content[:16]}{'' if fold is None else f'-fold{fold}'}"
         return (
             self._store(home, "planted", self.documents, train, 1),

@@ -27,10 +27,9 @@ def repeated_rows(store: Store) -> np.ndarray:
     if texts is not None:
         # A sequence file names only its targets' texts: a chunk without one keeps its vector's digest.
         digests = np.array([hash(t) if t else d for t, d in zip(texts, digests, strict=True)], dtype=np.int64)
-    numbers: dict[str, int] = {}
-    stretch_numbers = [numbers.setdefault(key, len(numbers)) for key in store.documents.keys()]
     document_N = np.full(len(digests), -1, dtype=np.int64)
-    for number, start, length in zip(stretch_numbers, store.documents.start, store.documents.length, strict=True):
+    documents = store.documents
+    for number, start, length in zip(documents.numbers(), documents.start, documents.length, strict=True):
         document_N[start : start + length] = number
     _, inverse = np.unique(digests, return_inverse=True)
     lowest = np.full(inverse.max() + 1, np.iinfo(np.int64).max)

@@ -65,9 +65,14 @@ class Documents:
     def __len__(self) -> int:
         return len(self.id)
 
-    def keys(self) -> list[str]:
-        """One string per row that names the whole document: stretches of one document share it."""
+    def names(self) -> list[str]:
+        """One string a row that names the whole document: stretches of one document share it."""
         return [f"{source}\x1f{ident}" for source, ident in zip(self.source, self.id, strict=True)]
+
+    def numbers(self) -> np.ndarray:
+        """The document's number for every row: stretches of one document share it."""
+        seen: dict[str, int] = {}
+        return np.array([seen.setdefault(name, len(seen)) for name in self.names()], dtype=np.int64)
 
 
 @dataclass(frozen=True)
@@ -195,6 +200,6 @@ def sha256(file: Path) -> str:
 def _documents_digest(documents: Documents) -> str:
     """A digest of what the table says, since Parquet bytes differ between writers."""
     digest = hashlib.sha256()
-    for key, start, length in zip(documents.keys(), documents.start, documents.length, strict=True):
+    for key, start, length in zip(documents.names(), documents.start, documents.length, strict=True):
         digest.update(f"{key}\x1f{start}\x1f{length}\n".encode())
     return digest.hexdigest()

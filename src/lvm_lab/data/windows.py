@@ -87,8 +87,7 @@ def index_windows(
     every_position: the training step supervises all positions, so none of the rows from the second
         context vector to the target may be excluded.
     """
-    numbers: dict[str, int] = {}
-    document_of_stretch = [numbers.setdefault(key, len(numbers)) for key in store.documents.keys()]
+    document_of_stretch = store.documents.numbers()
     targets, documents, starts, ends = [], [], [], []
     for stretch in stretches:
         start = int(store.documents.start[stretch])
