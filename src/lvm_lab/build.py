@@ -13,6 +13,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from hydra.utils import get_class, instantiate
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from lvm_lab import binding, checkpoint
 from lvm_lab.data.parts import DataSettings, Parts, cut_parts
@@ -23,6 +24,8 @@ from lvm_lab.module import LatentVectorModule
 from lvm_lab.settings import DeviceSettings, LoggerSettings, RunSettings, TrainerSettings
 from lvm_lab.types import Stats
 
+GROUPS = ("arch", "head", "loss", "data", "device", "five_cat", "logger", "trainer", "run")
+NAMED = ("arch", "loss", "data")
 DATA_KEYS = tuple(DataSettings.__dataclass_fields__)
 
 
@@ -53,6 +56,7 @@ def settings(config: dict[str, Any]) -> Settings:
     Raises UserError with the setting's name and what it may be.
     """
     typed = binding.dataclass_from
+    _check_groups(config)
     if not binding.fits(config["seed"], int) or config["seed"] < 0:
         raise UserError(f"seed={config['seed']!r} does not fit; give it a whole number from 0.")
     result = Settings(
@@ -118,31 +122,54 @@ def trainer(chosen: Settings, callbacks: list[pl.Callback], folder: Path) -> pl.
     warnings.filterwarnings("ignore", message=".*LeafSpec.*")
     if chosen.device.threads:
         torch.set_num_threads(chosen.device.threads)
-    return pl.Trainer(
-        max_epochs=chosen.trainer.max_epochs,
-        accelerator=chosen.device.accelerator,
-        devices=chosen.device.devices,
-        strategy=chosen.device.strategy,
-        precision=chosen.trainer.precision,
-        gradient_clip_val=chosen.trainer.optim.clip or None,
-        callbacks=callbacks,
-        plugins=[checkpoint.AtomicCheckpointIO()],
-        default_root_dir=folder,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        use_distributed_sampler=False,
-    )
+    try:
+        return pl.Trainer(
+            max_epochs=chosen.trainer.max_epochs,
+            accelerator=chosen.device.accelerator,
+            devices=chosen.device.devices,
+            strategy=chosen.device.strategy,
+            precision=chosen.trainer.precision,
+            gradient_clip_val=chosen.trainer.optim.clip or None,
+            callbacks=callbacks,
+            plugins=[checkpoint.AtomicCheckpointIO()],
+            default_root_dir=folder,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            use_distributed_sampler=False,
+        )
+    except (MisconfigurationException, ValueError, TypeError) as error:
+        refused = str(error).strip().splitlines()[0].rstrip(".")
+        raise UserError(f"these device settings do not work ({refused}); set device=cpu or device=auto.") from error
 
 
 def contract_of(data: Parts) -> dict[str, Any]:
     return asdict(data.contract)
 
 
+def _check_groups(config: dict[str, Any]) -> None:
+    for key in (*GROUPS, "seed"):
+        if key not in config:
+            raise UserError(f"{key} is taken away, and a run needs it; leave ~{key} out.")
+    for key in config:
+        if key not in (*GROUPS, "seed"):
+            raise UserError(binding.unknown_key(key, (*GROUPS, "seed")))
+    for group in GROUPS:
+        node = config[group]
+        if not isinstance(node, dict):
+            raise UserError(f"{group}={node!r} does not fit; set its keys, for instance {group}.KEY=VALUE.")
+        if group in NAMED and not isinstance(node.get("name"), str):
+            raise UserError(f"{group}.name={node.get('name')!r} does not fit; give it a text.")
+
+
 def _loss(node: dict[str, Any]) -> WeightedTerms:
     terms, weights = {}, {}
+    if not binding.fits(node.get("negatives"), int) or node["negatives"] < 0:
+        raise UserError(f"loss.negatives={node.get('negatives')!r} does not fit; give it a whole number from 0.")
+    if not isinstance(node.get("terms"), dict):
+        raise UserError(f"loss.terms={node.get('terms')!r} does not fit; start from an option of conf/loss/.")
     for name, term in node["terms"].items():
         path = f"loss.terms.{name}"
         weights[name] = term.get("weight", 1.0)

@@ -49,31 +49,44 @@ def launch(config_name: str, job: Callable[[dict[str, Any], Path | None], None])
     # Hydra then raises instead of printing and leaving with 1; what is raised is told below.
     os.environ["HYDRA_FULL_ERROR"] = "1"
 
+    composed_once = False
+
     def task(composed: DictConfig) -> None:
-        config: dict[str, Any] = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)  # type: ignore[assignment]
+        nonlocal composed_once
+        composed_once = True
         run = HydraConfig.get()
-        if run.mode == RunMode.MULTIRUN:
-            job(config, Path(run.sweep.dir))
-            return
         try:
-            job(config, None)
-        except UserError as error:
+            config: dict[str, Any] = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)  # type: ignore[assignment]
+            job(config, Path(run.sweep.dir) if run.mode == RunMode.MULTIRUN else None)
+        except (UserError, OmegaConfBaseException, OSError) as error:
+            if run.mode == RunMode.MULTIRUN:
+                raise
             # Leaving here keeps Hydra from announcing an error in a job that never ran.
-            _leave(str(error))
+            _leave(explain(error, config_name, sys.argv[1:]))
 
     try:
         hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=config_name)(task)()
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
         sys.exit(INTERRUPTED)
-    except UserError as error:
-        _leave(str(error), 1)
     except (HydraException, OmegaConfBaseException) as error:
+        _leave(explain(error, config_name, sys.argv[1:]))
+    except (UserError, OSError) as error:
+        _leave(explain(error, config_name, sys.argv[1:]), 1)
+    except ValueError as error:
+        if composed_once:
+            raise
+        # Hydra's own words for a group that is set to null or to a number.
         _leave(explain(error, config_name, sys.argv[1:]))
 
 
 def explain(error: Exception, config_name: str, arguments: Sequence[str]) -> str:
-    """One sentence for what Hydra or OmegaConf refused, with the right options or keys."""
+    """One sentence for what we, Hydra, OmegaConf or the machine refused, with the right options or keys."""
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, OSError) and not isinstance(error, HydraException):
+        place = f"{error.filename}: " if error.filename else ""
+        return f"{place}{error.strerror or error}; mend that and give the same command again."
     if isinstance(error, MissingConfigException) and error.options is not None and error.missing_cfg_file:
         group, _, option = str(error.missing_cfg_file).rpartition("/")
         typed = group.replace("five_cat", "5cat")
@@ -84,6 +97,9 @@ def explain(error: Exception, config_name: str, arguments: Sequence[str]) -> str
         refused = re.search(r"Could not (?:override|append to) '([^']+)'", str(error))
         if refused:
             return _unknown(refused.group(1), config_name, arguments)
+    ambiguous = re.match(r"Ambiguous value for argument '([^']+)'", str(error))
+    if ambiguous:
+        return f"{ambiguous.group(1)} names several values; put -m before the settings to run them all."
     first = str(error).strip().splitlines()[0]
     return f"{first.rstrip('.')}; see --help for the options."
 
@@ -101,6 +117,9 @@ def _unknown(key: str, config_name: str, arguments: Sequence[str]) -> str:
             break
         node, known = node[name], f"{known}.{name}".lstrip(".")
     wrong = key[len(known) :].lstrip(".").split(".")[0]
+    if not wrong:
+        group = key.partition(".")[0]
+        return f"{key} cannot be set, because another setting takes {group} away; leave one of them out."
     keys = [str(k) for k in node if k not in ("_target_", "name", "hydra")] if OmegaConf.is_dict(node) else []
     sentence = unknown_key(f"{known}.{wrong}".lstrip("."), keys)
     return sentence.replace("five_cat", "5cat")

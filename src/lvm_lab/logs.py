@@ -23,6 +23,11 @@ def to_terminal(console: Console) -> None:
     logger.addHandler(handler)
 
 
+class _QuietFile(logging.FileHandler):
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Says nothing: what fills the disk is told by the file that matters, which cannot be written either."""
+
+
 class RunLog:
     """Sends the package's messages to a run's train.log too, while it is open."""
 
@@ -30,7 +35,7 @@ class RunLog:
         self.file = folder / "train.log"
 
     def __enter__(self) -> RunLog:
-        self.handler = logging.FileHandler(self.file)
+        self.handler = _QuietFile(self.file)
         self.handler.setFormatter(logging.Formatter(FORMAT))
         logging.getLogger("lvm_lab").addHandler(self.handler)
         return self

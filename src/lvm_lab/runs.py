@@ -118,6 +118,8 @@ def claim(
     default = "-".join([config["arch"]["name"], config["loss"]["name"], config["data"]["name"], own[:8]])
     path = Path(directory) if directory else root / default
     existed = path.exists()
+    if existed and not path.is_dir():
+        raise UserError(f"{path} is a file where a run's folder is needed; choose another run.dir.")
     recorded = _recorded_fingerprint(path)
     if existed and recorded is None and any(item.name != ".lock" for item in path.iterdir()):
         raise UserError(f"{path} is not a run's folder and is not empty; choose another run.dir.")
@@ -130,6 +132,7 @@ def claim(
         # The first process of a run on several devices has decided already.
         yield RunFolder(path, own, _state(path))
         return
+    made = [folder for folder in (path, *path.parents) if not folder.exists()]
     path.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path / ".lock")
     try:
@@ -143,7 +146,15 @@ def claim(
         if state == "new":
             _empty(path)
             write_atomically(path / "config.yaml", yaml.safe_dump(_identified(config, content, own), sort_keys=False))
+        _remove_torn(path)
         yield RunFolder(path, own, state)
+    except UserError:
+        # A mistake that shows only now leaves nothing behind, unless there is something to go on from.
+        if _state(path) == "new":
+            _empty(path)
+            lock.release()
+            _remove(made, path)
+        raise
     finally:
         lock.release()
 
@@ -207,6 +218,24 @@ def _empty(path: Path) -> None:
         if item.name == ".lock":
             continue
         shutil.rmtree(item) if item.is_dir() else item.unlink()
+
+
+def _remove_torn(path: Path) -> None:
+    """What a killed process was writing: files that have not got their names yet."""
+    for folder in (path, path / "checkpoints"):
+        for item in folder.glob(".*.*"):
+            item.unlink()
+
+
+def _remove(made: list[Path], path: Path) -> None:
+    """Remove the folders that this process made, innermost first, while they are empty."""
+    if path in made:
+        (path / ".lock").unlink(missing_ok=True)
+    for folder in made:
+        try:
+            folder.rmdir()
+        except OSError:
+            return
 
 
 def _is_row_before(line: str, epochs: int) -> bool:

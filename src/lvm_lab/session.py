@@ -39,6 +39,7 @@ class Session:
         self.chosen, self.data, self.run = chosen, data, run
         self.console = Console(width=None if sys.stdout.isatty() else 120)
         self.started = time.perf_counter()
+        self.before = 0.0
         self.diverged = False
         self.params = 0
         self.gate: dict[str, Any] = {}
@@ -46,18 +47,20 @@ class Session:
 
     def __enter__(self) -> Session:
         logs.to_terminal(self.console)
-        self.log = logs.RunLog(self.run.path).__enter__()
+        self.log = None if self.run.state == "finished" else logs.RunLog(self.run.path).__enter__()
         off = self.run.state == "finished" or not runs.is_leader()
         settings = build.LoggerSettings() if off else self.chosen.logger
         self.mirror = Mirror(settings, self.run, self.chosen.config)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        if kind is not None and issubclass(kind, Exception) and not issubclass(kind, UserError):
+        # A full disk or a missing right is no failure of the run: what was reached is kept to go on from.
+        if kind is not None and issubclass(kind, Exception) and not issubclass(kind, UserError | OSError):
             log.error("failed", exc_info=error)
             self.run.finish(self._result("failed", error=f"{kind.__name__}: {error}"))
         self.mirror.close(failed=kind is not None)
-        self.log.__exit__()
+        if self.log is not None:
+            self.log.__exit__()
 
     def tell(self, sentence: str) -> None:
         log.info("%s: %s", self.run.path, sentence)
@@ -106,6 +109,7 @@ class Session:
             resume_from = run.last
             epochs = int(checkpoint.read(run.last)["epoch"]) + 1
             run.cut_history(epochs)
+            self.before = sum(row["seconds"] for row in run.read_history())
             self.tell(f"going on after epoch {epochs} of {chosen.trainer.max_epochs}")
         batches = VectorDataModule(
             self.data,
@@ -167,7 +171,7 @@ class Session:
 
     def _seconds(self) -> float:
         """This session's time and that of the epochs before it."""
-        return round(time.perf_counter() - self.started, 3)
+        return round(self.before + time.perf_counter() - self.started, 3)
 
     def _result(self, status: Any, **more: Any) -> runs.Result:
         config = self.chosen.config

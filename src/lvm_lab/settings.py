@@ -12,7 +12,7 @@ from lvm_lab.errors import UserError
 class OptimSettings:
     """AdamW with a linear warm-up and a cosine decay to `final_lr` of the peak."""
 
-    lr: float = 1e-3
+    lr: float = 3e-3
     weight_decay: float = 0.01
     warmup: float = 0.05
     final_lr: float = 0.01
@@ -20,6 +20,8 @@ class OptimSettings:
 
     def __post_init__(self) -> None:
         _positive("trainer.optim.lr", self.lr)
+        for name in ("weight_decay", "final_lr", "clip"):
+            _not_negative(f"trainer.optim.{name}", getattr(self, name))
         if not 0 <= self.warmup < 1:
             raise UserError(f"trainer.optim.warmup={self.warmup} is a share of all steps; set it from 0 to below 1.")
 
@@ -30,6 +32,10 @@ class CheckpointSettings:
 
     every_n_epochs: int = 0
     keep_best: int = 0
+
+    def __post_init__(self) -> None:
+        _not_negative("trainer.checkpoint.every_n_epochs", self.every_n_epochs)
+        _not_negative("trainer.checkpoint.keep_best", self.keep_best)
 
 
 @dataclass(frozen=True)
@@ -72,6 +78,10 @@ class DeviceSettings:
     strategy: str = "auto"
     threads: int | None = None
 
+    def __post_init__(self) -> None:
+        if self.threads is not None:
+            _positive("device.threads", self.threads)
+
 
 @dataclass(frozen=True)
 class LoggerSettings:
@@ -81,6 +91,11 @@ class LoggerSettings:
     project: str = "lvm_lab"
     entity: str | None = None
     group: str | None = None
+
+
+def _not_negative(name: str, value: float) -> None:
+    if value < 0:
+        raise UserError(f"{name}={value} must be 0 or greater.")
 
 
 def _positive(name: str, value: float) -> None:

@@ -29,6 +29,17 @@ class FiveCatGate(pl.Callback):
 
     def __init__(self, val: Windows, preset: Preset, show: Callable[[PartScores], None]) -> None:
         self.val, self.preset, self.show = val, preset, show
+        self.stopped = False
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"stopped": self.stopped}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.stopped = state_dict["stopped"]
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        # Killed after its last epoch and taken up again: it stays where it stopped.
+        trainer.should_stop = trainer.should_stop or self.stopped
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: LatentVectorModule) -> None:  # type: ignore[override]
         done = trainer.current_epoch + 1
@@ -44,10 +55,10 @@ class FiveCatGate(pl.Callback):
         pl_module.metrics |= {"5cat/passed": rank[0], "5cat/rank": rank, "5cat/alarms": alarms}
         if self.preset.stop_on_backward_bias and "backward bias" in alarms:
             log.warning("stopping: 5cat.stop_on_backward_bias is set and the model predicts backwards")
-            trainer.should_stop = True
+            trainer.should_stop = self.stopped = True
         if self.preset.on_failure == "stop" and rank[0] < VAL_HALVES:
             log.warning("stopping: 5cat.on_failure=stop and %d of %d VAL halves are passed", rank[0], VAL_HALVES)
-            trainer.should_stop = True
+            trainer.should_stop = self.stopped = True
 
     def _measure(self, module: LatentVectorModule) -> PartScores:
         training = module.training

@@ -30,7 +30,7 @@ from lvm_lab.data.store import Documents, EncoderContract, Store, open_store, wr
 from lvm_lab.errors import UserError
 from lvm_lab.types import Prediction
 
-GENERATOR_VERSION = 1
+GENERATOR_VERSION = 2
 VARIANTS = ("forward", "reversed", "shuffled", "no_signal")
 
 
@@ -44,24 +44,29 @@ class PlantedWorld:
     """
 
     dim: int = 768
-    documents: int = 500
-    ood_documents: int = 100
+    documents: int = 400
+    ood_documents: int = 60
     length: int = 24
-    planes: int = 24
-    angle_sigma: float = 1.2
-    speeds: tuple[float, ...] = (1.0, 0.65)
-    ood_speed: float = 0.8
+    planes: int = 12
+    angle_sigma: float = 1.6
+    speeds: tuple[float, ...] = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2)
+    ood_speed: float = 0.75
     topics: int = 64
     topic_dims: int = 32
     topic_norm: float = 0.4
-    noise_low: float = 0.4
-    noise_high: float = 0.8
+    noise_low: float = 0.3
+    noise_high: float = 0.7
     variant: str = "forward"
     seed: int = 0
 
     def __post_init__(self) -> None:
         if self.variant not in VARIANTS:
             raise UserError(f"data.variant={self.variant} does not exist; choose one of {', '.join(VARIANTS)}.")
+        for name in ("documents", "ood_documents", "length", "planes", "topics", "topic_dims"):
+            if getattr(self, name) < 1:
+                raise UserError(f"data.{name}={getattr(self, name)} makes no world; set 1 or more.")
+        if not self.speeds:
+            raise UserError("data.speeds is empty; give it one speed or more, such as [1.0, 0.65].")
         if self.dim < 2 * self.planes + self.topic_dims:
             raise UserError(
                 f"data.dim={self.dim} is too small for {self.planes} planes and {self.topic_dims} topic dims; "
@@ -112,6 +117,8 @@ class PlantedWorld:
         if (path / "manifest.json").exists():
             return open_store(path)
         rng = np.random.default_rng([self.seed, stream])
+        # A variant's own draws have a generator of their own, so that the other parts stay as they are.
+        own_rng = np.random.default_rng([self.seed, stream, 1])
         basis = self.basis()
         directions = np.random.default_rng([self.seed, 3]).standard_normal((2, self.topics, self.topic_dims))
         directions *= self.topic_norm / np.linalg.norm(directions, axis=2, keepdims=True)
@@ -123,8 +130,8 @@ class PlantedWorld:
             phases = rng.uniform(0, 2 * np.pi, self.planes) + speed * np.arange(self.length)[:, None] * self.angles_J()
             topics = np.tile(topic, (self.length, 1))
             if variant == "no_signal":
-                phases = rng.uniform(0, 2 * np.pi, phases.shape)
-                topics = directions[0, rng.integers(self.topics, size=self.length)]
+                phases = own_rng.uniform(0, 2 * np.pi, phases.shape)
+                topics = directions[0, own_rng.integers(self.topics, size=self.length)]
             signal = np.concatenate([np.cos(phases), np.sin(phases)], axis=1) / np.sqrt(self.planes)
             level = rng.uniform(self.noise_low, self.noise_high) / np.sqrt(self.dim)
             document = np.concatenate([signal, topics], axis=1) @ basis
@@ -132,7 +139,7 @@ class PlantedWorld:
             if variant == "reversed":
                 document = document[::-1]
             elif variant == "shuffled":
-                document = rng.permutation(document)
+                document = own_rng.permutation(document)
             vectors[i] = document / np.linalg.norm(document, axis=1, keepdims=True)
         return write_store(
             path,

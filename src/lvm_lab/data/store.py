@@ -152,7 +152,7 @@ def open_store(path: Path, *, verify: bool = False) -> Store:
         manifest = json.loads((path / "manifest.json").read_text())
         vectors = np.load(path / "vectors.npy", mmap_mode="r", allow_pickle=False)
         table = pq.read_table(path / "documents.parquet", columns=list(DOCUMENT_COLUMNS))
-    except (OSError, ValueError, pa.ArrowException) as error:
+    except (OSError, EOFError, ValueError, pa.ArrowException) as error:
         raise UserError(f"{path} is not a readable store ({error}); delete the folder and import it again.") from error
     if manifest.get("schema_version") != SCHEMA_VERSION:
         raise UserError(

@@ -8,12 +8,17 @@ from torch import Tensor
 from torch.distributed.nn.functional import all_gather
 
 
-def gather(x_ND: Tensor) -> Tensor:
-    """Every device's rows in rank order, with gradient to each; the tensor itself on one device."""
-    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
-        return x_ND
-    return torch.cat(list(all_gather(x_ND)))
+def gather(x: Tensor, dim: int = 0) -> Tensor:
+    """Every device's entries along `dim` in rank order, with gradient to each; the tensor itself on one device.
+
+    In validation every device sees all windows, so there is nothing to gather.
+    """
+    if not (dist.is_available() and dist.is_initialized() and torch.is_grad_enabled()):
+        return x
+    return torch.cat(list(all_gather(x.contiguous())), dim=dim)
 
 
 def rank() -> int:
-    return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
+    """This device's place among those gathered."""
+    gathering = dist.is_available() and dist.is_initialized() and torch.is_grad_enabled()
+    return dist.get_rank() if gathering else 0

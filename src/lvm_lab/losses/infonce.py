@@ -1,7 +1,7 @@
 """InfoNCE (van den Oord et al. 2018): the target must be told from other chunks by its cosine.
 
 Shape suffixes: B windows, P supervised positions of a window, N = B x P local predictions,
-G predictions of all devices, M negatives a window, L context length, D vector dim.
+G windows of all devices, M further negatives, K candidates, L context length, D vector dim.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from lvm_lab.types import Batch, Prediction, Stats
 class InfoNCE(nn.Module):
     """Cross-entropy over ln(candidates), so that 1 is chance; with `symmetric`, the mean of both directions.
 
-    In-batch negatives are the other rows' targets, but for rows of the same document and for
-    targets with a cosine above `same_above` to the row's own: those may be right answers.
+    In-batch negatives are the other windows' targets at the same position, but for those of the same
+    document or with a cosine above `same_above` to the window's own: they may be right answers.
     Harder negatives, from prediction to target only: other chunks of the same document
     (`batch.negatives_BMD`) and, with `own_context`, the vectors that the prediction was read from.
     The temperature is learned in log space and clamped to [.01, .5]; it has no weight decay.
@@ -48,48 +48,55 @@ class InfoNCE(nn.Module):
         return self.log_temperature.exp()
 
     def forward(self, prediction: Prediction, batch: Batch, stats: Stats) -> Tensor:
-        unit_ND = prediction.unit_ND
-        target_ND = F.normalize(batch.target_ND, dim=-1)
-        every_unit_GD, every_target_GD, document_G = gather(unit_ND), gather(target_ND), gather(batch.document_N)
-        own_N = torch.arange(len(unit_ND), device=unit_ND.device) + rank() * len(unit_ND)
+        windows = len(batch.context_BLD)
+        unit_PBD = _by_position(prediction.unit_ND, windows)
+        target_PBD = F.normalize(_by_position(batch.target_ND, windows), dim=-1)
+        # Documents are the same at every position of a window.
+        document_B = _by_position(batch.document_N, windows)[0]
+        every_unit_PGD, every_target_PGD = gather(unit_PBD, dim=1), gather(target_PBD, dim=1)
+        own_B = torch.arange(windows, device=unit_PBD.device) + rank() * windows
 
-        masked_NG = batch.document_N[:, None] == document_G
-        masked_NG |= target_ND @ every_target_GD.T > self.same_above
-        masked_NG[torch.arange(len(own_N), device=own_N.device), own_N] = False
+        masked_PBG = target_PBD @ every_target_PGD.mT > self.same_above
+        masked_PBG |= document_B[:, None] == gather(document_B)
+        masked_PBG[:, torch.arange(windows, device=own_B.device), own_B] = False
 
         temperature = self.temperature()
-        parts = [(unit_ND @ every_target_GD.T, masked_NG), *self._harder(unit_ND, target_ND, batch)]
-        cosine_NK, masked_NK = (torch.cat(part, dim=1) for part in zip(*parts, strict=True))
-        loss = _cross_entropy(cosine_NK / temperature, masked_NK, own_N)
+        parts = [(unit_PBD @ every_target_PGD.mT, masked_PBG), *self._harder(unit_PBD, target_PBD, batch)]
+        cosine_PBK, masked_PBK = (torch.cat(part, dim=2) for part in zip(*parts, strict=True))
+        loss = _cross_entropy(cosine_PBK / temperature, masked_PBK, own_B)
         if not self.symmetric:
             return loss
-        return (loss + _cross_entropy(target_ND @ every_unit_GD.T / temperature, masked_NG, own_N)) / 2
+        return (loss + _cross_entropy(target_PBD @ every_unit_PGD.mT / temperature, masked_PBG, own_B)) / 2
 
-    def _harder(self, unit_ND: Tensor, target_ND: Tensor, batch: Batch) -> list[tuple[Tensor, Tensor]]:
-        """Cosines with further negatives and which of them are masked."""
-        windows, length, dim = batch.context_BLD.shape
-        unit_BPD, target_BPD = unit_ND.view(windows, -1, dim), target_ND.view(windows, -1, dim)
-        positions = unit_BPD.shape[1]
+    def _harder(self, unit_PBD: Tensor, target_PBD: Tensor, batch: Batch) -> list[tuple[Tensor, Tensor]]:
+        """Cosines with further negatives of each window and which of them are masked, P x B x M each."""
+        positions, _, length = *unit_PBD.shape[:2], batch.context_BLD.shape[1]
         others = []
         if batch.negatives_BMD is not None and batch.negatives_mask_BM is not None:
-            others.append((batch.negatives_BMD, batch.negatives_mask_BM[:, None].expand(-1, positions, -1)))
+            others.append((batch.negatives_BMD, batch.negatives_mask_BM.expand(positions, -1, -1)))
         if self.own_context:
             # Supervised position p has read the context up to length - positions + p.
-            read = torch.ones(positions, length, dtype=torch.bool, device=unit_ND.device).tril(length - positions)
-            others.append((batch.context_BLD, read.expand(windows, -1, -1)))
+            read_PL = torch.ones(positions, length, dtype=torch.bool, device=unit_PBD.device).tril(length - positions)
+            others.append((batch.context_BLD, read_PL[:, None].expand(-1, len(batch.context_BLD), -1)))
         found = []
-        for others_BMD, keep_BPM in others:
-            others_BDM = F.normalize(others_BMD, dim=-1).transpose(1, 2)
-            masked_BPM = ~keep_BPM | (target_BPD @ others_BDM > self.same_above)
-            found.append(((unit_BPD @ others_BDM).flatten(0, 1), masked_BPM.flatten(0, 1)))
+        for others_BMD, keep_PBM in others:
+            others_BMD = F.normalize(others_BMD, dim=-1)
+            close_PBM = torch.einsum("pbd,bmd->pbm", target_PBD, others_BMD) > self.same_above
+            found.append((torch.einsum("pbd,bmd->pbm", unit_PBD, others_BMD), close_PBM | ~keep_PBM))
         return found
 
 
-def _cross_entropy(logits_NK: Tensor, masked_NK: Tensor, own_N: Tensor) -> Tensor:
+def _by_position(x_N: Tensor, windows: int) -> Tensor:
+    """Rows b * P + p to P x B: every position has the batch's windows as its own candidates."""
+    return x_N.view(windows, -1, *x_N.shape[1:]).transpose(0, 1)
+
+
+def _cross_entropy(logits_PBK: Tensor, masked_PBK: Tensor, own_B: Tensor) -> Tensor:
     """Mean over rows of the cross-entropy over ln(candidates).
 
     Masked after the division by the temperature, whose gradient would be 0 x inf otherwise.
     """
-    candidates_N = (~masked_NK).sum(1).clamp_min(2)
-    entropy_N = F.cross_entropy(logits_NK.masked_fill(masked_NK, -math.inf), own_N, reduction="none")
-    return (entropy_N / candidates_N.log()).mean()
+    candidates_PB = (~masked_PBK).sum(-1).clamp_min(2)
+    log_share_PBK = logits_PBK.masked_fill(masked_PBK, -math.inf).log_softmax(-1)
+    own_PB1 = own_B.expand(len(logits_PBK), -1)[..., None]
+    return (-log_share_PBK.gather(2, own_PB1)[..., 0] / candidates_PB.log()).mean()
