@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -79,6 +80,7 @@ def test_zero_predictions_rank_last_and_raise_no_alarm(parts):
     judged = measure(NOTHING, *parts, STANDARD)
     assert judged.val.values()["B/mrr"] == pytest.approx(1 / 16)
     assert judged.alarms == []
+    assert measure_part(NOTHING, parts[0], COMPAT).values()["B/r1"] == 1, "the old tool knows no ties"
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
@@ -125,7 +127,10 @@ def test_isolated_windows_have_no_sweep_and_no_rollout(tmp_path, parts):
     assert "isolated windows" in judged.gates["A"].reason
     assert judged.val.best_k is None
     assert judged.verdict == "undecided"
-    assert states(measure(Leaky(alone, parts[1]), alone, parts[1], COMPAT))["D"] is None
+    marked = replace(parts[0], isolated=True)
+    for tool in (STANDARD, COMPAT):
+        halves = measure_part(Leaky(marked), marked, tool).halves
+        assert (halves["A"].state, halves["D"].state) == (None, None)
 
 
 def test_short_documents_have_no_eligible_window(tmp_path):
@@ -175,6 +180,15 @@ def test_gate_e_compares_the_normal_bins(parts):
     gate = judged.gates["E"]
     assert (gate.state, gate.difference.value) == (False, pytest.approx(1))
     assert gate.to_dict()["difference"]["threshold"] == 0.05
+    turned = measure(Leaky(parts[1]), *parts, STANDARD).gates["E"]
+    assert (turned.state, turned.difference.value) == (False, pytest.approx(-1))
+
+
+def test_the_two_parts_are_resampled_independently(parts):
+    """The same windows on both sides: paired resamples would give the difference an interval of no width."""
+    apart = measure(linear(DIM), parts[0], parts[0], STANDARD).gates["E"].difference
+    assert apart.value == 0
+    assert apart.low < -0.005 < 0.005 < apart.high
 
 
 def test_the_forwards_a_window_costs(parts):

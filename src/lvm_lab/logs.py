@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from pathlib import Path
 
 from rich.console import Console
@@ -11,16 +12,18 @@ from rich.logging import RichHandler
 FORMAT = "%(asctime)s %(levelname)s %(message)s"
 
 
-def to_terminal(console: Console) -> None:
-    """Send the package's messages to the terminal, once a process."""
+def to_terminal(leader: bool = True) -> Console:
+    """Send the package's messages to the terminal; only the first process of a run on several devices speaks."""
+    console = Console(width=None if sys.stdout.isatty() else 120)
     logger = logging.getLogger("lvm_lab")
-    logger.setLevel(logging.INFO)
+    logger.setLevel(logging.INFO if leader else logging.CRITICAL)
     logger.propagate = False
     for handler in [*logger.handlers]:
         if isinstance(handler, RichHandler):
             logger.removeHandler(handler)
     handler = RichHandler(console=console, show_path=False, show_level=False, log_time_format="%H:%M:%S", markup=False)
     logger.addHandler(handler)
+    return console
 
 
 class _QuietFile(logging.FileHandler):

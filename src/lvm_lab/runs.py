@@ -197,8 +197,9 @@ def _recorded_fingerprint(path: Path) -> str | None:
         return None
     try:
         return str(yaml.safe_load(file.read_text())["identity"]["fingerprint"])
-    except (yaml.YAMLError, KeyError, TypeError):
-        return "unreadable"
+    except (yaml.YAMLError, ValueError, KeyError, TypeError):
+        # Somebody else's config.yaml: even run.force must not empty this folder.
+        return None
 
 
 def _status(path: Path) -> str | None:

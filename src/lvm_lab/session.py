@@ -35,9 +35,8 @@ ALARM = ("name", "part", "best_k", "check")
 class Session:
     """Context manager around the work in one run folder; closes logs and W&B however the work ends."""
 
-    def __init__(self, chosen: build.Settings, data: Parts, run: runs.RunFolder) -> None:
-        self.chosen, self.data, self.run = chosen, data, run
-        self.console = Console(width=None if sys.stdout.isatty() else 120)
+    def __init__(self, chosen: build.Settings, data: Parts, run: runs.RunFolder, console: Console) -> None:
+        self.chosen, self.data, self.run, self.console = chosen, data, run, console
         self.started = time.perf_counter()
         self.before = 0.0
         self.diverged = False
@@ -46,10 +45,9 @@ class Session:
         self.notes: list[str] = []
 
     def __enter__(self) -> Session:
-        logs.to_terminal(self.console)
-        self.log = None if self.run.state == "finished" else logs.RunLog(self.run.path).__enter__()
-        off = self.run.state == "finished" or not runs.is_leader()
-        settings = build.LoggerSettings() if off else self.chosen.logger
+        silent = self.run.state == "finished" or not runs.is_leader()
+        self.log = None if silent else logs.RunLog(self.run.path).__enter__()
+        settings = build.LoggerSettings() if silent else self.chosen.logger
         self.mirror = Mirror(settings, self.run, self.chosen.config)
         return self
 

@@ -41,4 +41,6 @@ class History(pl.Callback):
 
 def _plain(value: Any) -> Any:
     # JSON has no NaN; null says the same to every reader.
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 from torch.utils.data import DataLoader
 
 from lvm_lab.data.batches import WindowBatches
@@ -32,13 +33,20 @@ class VectorDataModule(pl.LightningDataModule):
         sampler = DiverseBatches(windows.document_W, self.batch_size, self.max_per_doc, self.seed)
         rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         dataset = WindowBatches(windows, self.negatives, self.parts.banned_N, rank, world)
-        return DataLoader(dataset, batch_size=None, sampler=sampler, collate_fn=_as_it_is)
+        return _loader(dataset, sampler)
 
     def val_dataloader(self) -> DataLoader[Batch]:
         windows = sample_evenly(self.parts.val, VALIDATION_WINDOWS, self.seed)
         sampler = FixedBatches(len(windows), self.batch_size, self.seed)
         dataset = WindowBatches(windows, self.negatives)
-        return DataLoader(dataset, batch_size=None, sampler=sampler, collate_fn=_as_it_is)
+        return _loader(dataset, sampler)
+
+
+def _loader(dataset: WindowBatches, sampler: Any) -> DataLoader[Batch]:
+    # A loader draws a number each time it is begun, and a resumed run begins it before the epoch is reseeded:
+    # taken from a generator of its own, that draw leaves dropout's random state alone.
+    generator = torch.Generator().manual_seed(0)
+    return DataLoader(dataset, batch_size=None, sampler=sampler, collate_fn=_as_it_is, generator=generator)
 
 
 def _as_it_is(batch: Any) -> Any:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch.distributed.nn.functional import all_gather
 
 
 def gather(x: Tensor, dim: int = 0) -> Tensor:
@@ -13,12 +14,31 @@ def gather(x: Tensor, dim: int = 0) -> Tensor:
 
     In validation every device sees all windows, so there is nothing to gather.
     """
-    if not (dist.is_available() and dist.is_initialized() and torch.is_grad_enabled()):
+    if not _gathering():
         return x
-    return torch.cat(list(all_gather(x.contiguous())), dim=dim)
+    return torch.cat(list(_Gather.apply(x.contiguous()).unbind()), dim=dim)
 
 
 def rank() -> int:
     """This device's place among those gathered."""
-    gathering = dist.is_available() and dist.is_initialized() and torch.is_grad_enabled()
-    return dist.get_rank() if gathering else 0
+    return dist.get_rank() if _gathering() else 0
+
+
+def _gathering() -> bool:
+    return dist.is_available() and dist.is_initialized() and torch.is_grad_enabled()
+
+
+class _Gather(torch.autograd.Function):
+    """all_gather whose backward sums every device's gradient for this device's entries."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        gathered = [torch.empty_like(x) for _ in range(dist.get_world_size())]
+        dist.all_gather(gathered, x)
+        return torch.stack(gathered)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        summed = gradients[0].clone()
+        dist.all_reduce(summed)
+        return summed[dist.get_rank()]

@@ -1,0 +1,63 @@
+"""What every test shares: small random stores, a cache folder, and a hypothesis that repeats itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, settings
+
+from lvm_lab.data.store import Documents, EncoderContract, Store, write_store
+
+settings.register_profile(
+    "lab", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+settings.load_profile("lab")
+
+
+def make_documents(lengths: Sequence[int], ids: Sequence[str] | None = None, source: str = "test") -> Documents:
+    """Documents of the given lengths, one after the other; equal ids make stretches of one document."""
+    ids = [f"d{i}" for i in range(len(lengths))] if ids is None else list(ids)
+    ends = np.cumsum(lengths).astype(np.int64)
+    return Documents(ids, [f"title of {i}" for i in ids], [source] * len(ids), ends - lengths, np.array(lengths))
+
+
+@pytest.fixture
+def make_store(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Store]:
+    """(lengths, ...) -> a new store of random vectors, each call in a folder of its own."""
+
+    def make(
+        lengths: Sequence[int],
+        *,
+        dim: int = 8,
+        seed: int = 0,
+        dtype: type = np.float32,
+        ids: Sequence[str] | None = None,
+        vectors_ND: np.ndarray | None = None,
+        contract: EncoderContract | None = None,
+        texts: list[str] | None = None,
+        isolated: bool = False,
+        path: Path | None = None,
+    ) -> Store:
+        if vectors_ND is None:
+            vectors_ND = np.random.default_rng(seed).standard_normal((sum(lengths), dim)).astype(dtype)
+        return write_store(
+            path or tmp_path_factory.mktemp("stores") / "store",
+            vectors_ND,
+            make_documents(lengths, ids),
+            contract or EncoderContract(encoder="random"),
+            texts=texts,
+            isolated=isolated,
+        )
+
+    return make
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Path:
+    """An empty folder for what is imported, computed or fitted once."""
+    folder = tmp_path / "cache"
+    folder.mkdir()
+    return folder
