@@ -1,0 +1,73 @@
+"""Anonymous memory while training on a store of 300,000 x 768 float16 vectors, over what the imports take.
+
+python benchmarks/memory.py [ROWS]
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+
+from lvm_lab import cli, train
+from lvm_lab.data.store import Documents, EncoderContract, write_store
+
+LENGTH = 100
+
+
+def anonymous_mib() -> float:
+    """RssAnon of this process: what it allocated, without what it maps from files."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("RssAnon:")[1].split()[0]) / 1024
+
+
+def make_store(path: Path, rows: int) -> None:
+    rng = np.random.default_rng(0)
+    raw = path.with_suffix(".raw.npy")
+    vectors = np.lib.format.open_memmap(raw, mode="w+", dtype=np.float16, shape=(rows, 768))
+    for start in range(0, rows, 10_000):
+        part = rng.standard_normal((min(10_000, rows - start), 768), dtype=np.float32)
+        vectors[start : start + len(part)] = part / np.linalg.norm(part, axis=1, keepdims=True)
+    names = [f"{i:06d}" for i in range(rows // LENGTH)]
+    starts = np.arange(len(names), dtype=np.int64) * LENGTH
+    documents = Documents(names, names, ["benchmark"] * len(names), starts, np.full(len(names), LENGTH))
+    write_store(path, vectors, documents, EncoderContract(encoder="random", normalised=True))
+    raw.unlink()
+
+
+def main(rows: int) -> float:
+    """The most MiB over the baseline; prints as it goes."""
+    folder = Path(tempfile.mkdtemp())
+    try:
+        make_store(folder / "store", rows)
+
+        baseline, peak, done = anonymous_mib(), 0.0, threading.Event()
+
+        def watch() -> None:
+            nonlocal peak
+            while not done.is_set():
+                peak = max(peak, anonymous_mib())
+                time.sleep(0.02)
+
+        watcher = threading.Thread(target=watch)
+        watcher.start()
+        sys.argv = ["train", "data=npz", f"data.path={folder / 'store'}", "arch=mamba2", "arch.width=64"]
+        sys.argv += ["trainer.max_epochs=1", "5cat=smoke", "logger=none", "device=cpu"]
+        sys.argv += [f"run.dir={folder / 'run'}", f"run.cache={folder / 'cache'}"]
+        cli.launch("train", train.train)
+        done.set()
+        watcher.join()
+        print(f"{rows} x 768 float16 ({rows * 768 * 2 / 2**20:.0f} MiB): RssAnon {baseline:.0f} MiB after the imports,")
+        print(f"{peak:.0f} MiB at the most while training and scoring: {peak - baseline:.0f} MiB over the baseline")
+        return peak - baseline
+    finally:
+        shutil.rmtree(folder)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 300_000)
