@@ -38,7 +38,7 @@ class Bare:
     def __init__(self, model: LatentVectorModule, data: Parts, negatives: int) -> None:
         self.model = model
         sampler = DiverseBatches(data.train.document_W, BATCH, 8, 0)
-        self.batches = WindowBatches(data.train, negatives, data.banned_N)
+        self.batches = WindowBatches(data.train, negatives)
         self.draws = [draw for _ in range(40) for draw in sampler]
         self.optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)
         scale = WarmupCosine(10, 10_000, 0.01)

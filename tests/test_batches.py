@@ -5,6 +5,8 @@ Shape suffixes: B batch, M negatives a window, W windows.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -150,13 +152,13 @@ def test_negatives_come_with_their_mask_and_banned_rows_are_masked(make_store):
     windows = index_windows(store, np.arange(3), 5)
     draw = Draw(np.arange(len(windows)), (1, 2))
     rows_BM, real_BM = negative_rows(windows, 4, (1, 2))
-    banned_N = np.zeros(27, dtype=bool)
-    banned_N[rows_BM[real_BM][:3]] = True
-    batch = WindowBatches(windows, 4, banned_N)[draw]
+    excluded_N = np.zeros(27, dtype=bool)
+    excluded_N[rows_BM[real_BM][:3]] = True
+    batch = WindowBatches(replace(windows, excluded_N=excluded_N), 4)[draw]
     assert batch.negatives_BMD is not None
     assert batch.negatives_mask_BM is not None
     assert np.array_equal(batch.negatives_BMD.numpy(), np.array(store.vectors_ND)[rows_BM])
-    assert np.array_equal(batch.negatives_mask_BM.numpy(), real_BM & ~banned_N[rows_BM])
+    assert np.array_equal(batch.negatives_mask_BM.numpy(), real_BM & ~excluded_N[rows_BM])
     assert batch.negatives_mask_BM.sum() < real_BM.sum()
     # The only window of the six-chunk document has no other chunk.
     assert not batch.negatives_mask_BM[-1].any()
@@ -166,10 +168,11 @@ def test_negatives_come_with_their_mask_and_banned_rows_are_masked(make_store):
 @pytest.mark.parametrize("world", [1, 2, 4])
 def test_devices_share_out_the_batch_of_one_process(make_store, world, negatives):
     windows = index_windows(make_store([15, 8, 20]), np.arange(3), 5)
-    banned_N = np.arange(43) % 7 == 0
+    excluded_N = np.arange(43) % 7 == 0
     draw = Draw(np.random.default_rng(0).permutation(len(windows))[:16], (3, 1, 4))
-    whole = vars(WindowBatches(windows, negatives, banned_N)[draw])
-    shares = [vars(WindowBatches(windows, negatives, banned_N, rank, world)[draw]) for rank in range(world)]
+    windows = replace(windows, excluded_N=excluded_N)
+    whole = vars(WindowBatches(windows, negatives)[draw])
+    shares = [vars(WindowBatches(windows, negatives, rank, world)[draw]) for rank in range(world)]
     for name, tensor in whole.items():
         if tensor is None:
             assert all(share[name] is None for share in shares)

@@ -168,9 +168,9 @@ def test_repeated_chunks_are_no_targets_unless_asked(make_store, cache):
         parts = cut(store, cache, skip_repeated=skip, val=store, ood=store)
         for part in (*PARTS, "ood"):
             assert (getattr(parts, part).target_row_W % 9 == 7).any() != skip, part
-    banned_N = cut(store, cache).banned_N
-    assert banned_N is not None
-    assert np.flatnonzero(banned_N).tolist() == list(range(7, 540, 9))
+    excluded_N = cut(store, cache).train.excluded_N
+    assert excluded_N is not None
+    assert np.flatnonzero(excluded_N).tolist() == list(range(7, 540, 9))
 
 
 def test_supervising_all_positions_changes_training_windows_alone(make_store, cache):

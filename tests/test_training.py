@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +99,9 @@ def history_of(folder: Path, *overrides: str) -> list[dict[str, Any]]:
     claimed = runs.claim(chosen.config, data.content, directory=str(folder), root=folder.parent, force=False)
     with claimed as run, session.Session(chosen, data, run, Console(quiet=True)) as at:
         at.fit(model)
-        return [{k: v for k, v in row.items() if k not in ("seconds", "windows_per_second")} for row in run.read_history()]
+        return [
+            {k: v for k, v in row.items() if k not in ("seconds", "windows_per_second")} for row in run.read_history()
+        ]
 
 
 def test_equal_seeds_give_identical_histories_and_other_seeds_others(tmp_path: Path) -> None:
@@ -127,10 +132,6 @@ def test_the_trainer_follows_its_golden_curve(arch: str, tmp_path: Path) -> None
 
 @pytest.mark.slow
 def test_two_processes_train_as_one_does_on_the_same_global_batch(tmp_path: Path) -> None:
-    import os
-    import subprocess
-    import sys
-
     def run(name: str, *overrides: str) -> list[dict[str, Any]]:
         folder = tmp_path / name
         command = [sys.executable, "-m", "lvm_lab.train", *TINY[:-1], "arch=gru", "arch.width=32", "loss=infonce"]

@@ -109,7 +109,9 @@ def load(path: Path, device: str = "cpu") -> LatentVectorModule:
         raise UserError(f"{path} was not written by lvm_lab; take a checkpoint of a run's folder.")
     said = saved[checkpoint.KEY]
     state = saved["state_dict"]
-    model = module(settings(said["config"]), Stats(state["mean_D"], state["std_D"]), said["contract"])
+    # The device is the reader's to choose, not the one that the run was trained on.
+    chosen = settings(said["config"] | {"device": asdict(DeviceSettings())})
+    model = module(chosen, Stats(state["mean_D"], state["std_D"]), said["contract"])
     checkpoint.restore(model, saved, str(path))
     return model.eval().to(device)
 

@@ -121,7 +121,7 @@ def claim(
     if existed and not path.is_dir():
         raise UserError(f"{path} is a file where a run's folder is needed; choose another run.dir.")
     recorded = _recorded_fingerprint(path)
-    if existed and recorded is None and any(item.name != ".lock" for item in path.iterdir()):
+    if existed and recorded is None and any(not item.name.startswith(".") for item in path.iterdir()):
         raise UserError(f"{path} is not a run's folder and is not empty; choose another run.dir.")
     if recorded not in (None, own) and not force:
         raise UserError(

@@ -99,5 +99,5 @@ def _not_negative(name: str, value: float) -> None:
 
 
 def _positive(name: str, value: float) -> None:
-    if value <= 0:
-        raise UserError(f"{name}={value} must be greater than 0.")
+    if not 0 < value < float("inf"):
+        raise UserError(f"{name}={value} does not fit; set it above 0.")

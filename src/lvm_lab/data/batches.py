@@ -18,14 +18,10 @@ class WindowBatches(Dataset[Batch]):
     """draw -> Batch of float32 tensors; with several devices, each takes every `world`-th window.
 
     negatives: how many other chunks of the same document come with each window (0: none).
-    banned_N: rows that may be no negatives.
     """
 
-    def __init__(
-        self, windows: Windows, negatives: int = 0, banned_N: np.ndarray | None = None, rank: int = 0, world: int = 1
-    ) -> None:
-        self.windows, self.negatives, self.banned_N = windows, negatives, banned_N
-        self.rank, self.world = rank, world
+    def __init__(self, windows: Windows, negatives: int = 0, rank: int = 0, world: int = 1) -> None:
+        self.windows, self.negatives, self.rank, self.world = windows, negatives, rank, world
 
     def __getitem__(self, draw: Draw) -> Batch:
         share = slice(self.rank, None, self.world)
@@ -41,8 +37,8 @@ class WindowBatches(Dataset[Batch]):
         # Drawn for the global batch and then shared out, so that the number of devices changes nothing.
         rows_BM, real_BM = negative_rows(windows.select(draw.positions), self.negatives, draw.seed)
         rows_BM, real_BM = rows_BM[share], real_BM[share]
-        if self.banned_N is not None:
-            real_BM = real_BM & ~self.banned_N[rows_BM]
+        if windows.excluded_N is not None:
+            real_BM = real_BM & ~windows.excluded_N[rows_BM]
         return Batch(
             batch.context_BLD,
             batch.target_ND,

@@ -32,7 +32,7 @@ class VectorDataModule(pl.LightningDataModule):
         windows = self.parts.train
         sampler = DiverseBatches(windows.document_W, self.batch_size, self.max_per_doc, self.seed)
         rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-        dataset = WindowBatches(windows, self.negatives, self.parts.banned_N, rank, world)
+        dataset = WindowBatches(windows, self.negatives, rank, world)
         return _loader(dataset, sampler)
 
     def val_dataloader(self) -> DataLoader[Batch]:

@@ -68,7 +68,6 @@ class Source(Protocol):
 class Parts:
     """The windows of each part, the training statistics, and what the judge must know of the data.
 
-    banned_N: rows of the training store that stand in several documents.
     documents: how many documents the store has, all parts together.
     """
 
@@ -78,7 +77,6 @@ class Parts:
     ood: Windows | None
     stats: Stats
     contract: EncoderContract
-    banned_N: np.ndarray | None
     documents: int
     content: dict[str, str]
     oracle: Callable[[str], Predictor] | None
@@ -97,12 +95,12 @@ def cut_parts(opened: Opened, settings: DataSettings, cache: Path, *, every_posi
                 f"{name} does not come from the training data's encoder ({conflict}); "
                 "encode both with the same model and settings."
             )
-    banned_N = repeated_rows(store) if settings.skip_repeated else None
-    if banned_N is not None and banned_N.any():
+    excluded_N = repeated_rows(store) if settings.skip_repeated else None
+    if excluded_N is not None and excluded_N.any():
         log.info(
             "%d of %d chunks stand in several documents: no targets, no negatives (data.skip_repeated)",
-            banned_N.sum(),
-            len(banned_N),
+            excluded_N.sum(),
+            len(excluded_N),
         )
     stretches: dict[str, list[int]] = {"train": [], "val": [], "test": []}
     for stretch, key in enumerate(store.documents.names()):
@@ -114,7 +112,7 @@ def cut_parts(opened: Opened, settings: DataSettings, cache: Path, *, every_posi
             store,
             np.array(stretches[part], dtype=np.int64),
             settings.context_length,
-            excluded_N=banned_N,
+            excluded_N=excluded_N,
             every_position=every_position and part == "train",
         )
         if len(windows) == 0 and part != "test":
@@ -136,7 +134,6 @@ def cut_parts(opened: Opened, settings: DataSettings, cache: Path, *, every_posi
         ood=None if opened.ood_store is None else _whole(opened.ood_store, settings, "data.ood_path"),
         stats=training_stats(store, np.array(stretches["train"], dtype=np.int64), cache),
         contract=store.contract,
-        banned_N=banned_N,
         documents=len(set(store.documents.names())),
         content=opened.content,
         oracle=opened.oracle,
@@ -161,7 +158,9 @@ def _whole(store: Store, settings: DataSettings, name: str) -> Windows:
 def _tell_of_leak(store: Store, stretches: np.ndarray, val_store: Store) -> None:
     starts, lengths = store.documents.start[stretches], store.documents.length[stretches]
     rows = np.concatenate([np.arange(s, s + n) for s, n in zip(starts, lengths, strict=True)])
-    shared = np.isin(row_digests(val_store.vectors_ND), row_digests(store.vectors_ND)[rows]).mean()
+    # The same chunk may be kept as float16 in one file and as float32 in the other.
+    seen, held_out = (row_digests(s.vectors_ND, np.float16) for s in (store, val_store))
+    shared = np.isin(held_out, seen[rows]).mean()
     if shared > 0.01:
         log.warning(
             "%.0f%% of data.val_path's vectors stand in the training part too: validation numbers will flatter; "

@@ -18,7 +18,6 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from statistics import NormalDist
 
 import numpy as np
 import torch
@@ -30,7 +29,7 @@ from lvm_lab.data.store import Documents, EncoderContract, Store, open_store, wr
 from lvm_lab.errors import UserError
 from lvm_lab.types import Prediction
 
-GENERATOR_VERSION = 2
+GENERATOR_VERSION = 3
 VARIANTS = ("forward", "reversed", "shuffled", "no_signal")
 
 
@@ -44,18 +43,18 @@ class PlantedWorld:
     """
 
     dim: int = 768
-    documents: int = 400
-    ood_documents: int = 60
-    length: int = 24
-    planes: int = 12
-    angle_sigma: float = 1.6
-    speeds: tuple[float, ...] = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2)
-    ood_speed: float = 0.75
+    documents: int = 440
+    ood_documents: int = 70
+    length: int = 20
+    planes: int = 16
+    angle: float = 1.1
+    speeds: tuple[float, ...] = (0.5, 0.7, 0.8, 1.0, 1.1, 1.2)
+    ood_speed: float = 0.9
     topics: int = 64
     topic_dims: int = 32
     topic_norm: float = 0.4
-    noise_low: float = 0.3
-    noise_high: float = 0.7
+    noise_low: float = 0.2
+    noise_high: float = 0.8
     variant: str = "forward"
     seed: int = 0
 
@@ -84,9 +83,8 @@ class PlantedWorld:
         return hashlib.sha256(described.encode()).hexdigest()
 
     def angles_J(self) -> np.ndarray:
-        """Each plane's angle a step: the quantiles of a half-normal, so that slow planes are the most."""
-        normal = NormalDist(0.0, self.angle_sigma)
-        return np.array([normal.inv_cdf(0.5 + 0.5 * (j + 0.5) / self.planes) for j in range(self.planes)])
+        """Each plane's angle a step: the quantiles of an exponential, so that likeness falls steadily with distance."""
+        return -self.angle * np.log1p(-(np.arange(self.planes) + 0.5) / self.planes)
 
     def basis(self) -> np.ndarray:
         """(2 J + topic dims) x D with orthonormal rows: the planes' axes, then the topics'."""

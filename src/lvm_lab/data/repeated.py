@@ -7,11 +7,11 @@ import numpy as np
 from lvm_lab.data.store import Store
 
 
-def row_digests(vectors_ND: np.ndarray) -> np.ndarray:
-    """One 64-bit hash a row; equal vectors have equal hashes."""
+def row_digests(vectors_ND: np.ndarray, dtype: type | None = None) -> np.ndarray:
+    """One 64-bit hash a row, in this dtype or its own; equal vectors have equal hashes."""
     digests = np.empty(len(vectors_ND), dtype=np.int64)
     for first in range(0, len(vectors_ND), 16_384):
-        part = np.ascontiguousarray(vectors_ND[first : first + 16_384])
+        part = np.ascontiguousarray(vectors_ND[first : first + 16_384], dtype=dtype)
         digests[first : first + len(part)] = [hash(row.tobytes()) for row in part]
     return digests
 

@@ -138,9 +138,11 @@ def write_store(
         try:
             os.rename(building, path)
         except OSError:
-            # Another process finished the same store first; equal content makes either one right.
+            # Another process may have finished the same store first: then either one is right.
             if not (path / "manifest.json").exists():
                 raise
+            if json.loads((path / "manifest.json").read_text())["sha256"] != manifest["sha256"]:
+                raise UserError(f"{path} holds another store already; delete it or choose another folder.") from None
     finally:
         shutil.rmtree(building, ignore_errors=True)
     return open_store(path)

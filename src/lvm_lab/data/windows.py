@@ -20,6 +20,7 @@ class Windows:
     target_row_W: the row of the target; the context is the `context_length` rows before it.
     document_W: the number of the window's document (stretches of one document share it).
     start_W, end_W: the rows [start, end) of the unbroken stretch that the window lies in.
+    excluded_N: rows of the store that are no targets and no negatives, if any.
     isolated: the stretches are single windows from a sequence file, so that what comes after a
         target is unknown.
     normalised: the encoder's vectors have unit length.
@@ -31,6 +32,7 @@ class Windows:
     start_W: np.ndarray
     end_W: np.ndarray
     context_length: int
+    excluded_N: np.ndarray | None = None
     isolated: bool = False
     normalised: bool = False
 
@@ -110,6 +112,7 @@ def index_windows(
         start_W=np.concatenate(starts or empty),
         end_W=np.concatenate(ends or empty),
         context_length=context_length,
+        excluded_N=excluded_N,
         isolated=store.isolated,
         normalised=bool(store.contract.normalised),
     )
