@@ -67,7 +67,7 @@ sys.exit(code)
 @pytest.mark.parametrize(
     ("arguments", "answer"),
     [
-        (["--help"], "arch: amn, gru"),
+        (["--help"], "arch: amn, "),
         (["arch=gru", "5cat=off", "--cfg", "job"], "_target_: lvm_lab.archs.gru.GRU"),
         (["arch=nope"], "arch=nope does not exist"),
     ],

@@ -292,6 +292,6 @@ def test_the_dual_head_speaks_in_the_encoders_units():
         last.weight.zero_()
         last.bias.zero_()
     torch.testing.assert_close(head(normal(2, 12)).raw_ND, STATS.mean_D.expand(2, DIM))
-    assert {"mean_D", "std_D"} <= set(head.state_dict())
+    assert {"units.centre_D", "units.scale_D"} <= set(head.state_dict())
     with pytest.raises(UserError, match=r"head.hidden=0"):
         DualHead(width=12, stats=STATS, hidden=0)

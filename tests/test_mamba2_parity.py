@@ -9,8 +9,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from lvm_lab.archs._mamba2 import causal_conv
 from lvm_lab.archs._ssd import ssd_scan
-from lvm_lab.archs.mamba2 import Mamba2, _causal_conv
+from lvm_lab.archs.mamba2 import Mamba2
 
 BATCH, HEADS, HEAD_DIM, STATE = 2, 4, 3, 5
 WIDTH = 32
@@ -89,7 +90,7 @@ def test_shifted_products_equal_conv1d(length: int) -> None:
     conv = nn.Conv1d(6, 6, 4, groups=6, padding=3).double()
     x_BLM = torch.randn(2, length, 6, dtype=torch.float64)
     want_BLM = torch.nn.functional.silu(conv(x_BLM.transpose(1, 2))[..., :length]).transpose(1, 2)
-    torch.testing.assert_close(_causal_conv(x_BLM, conv), want_BLM, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(causal_conv(x_BLM, conv), want_BLM, rtol=1e-12, atol=1e-12)
 
 
 def hf_pair(chunk: int) -> tuple[Any, Any]:
@@ -193,6 +194,6 @@ def test_kernels_get_their_arguments_in_their_documented_places() -> None:
     torch.manual_seed(0)
     mixer = Mamba2(WIDTH, 5, width=WIDTH, head_dim=8, state=8, groups=2).stack.layers[0].mixer
     x_BLM, dt_BLK = torch.randn(2, 7, mixer.conv1d.in_channels), torch.randn(2, 7, mixer.heads)
-    want = mixer._scan(_causal_conv(x_BLM, mixer.conv1d), dt_BLK)
+    want = mixer._scan(causal_conv(x_BLM, mixer.conv1d), dt_BLK)
     got = mixer._scan_on_cuda(x_BLM, dt_BLK, causal_conv1d_fn, mamba_chunk_scan_combined)
     torch.testing.assert_close(got, want, rtol=1e-5, atol=1e-6)

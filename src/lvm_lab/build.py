@@ -15,9 +15,11 @@ import torch
 from hydra.utils import get_class, instantiate
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
-from lvm_lab import binding, checkpoint
+from lvm_lab import binding, checkpoint, members
 from lvm_lab.data.parts import DataSettings, Parts, cut_parts
+from lvm_lab.data.stats import Normaliser
 from lvm_lab.errors import UserError
+from lvm_lab.heads._head import Head
 from lvm_lab.judge.presets import Preset
 from lvm_lab.losses.weighted import WeightedTerms
 from lvm_lab.module import LatentVectorModule
@@ -25,8 +27,13 @@ from lvm_lab.settings import DeviceSettings, LoggerSettings, RunSettings, Traine
 from lvm_lab.types import Stats
 
 GROUPS = ("arch", "head", "loss", "data", "device", "five_cat", "logger", "trainer", "run")
-NAMED = ("arch", "loss", "data")
+VALUES = ("seed", "normaliser")
+NAMED = ("arch", "head", "loss", "data")
 DATA_KEYS = tuple(DataSettings.__dataclass_fields__)
+GO_TOGETHER = (
+    "loss=diffusion with head=diffusion or head=two_tower, loss=energy with head=energy, "
+    "and every other loss with head=dual"
+)
 
 
 @dataclass(frozen=True)
@@ -35,6 +42,7 @@ class Settings:
 
     config: dict[str, Any]
     seed: int
+    normaliser: Normaliser
     trainer: TrainerSettings
     data: DataSettings
     run: RunSettings
@@ -59,9 +67,12 @@ def settings(config: dict[str, Any]) -> Settings:
     _check_groups(config)
     if not binding.fits(config["seed"], int) or config["seed"] < 0:
         raise UserError(f"seed={config['seed']!r} does not fit; give it a whole number from 0.")
+    if not binding.fits(config["normaliser"], Normaliser):
+        raise UserError(f"normaliser={config['normaliser']!r} does not fit; give it {binding.describe(Normaliser)}.")
     result = Settings(
-        config=config,
+        config=members.found(config),
         seed=config["seed"],
+        normaliser=config["normaliser"],
         trainer=typed(TrainerSettings, config["trainer"], "trainer"),
         data=typed(DataSettings, {k: v for k, v in config["data"].items() if k in DATA_KEYS}, "data"),
         run=typed(RunSettings, config["run"], "run"),
@@ -78,7 +89,7 @@ def parts(chosen: Settings) -> Parts:
     node = {k: v for k, v in _named(chosen.config["data"]).items() if k not in DATA_KEYS}
     opened = _make(node, "data").open(chosen.cache, chosen.data)
     every_position = chosen.trainer.supervision == "all"
-    return cut_parts(opened, chosen.data, chosen.cache, every_position=every_position)
+    return cut_parts(opened, chosen.data, chosen.cache, every_position=every_position, normaliser=chosen.normaliser)
 
 
 def module(chosen: Settings, stats: Stats, contract: dict[str, Any]) -> LatentVectorModule:
@@ -88,8 +99,15 @@ def module(chosen: Settings, stats: Stats, contract: dict[str, Any]) -> LatentVe
     """
     config, length = chosen.config, chosen.data.context_length
     dim = len(stats.mean_D)
+    arch = _named(config["arch"])
+    given: dict[str, Any] = {"dim": dim, "context_length": length}
+    if "members" in arch:
+        listed = members.load(arch.pop("members"), load, _rebuilt, dim, length, contract)
+        given["members"] = [member for member, _ in listed]
+        # What the checkpoint says of the ensemble holds all that its members are, so that it needs no other file.
+        config = config | {"arch": config["arch"] | {"members": [said for _, said in listed]}}
     torch.manual_seed(chosen.seed)
-    backbone = _make(_named(config["arch"]), "arch", dim=dim, context_length=length)
+    backbone = _make(arch, "arch", **given)
     every_position = chosen.trainer.supervision == "all"
     if every_position and not backbone.causal:
         raise UserError(
@@ -97,7 +115,9 @@ def module(chosen: Settings, stats: Stats, contract: dict[str, Any]) -> LatentVe
             "set trainer.supervision=last."
         )
     head = _make(_named(config["head"]), "head", width=backbone.width, stats=stats)
-    model = LatentVectorModule(backbone, head, _loss(config["loss"]), stats, chosen.trainer.optim, every_position)
+    loss = _loss(config["loss"])
+    _check_pairing(config, backbone, head, loss)
+    model = LatentVectorModule(backbone, head, loss, stats, chosen.trainer.optim, every_position)
     model.identity = checkpoint.identity(config, contract, dim, length)
     return model
 
@@ -111,9 +131,22 @@ def load(path: Path, device: str = "cpu") -> LatentVectorModule:
     state = saved["state_dict"]
     # The device is the reader's to choose, not the one that the run was trained on.
     chosen = settings(said["config"] | {"device": asdict(DeviceSettings())})
-    model = module(chosen, Stats(state["mean_D"], state["std_D"]), said["contract"])
+    model = module(chosen, _stats_in(state), said["contract"])
     checkpoint.restore(model, saved, str(path))
     return model.eval().to(device)
+
+
+def _stats_in(state: dict[str, Any]) -> Stats:
+    normaliser = (state.get(f"normaliser.{name}") for name in ("centre_D", "scale_D", "basis_DD"))
+    return Stats(state["mean_D"], state["std_D"], *normaliser)
+
+
+def _rebuilt(said: dict[str, Any]) -> LatentVectorModule:
+    """A member of a saved ensemble, still without its weights: the ensemble's own checkpoint has them."""
+    chosen = settings(said["config"] | {"device": asdict(DeviceSettings())})
+    shapes = said["shapes"]
+    state = {name: torch.ones(shape) for name, shape in shapes.items()}
+    return module(chosen, _stats_in(state), said["contract"])
 
 
 def trainer(chosen: Settings, callbacks: list[pl.Callback], folder: Path) -> pl.Trainer:
@@ -152,12 +185,12 @@ def contract_of(data: Parts) -> dict[str, Any]:
 
 
 def _check_groups(config: dict[str, Any]) -> None:
-    for key in (*GROUPS, "seed"):
+    for key in (*GROUPS, *VALUES):
         if key not in config:
             raise UserError(f"{key} is taken away, and a run needs it; leave ~{key} out.")
     for key in config:
-        if key not in (*GROUPS, "seed"):
-            raise UserError(binding.unknown_key(key, (*GROUPS, "seed")))
+        if key not in (*GROUPS, *VALUES):
+            raise UserError(binding.unknown_key(key, (*GROUPS, *VALUES)))
     for group in GROUPS:
         node = config[group]
         if not isinstance(node, dict):
@@ -181,6 +214,28 @@ def _loss(node: dict[str, Any]) -> WeightedTerms:
     if not any(weights.values()):
         raise UserError("loss.terms has no term with a weight above 0; give one a weight.")
     return WeightedTerms(terms, weights)
+
+
+def _check_pairing(config: dict[str, Any], backbone: Any, head: Head, loss: WeightedTerms) -> None:
+    """UserError unless the head feeds every term, a term learns from what only this head feeds, and the arch fits."""
+    names = {group: config[group]["name"] for group in ("arch", "head", "loss")}
+    needed = {term.needs for name, term in loss.terms.items() if loss.weights[name]}
+    lacking = [name for name, term in loss.terms.items() if term.needs not in head.feeds]
+    if lacking:
+        why = f"the term {lacking[0]} reads {loss.terms[lacking[0]].needs}, which this head does not feed"
+    elif unread := head.feeds - needed - {"prediction"}:
+        why = f"no term with a weight reads {', '.join(unread)}, which this head learns from"
+    else:
+        why = ""
+    if why:
+        pair = f"loss={names['loss']} does not go with head={names['head']}"
+        raise UserError(f"{pair} ({why}); those that go together: {GO_TOGETHER}.")
+    wanted = getattr(backbone, "needs_head", names["head"])
+    if names["head"] != wanted:
+        raise UserError(
+            f"arch={names['arch']} is half of a model, and head={names['head']} is not its other half; "
+            f"set head={wanted} loss=diffusion."
+        )
 
 
 def _make(node: dict[str, Any], path: str, **given: Any) -> Any:

@@ -7,20 +7,24 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
+from dataclasses import replace
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
+from lvm_lab.heads._head import Head
 from lvm_lab.losses.weighted import WeightedTerms
 from lvm_lab.settings import OptimSettings
-from lvm_lab.types import Backbone, Batch, Prediction, Stats
+from lvm_lab.types import Backbone, Batch, Prediction, Reading, Stats
+from lvm_lab.units import Units
 
 
 class LatentVectorModule(pl.LightningModule):
     """`predict` is the model's whole interface to judges, decoders and servers.
 
+    normaliser: what the context goes through on its way in, where one is asked for.
     every_position: supervise all positions of a causal backbone, not the last alone.
     metrics: the epoch's numbers so far; callbacks add theirs and History writes them down.
     identity: what every checkpoint says of itself (config, encoder contract, version).
@@ -29,7 +33,7 @@ class LatentVectorModule(pl.LightningModule):
     def __init__(
         self,
         backbone: nn.Module,
-        head: nn.Module,
+        head: Head,
         loss: WeightedTerms,
         stats: Stats,
         optim: OptimSettings,
@@ -40,6 +44,7 @@ class LatentVectorModule(pl.LightningModule):
         self.head, self.loss, self.optim, self.every_position = head, loss, optim, every_position
         self.register_buffer("mean_D", stats.mean_D.clone())
         self.register_buffer("std_D", stats.std_D.clone())
+        self.normaliser = nn.Identity() if stats.centre_D is None else Units(stats)
         self.metrics: dict[str, Any] = {}
         self.identity: dict[str, Any] = {}
         self._sums: dict[str, Tensor] = {}
@@ -51,53 +56,62 @@ class LatentVectorModule(pl.LightningModule):
 
     def predict(self, context_BLD: Tensor) -> Prediction:
         """The next vector after each context."""
-        return self.head(self.backbone(context_BLD)[:, -1])
+        reading = self.read(context_BLD)
+        return self.head(reading.hidden_NH, reading)
 
     forward = predict
 
-    def supervised(self, batch: Batch) -> tuple[Prediction, Batch]:
-        """Predictions of the supervised positions, and the batch with a target for each."""
-        if not self.every_position:
-            return self.predict(batch.context_BLD), batch
-        hidden_BLH = self.backbone(batch.context_BLD)
-        next_BLD = torch.cat([batch.context_BLD[:, 1:], batch.target_ND[:, None]], dim=1)
-        documents_N = batch.document_N.repeat_interleave(next_BLD.shape[1])
-        flat = Batch(
-            batch.context_BLD, next_BLD.flatten(0, 1), documents_N, batch.negatives_BMD, batch.negatives_mask_BM
-        )
-        return self.head(hidden_BLH.flatten(0, 1)), flat
+    def read(self, context_BLD: Tensor, every: bool = False) -> Reading:
+        """The backbone's states over the context, for a prediction after its end or after every position."""
+        return Reading(context_BLD, self.backbone(self.normaliser(context_BLD)), every)
+
+    def supervised(self, batch: Batch, every: bool | None = None) -> tuple[Prediction, Batch]:
+        """What the loss reads at the supervised positions, and the batch with a target for each."""
+        every = self.every_position if every is None else every
+        if every:
+            next_BLD = torch.cat([batch.context_BLD[:, 1:], batch.target_ND[:, None]], dim=1)
+            documents_N = batch.document_N.repeat_interleave(next_BLD.shape[1])
+            batch = replace(batch, target_ND=next_BLD.flatten(0, 1), document_N=documents_N)
+        reading = self.read(batch.context_BLD, every)
+        return self.head.learn(reading.hidden_NH, batch.target_ND, reading), batch
 
     def on_train_epoch_start(self) -> None:
         self.metrics = {}
         self._sums, self._count = {}, 0
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor | None:
         prediction, supervised = self.supervised(batch)
         total, parts = self.loss(prediction, supervised, self.stats)
         if batch_idx == 0:
             shares = self.loss.gradient_shares(prediction, parts)
             self.metrics |= {f"gradient_share/{name}": share for name, share in shares.items()}
         self._add({"loss": total, **parts})
-        return total
+        return total if total.requires_grad else None
 
     def on_validation_epoch_start(self) -> None:
         self.metrics |= self._means("train")
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        prediction = self.predict(batch.context_BLD)
+        prediction, batch = self.supervised(batch, every=False)
         total, parts = self.loss(prediction, batch, self.stats)
+        if "prediction" not in self.head.feeds:
+            prediction = self.predict(batch.context_BLD)
         cosine = torch.cosine_similarity(prediction.unit_ND, batch.target_ND, dim=-1).mean()
         self._add({"loss": total, **parts, "cos": cosine}, rows=len(batch.target_ND))
 
     def on_validation_epoch_end(self) -> None:
         self.metrics |= self._means("val")
-        self.metrics["lr"] = self.trainer.optimizers[0].param_groups[0]["lr"]
+        # A mean of trained members has no optimiser to ask.
+        groups = [group for optimizer in self.trainer.optimizers for group in optimizer.param_groups]
+        self.metrics["lr"] = groups[0]["lr"] if groups else 0.0
 
     def configure_optimizers(self) -> Any:
         groups: dict[bool, list[nn.Parameter]] = defaultdict(list)
         for parameter in self.parameters():
             if parameter.requires_grad:
                 groups[parameter.ndim >= 2].append(parameter)
+        if not groups:
+            return None
         # Gains, biases and the temperature are scales, not maps: decay would only bias them.
         optimizer = torch.optim.AdamW(
             [

@@ -54,6 +54,8 @@ class Result:
 def fingerprint(config: dict[str, Any], content: dict[str, str]) -> str:
     """sha256 over the resolved config, the data entering by content and never by path."""
     hashed = {key: value for key, value in config.items() if key not in NOT_HASHED}
+    # An ensemble's members stand in `content` by their checkpoints' hashes.
+    hashed["arch"] = {k: v for k, v in hashed.get("arch", {}).items() if k != "members"}
     hashed["data"] = {k: v for k, v in hashed.get("data", {}).items() if k not in PATH_KEYS} | {"content": content}
     return hashlib.sha256(json.dumps(hashed, sort_keys=True).encode()).hexdigest()
 

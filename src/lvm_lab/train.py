@@ -15,7 +15,7 @@ def main() -> None:
 def train(config: dict[str, Any], sweep_dir: Path | None = None) -> None:
     """One run: finished? build, fit, score, record."""
     # Torch comes in only now: --help and --cfg job answer without it.
-    from lvm_lab import build, logs, runs, session
+    from lvm_lab import build, logs, members, runs, session
 
     console = logs.to_terminal(runs.is_leader())
     chosen = build.settings(config)
@@ -23,7 +23,8 @@ def train(config: dict[str, Any], sweep_dir: Path | None = None) -> None:
     model = build.module(chosen, data.stats, build.contract_of(data))
     root = sweep_dir or Path(chosen.run.root)
 
-    claimed = runs.claim(config, data.content, directory=chosen.run.dir, root=root, force=chosen.run.force)
+    content = data.content | members.content(chosen.config)
+    claimed = runs.claim(chosen.config, content, directory=chosen.run.dir, root=root, force=chosen.run.force)
     with claimed as run, session.Session(chosen, data, run, console) as at:
         if run.state == "finished":
             at.tell("this run is finished already (run.force=true starts it over)")

@@ -1,13 +1,13 @@
 """The words every part shares: batches, predictions, statistics and the protocols between them.
 
 Shape suffixes: B batch, L context length, D vector dim, H hidden dim, M negatives a row,
-N predictions (B, or B x L when every position is supervised).
+N predictions (B, or B x L when every position is supervised), S draws or noise levels.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
@@ -20,10 +20,23 @@ class Prediction:
 
     raw_ND: lives in the encoder's own distribution; what a decoder gets.
     unit_ND: its L2-normalised twin, for cosine, retrieval and contrastive losses.
+
+    Generative heads add what their own loss reads, in the same units as raw, of which raw is the mean:
+    draws_SND: several draws. denoised_SND: what is left of the target at several noise levels, noise_weight_SN
+        the weight of each (1 on average).
     """
 
     raw_ND: Tensor
     unit_ND: Tensor
+    draws_SND: Tensor | None = None
+    denoised_SND: Tensor | None = None
+    noise_weight_SN: Tensor | None = None
+
+    @property
+    def spoken(self) -> Tensor:
+        """The tensor that every other is made of; gradients are compared here."""
+        several = self.draws_SND if self.denoised_SND is None else self.denoised_SND
+        return self.raw_ND if several is None else several
 
     @classmethod
     def from_raw(cls, raw_ND: Tensor) -> Prediction:
@@ -53,11 +66,49 @@ class Batch:
 
 
 @dataclass(frozen=True)
+class Reading:
+    """What a head may look back on: the vectors that were read and the backbone's state after each.
+
+    every: a prediction for each position (N = B x L), not for the last alone (N = B).
+    """
+
+    context_BLD: Tensor
+    hidden_BLH: Tensor
+    every: bool = False
+
+    @property
+    def hidden_NH(self) -> Tensor:
+        return self._rows(self.hidden_BLH)
+
+    @property
+    def last_ND(self) -> Tensor:
+        """The last vector that each prediction was read from."""
+        return self._rows(self.context_BLD)
+
+    @property
+    def mean_ND(self) -> Tensor:
+        """The mean of all vectors that each prediction was read from."""
+        if not self.every:
+            return self.context_BLD.mean(1)
+        count_L1 = torch.arange(1, self.context_BLD.shape[1] + 1, device=self.context_BLD.device)[:, None]
+        return (self.context_BLD.cumsum(1) / count_L1).flatten(0, 1)
+
+    def _rows(self, x_BLX: Tensor) -> Tensor:
+        return x_BLX.flatten(0, 1) if self.every else x_BLX[:, -1]
+
+
+@dataclass(frozen=True)
 class Stats:
-    """Statistics of the training part's vectors, per dimension, in the encoder's own units."""
+    """Statistics of the training part's vectors, per dimension, in the encoder's own units.
+
+    centre_D, scale_D, basis_DD: the input normaliser's, where one is asked for; basis holds directions as columns.
+    """
 
     mean_D: Tensor
     std_D: Tensor
+    centre_D: Tensor | None = None
+    scale_D: Tensor | None = None
+    basis_DD: Tensor | None = None
 
     def standardise(self, x_ND: Tensor) -> Tensor:
         return (x_ND - self.mean_D) / self.std_D
@@ -79,8 +130,38 @@ class Backbone(Protocol):
     def __call__(self, x_BLD: Tensor) -> Tensor: ...
 
 
+class StreamingBackbone(Backbone, Protocol):
+    """A causal backbone that can also read one vector at a time: every causal architecture here is one.
+
+    `step(x_BD, state) -> (hidden_BH, next state)`: hidden_BH is what the parallel form gives at the last place of
+    everything read so far, in eval mode and up to rounding. None begins a sequence. A state is a tensor or a nested
+    tuple, list or dict of tensors, with B as their first dim or without any where the rows share a number; it is never
+    changed in place, so an older one can be stepped from again.
+    """
+
+    def step(self, x_BD: Tensor, state: Any | None = None) -> tuple[Tensor, Any]: ...
+
+
+def state_bytes(state: Any) -> int:
+    """Bytes of all tensors in the state of a StreamingBackbone; None, the beginning, has none."""
+    if state is None:
+        return 0
+    if isinstance(state, Tensor):
+        return state.numel() * state.element_size()
+    if isinstance(state, dict):
+        return sum(state_bytes(part) for part in state.values())
+    if isinstance(state, tuple | list):
+        return sum(state_bytes(part) for part in state)
+    raise TypeError(f"a state holds tensors in tuples, lists and dicts, not {type(state).__name__}")
+
+
 class Term(Protocol):
-    """One loss term: a scalar that is 1 for a trivial predictor, before its weight."""
+    """One loss term: a scalar that is 1 for a trivial predictor, before its weight.
+
+    needs: what it reads of a prediction; the head has to feed it ("prediction", "draws" or "denoised").
+    """
+
+    needs: str
 
     def __call__(self, prediction: Prediction, batch: Batch, stats: Stats) -> Tensor: ...
 

@@ -26,11 +26,7 @@ class InputProjection(nn.Module):
         self.norm = nn.LayerNorm(width)
 
     def forward(self, x_BLD: Tensor) -> Tensor:
-        if x_BLD.ndim != 3 or x_BLD.shape[-1] != self.dim:
-            raise UserError(
-                f"This model reads contexts of shape (batch, length, {self.dim}) and got {tuple(x_BLD.shape)}; "
-                "use data of that dim or train a model for this one."
-            )
+        check_context(x_BLD, self.dim)
         hidden_BLH: Tensor = self.norm(self.linear(x_BLD))
         return hidden_BLH
 
@@ -47,6 +43,15 @@ class GatedMLP(nn.Module):
         gate, value = self.up(x_H).chunk(2, dim=-1)
         y_H: Tensor = self.down(F.silu(gate) * value)
         return y_H
+
+
+def check_context(x_BLD: Tensor, dim: int) -> None:
+    """UserError unless the context is B x L x dim."""
+    if x_BLD.ndim != 3 or x_BLD.shape[-1] != dim:
+        raise UserError(
+            f"This model reads contexts of shape (batch, length, {dim}) and got {tuple(x_BLD.shape)}; "
+            "use data of that dim or train a model for this one."
+        )
 
 
 def check_sizes(arch: str, *, dropout: float = 0.0, **sizes: int) -> None:

@@ -5,6 +5,8 @@ Shape suffixes: B batch, L context length, D vector dim, H hidden dim.
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor, nn
 
 from lvm_lab.archs._blocks import InputProjection
@@ -32,3 +34,21 @@ class ResidualRecurrent(nn.Module):
             hidden_BLH = hidden_BLH + self.dropout(out_BLH)
         hidden_BLH = self.norm_out(hidden_BLH)
         return hidden_BLH
+
+    def step(self, x_BD: Tensor, state: list[Any] | None = None) -> tuple[Tensor, list[Any]]:
+        """One more vector; the state is what each cell hands on, of constant size."""
+        hidden_B1H: Tensor = self.input(x_BD[:, None])
+        states: list[Any] = []
+        for i, (norm, cell) in enumerate(zip(self.norms, self.cells, strict=True)):
+            out_B1H, left = cell(norm(hidden_B1H), None if state is None else _swap_rows(state[i]))
+            hidden_B1H = hidden_B1H + self.dropout(out_B1H)
+            states.append(_swap_rows(left))
+        hidden_BH: Tensor = self.norm_out(hidden_B1H)[:, 0]
+        return hidden_BH, states
+
+
+def _swap_rows(state: Any) -> Any:
+    """torch's cells keep (1, B, H), or a pair of it; a state here has its rows first."""
+    if isinstance(state, Tensor):
+        return state.transpose(0, 1).contiguous()
+    return tuple(_swap_rows(part) for part in state)

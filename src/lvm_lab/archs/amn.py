@@ -6,10 +6,14 @@ T query position, J position that is read, R relative positions in the table.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from lvm_lab.archs._blocks import GatedMLP, InputProjection, check_divides, check_sizes
+
+Cache = tuple[Tensor, Tensor]
 
 
 class AMN(nn.Module):
@@ -67,6 +71,19 @@ class AMN(nn.Module):
         hidden_BLH: Tensor = self.norm_out(state_BLH)
         return hidden_BLH
 
+    def step(self, x_BD: Tensor, state: dict[str, Any] | None = None) -> tuple[Tensor, dict[str, Any]]:
+        """One more vector; the state is the sum of all so far and each layer's keys and values of them, and grows."""
+        context_B1H: Tensor = self.input(x_BD[:, None])
+        sum_B1H = context_B1H if state is None else state["sum"] + context_B1H
+        layers: list[Any] = list(self.layers)
+        before: list[Any] = [None] * len(layers) if state is None else state["caches"]
+        caches = [layer.extend(context_B1H, cache) for layer, cache in zip(layers, before, strict=True)]
+        state_B1H = sum_B1H / caches[0][0].shape[1]
+        for layer, cache in zip(layers, caches, strict=True):
+            state_B1H = layer.read(state_B1H, context_B1H, cache)
+        hidden_BH: Tensor = self.norm_out(state_B1H)[:, 0]
+        return hidden_BH, {"sum": sum_B1H, "caches": caches}
+
 
 class _Layer(nn.Module):
     def __init__(self, width: int, heads: int, inner: int, dropout: float, places: int) -> None:
@@ -89,23 +106,32 @@ class _Layer(nn.Module):
             self.place_score_KR = nn.Parameter(4.0 * torch.eye(places).repeat(-(-heads // places), 1)[:heads])
 
     def forward(self, state_BTH: Tensor, context_BJH: Tensor) -> Tensor:
+        return self.read(state_BTH, context_BJH, self.extend(context_BJH))
+
+    def extend(self, context_BTH: Tensor, cache: Cache | None = None) -> Cache:
+        """The keys and values of all places, BJH each: those before, if any, and those of context_BTH."""
+        key_BJH, value_BJH = self.key_value(context_BTH).chunk(2, dim=-1)
+        if cache is not None:
+            key_BJH, value_BJH = torch.cat((cache[0], key_BJH), dim=1), torch.cat((cache[1], value_BJH), dim=1)
+        return key_BJH, value_BJH
+
+    def read(self, state_BTH: Tensor, context_BTH: Tensor, cache: Cache) -> Tensor:
+        """The next states of the last T places, which ask the cache; context_BTH are their own vectors."""
         query_BTH = self.norm_query(state_BTH)
         if self.places:
-            query_BTH = torch.cat((query_BTH, context_BJH), dim=-1)
-        state_BTH = state_BTH + self.dropout(self.out(self._attend(self.query(query_BTH), context_BJH)))
+            query_BTH = torch.cat((query_BTH, context_BTH), dim=-1)
+        state_BTH = state_BTH + self.dropout(self.out(self._attend(self.query(query_BTH), cache)))
         state_BTH = state_BTH + self.dropout(self.mlp(self.norm_mlp(state_BTH)))
         return state_BTH
 
-    def _attend(self, query_BTH: Tensor, context_BJH: Tensor) -> Tensor:
-        batch, length, width = query_BTH.shape
-        split = (batch, length, self.heads, width // self.heads)
-        key_BJH, value_BJH = self.key_value(context_BJH).chunk(2, dim=-1)
+    def _attend(self, query_BTH: Tensor, cache: Cache) -> Tensor:
+        batch, width = query_BTH.shape[0], query_BTH.shape[-1]
+        split = (batch, -1, self.heads, width // self.heads)
         query_BKTP = query_BTH.view(split).transpose(1, 2) * (width // self.heads) ** -0.5
-        key_BKJP = key_BJH.view(split).transpose(1, 2)
-        value_BKJP = value_BJH.view(split).transpose(1, 2)
+        key_BKJP, value_BKJP = (x_BJH.reshape(split).transpose(1, 2) for x_BJH in cache)
 
-        place_L = torch.arange(length, device=query_BTH.device)
-        back_TJ = place_L[:, None] - place_L
+        place_J = torch.arange(key_BKJP.shape[2], device=query_BTH.device)
+        back_TJ = place_J[-query_BTH.shape[1] :, None] - place_J
         score_BKTJ = query_BKTP @ key_BKJP.transpose(-2, -1)
         if self.places:
             # One product with the short table, spread by index: a key for every (T, J) would take L * L * H.
@@ -118,4 +144,4 @@ class _Layer(nn.Module):
             weight_BKTR = weight_BKTJ.new_zeros(*weight_BKTJ.shape[:3], self.places)
             weight_BKTR = weight_BKTR.scatter_add(-1, index_BKTJ, weight_BKTJ)
             mixed_BKTP = mixed_BKTP + weight_BKTR @ self.place_value_KRP
-        return mixed_BKTP.transpose(1, 2).reshape(batch, length, width)
+        return mixed_BKTP.transpose(1, 2).flatten(2)

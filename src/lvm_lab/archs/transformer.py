@@ -1,16 +1,15 @@
 """Transformer: causal self-attention with rotary positions, pre-norm.
 
-Shape suffixes: B batch, L context length, D vector dim, H hidden dim, K heads, P dim of a head.
+Shape suffixes: B batch, L context length, D vector dim, H hidden dim.
 """
 
 from __future__ import annotations
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lvm_lab.archs._blocks import GatedMLP, InputProjection, check_divides, check_sizes
-from lvm_lab.errors import UserError
+from lvm_lab.archs._attention import Cache, RotaryAttention, check_heads
+from lvm_lab.archs._blocks import GatedMLP, InputProjection, check_sizes
+from lvm_lab.archs._streaming import step_layers
 
 
 class Transformer(nn.Module):
@@ -47,12 +46,7 @@ class Transformer(nn.Module):
             heads=heads,
         )
         check_sizes("transformer", **{"ff_mult * width": inner})
-        check_divides("transformer", "heads", heads, "width", width)
-        if width // heads % 2:
-            raise UserError(
-                f"transformer: rotary positions turn pairs, but width / heads = {width // heads} is odd; "
-                "choose sizes where it is even."
-            )
+        check_heads("transformer", heads, width)
         super().__init__()
         self.width = width
         self.input = InputProjection(dim, width)
@@ -66,43 +60,29 @@ class Transformer(nn.Module):
         hidden_BLH = self.norm_out(hidden_BLH)
         return hidden_BLH
 
+    def step(self, x_BD: Tensor, state: list[Cache] | None = None) -> tuple[Tensor, list[Cache]]:
+        """One more vector; the state is each layer's keys and values, and grows with every step."""
+        hidden_BH, state = step_layers(self.layers, self.input(x_BD[:, None])[:, 0], state)
+        hidden_BH = self.norm_out(hidden_BH)
+        return hidden_BH, state
 
-class _Layer(nn.Module):
+
+class _Layer(RotaryAttention):
     def __init__(self, width: int, heads: int, inner: int, dropout: float) -> None:
-        super().__init__()
-        self.heads = heads
+        super().__init__(width, heads)
         self.norm_attention = nn.LayerNorm(width)
-        self.qkv = nn.Linear(width, 3 * width)
-        self.out = nn.Linear(width, width)
         self.norm_mlp = nn.LayerNorm(width)
         self.mlp = GatedMLP(width, inner)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, hidden_BLH: Tensor) -> Tensor:
-        hidden_BLH = hidden_BLH + self.dropout(self._attend(self.norm_attention(hidden_BLH)))
+        return self._finish(hidden_BLH, super().forward(self.norm_attention(hidden_BLH)))
+
+    def step(self, hidden_BH: Tensor, state: Cache | None = None) -> tuple[Tensor, Cache]:
+        out_BH, state = super().step(self.norm_attention(hidden_BH), state)
+        return self._finish(hidden_BH, out_BH), state
+
+    def _finish(self, hidden_BLH: Tensor, out_BLH: Tensor) -> Tensor:
+        hidden_BLH = hidden_BLH + self.dropout(out_BLH)
         hidden_BLH = hidden_BLH + self.dropout(self.mlp(self.norm_mlp(hidden_BLH)))
         return hidden_BLH
-
-    def _attend(self, x_BLH: Tensor) -> Tensor:
-        batch, length, width = x_BLH.shape
-        qkv = self.qkv(x_BLH).view(batch, length, 3 * self.heads, width // self.heads)
-        qk, value_BLKP = qkv.split((2 * self.heads, self.heads), dim=2)
-        query_BLKP, key_BLKP = _rotate(qk).chunk(2, dim=2)
-        mixed_BKLP = F.scaled_dot_product_attention(
-            query_BLKP.transpose(1, 2), key_BLKP.transpose(1, 2), value_BLKP.transpose(1, 2), is_causal=True
-        )
-        out_BLH: Tensor = self.out(mixed_BKLP.transpose(1, 2).reshape(batch, length, width))
-        return out_BLH
-
-
-def _rotate(x_BLKP: Tensor) -> Tensor:
-    """Rotary positions: the pair (p, p + P/2) at position t is turned by t * 10000^(-2p/P)."""
-    half = x_BLKP.shape[-1] // 2
-    # Angles in float32 at least: in bfloat16 neighbouring positions beyond 256 would coincide.
-    dtype = torch.promote_types(x_BLKP.dtype, torch.float32)
-    place_L = torch.arange(x_BLKP.shape[1], device=x_BLKP.device, dtype=dtype)
-    pace_P = 10000.0 ** (-torch.arange(half, device=x_BLKP.device, dtype=dtype) / half)
-    angle_L1P = (place_L[:, None] * pace_P)[:, None, :]
-    cos_L1P, sin_L1P = angle_L1P.cos().to(x_BLKP.dtype), angle_L1P.sin().to(x_BLKP.dtype)
-    first, second = x_BLKP.chunk(2, dim=-1)
-    return torch.cat((first * cos_L1P - second * sin_L1P, second * cos_L1P + first * sin_L1P), dim=-1)

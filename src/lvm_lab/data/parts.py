@@ -12,7 +12,7 @@ import numpy as np
 
 from lvm_lab.data.repeated import repeated_rows, row_digests
 from lvm_lab.data.split import FOLDS, part_of
-from lvm_lab.data.stats import training_stats
+from lvm_lab.data.stats import Normaliser, training_stats
 from lvm_lab.data.store import EncoderContract, Store
 from lvm_lab.data.windows import Windows, index_windows
 from lvm_lab.errors import UserError
@@ -82,7 +82,9 @@ class Parts:
     oracle: Callable[[str], Predictor] | None
 
 
-def cut_parts(opened: Opened, settings: DataSettings, cache: Path, *, every_position: bool) -> Parts:
+def cut_parts(
+    opened: Opened, settings: DataSettings, cache: Path, *, every_position: bool, normaliser: Normaliser = "none"
+) -> Parts:
     """Cut open stores into parts of whole documents.
 
     Raises UserError where stores contradict each other or a part that training needs is empty.
@@ -132,7 +134,7 @@ def cut_parts(opened: Opened, settings: DataSettings, cache: Path, *, every_posi
         val=val,
         test=windows_of("test"),
         ood=None if opened.ood_store is None else _whole(opened.ood_store, settings, "data.ood_path"),
-        stats=training_stats(store, np.array(stretches["train"], dtype=np.int64), cache),
+        stats=training_stats(store, np.array(stretches["train"], dtype=np.int64), cache, normaliser),
         contract=store.contract,
         documents=len(set(store.documents.names())),
         content=opened.content,

@@ -27,6 +27,8 @@ class InfoNCE(nn.Module):
     The temperature is learned in log space and clamped to [.01, .5]; it has no weight decay.
     """
 
+    needs = "prediction"
+
     def __init__(
         self,
         temperature: float = 0.07,

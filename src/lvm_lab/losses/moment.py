@@ -15,6 +15,8 @@ class Moment(nn.Module):
     scale of `raw` free; this term is what a decoder needs from them.
     """
 
+    needs = "prediction"
+
     def forward(self, prediction: Prediction, batch: Batch, stats: Stats) -> Tensor:
         z_ND = stats.standardise(gather(prediction.raw_ND))
         spread_D = (z_ND.var(0, unbiased=False) + 1e-8).sqrt()

@@ -14,5 +14,7 @@ class MSE(nn.Module):
     optimum, wherever that lies between the true next vectors.
     """
 
+    needs = "prediction"
+
     def forward(self, prediction: Prediction, batch: Batch, stats: Stats) -> Tensor:
         return ((prediction.raw_ND - batch.target_ND) / stats.std_D).square().mean()

@@ -15,6 +15,8 @@ class Variance(nn.Module):
     std is about 1 / sqrt(D).
     """
 
+    needs = "prediction"
+
     def forward(self, prediction: Prediction, batch: Batch, stats: Stats) -> Tensor:
         spread_D = (gather(prediction.raw_ND).var(0, unbiased=False) + 1e-12).sqrt()
         return (1 - spread_D / stats.std_D).relu().mean()

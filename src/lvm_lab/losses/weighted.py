@@ -22,11 +22,14 @@ class WeightedTerms(nn.Module):
         return total, parts
 
     def gradient_shares(self, prediction: Prediction, parts: dict[str, Tensor]) -> dict[str, float]:
-        """Each weighted term's share of the gradient norms at `raw`: what the weights really weigh."""
+        """Each weighted term's share of the gradient norms at what the head says: what the weights really weigh."""
+        if not prediction.spoken.requires_grad:
+            # A mean of trained members has nothing to learn.
+            return {}
         norms = {}
         for name, part in parts.items():
             (gradient,) = torch.autograd.grad(
-                self.weights[name] * part, prediction.raw_ND, retain_graph=True, allow_unused=True
+                self.weights[name] * part, prediction.spoken, retain_graph=True, allow_unused=True
             )
             norms[name] = 0.0 if gradient is None else float(gradient.norm())
         total = sum(norms.values()) or 1.0

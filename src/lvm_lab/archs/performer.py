@@ -1,0 +1,191 @@
+"""Performer: causal attention in linear time, its softmax kernel replaced by positive random features.
+
+Shape suffixes: B batch, L context length, D vector dim, H hidden dim, K heads, P dim of a head, M random features,
+T place that reads, J place that is read.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lvm_lab.archs._attention import check_heads, rotate
+from lvm_lab.archs._blocks import GatedMLP, InputProjection, check_sizes
+from lvm_lab.archs._streaming import step_layers
+
+State = tuple[Tensor, Tensor, Tensor]
+
+
+class Performer(nn.Module):
+    """Causal backbone, `forward(x_BLD) -> hidden_BLH` for any length L; `step` is its recurrent form.
+
+    FAVOR+ (Choromanski et al. 2021, arXiv:2009.14794): exp(q . k / sqrt(P)) is estimated by phi(q) . phi(k) with
+    phi(x) = exp(w x - |x|^2 / 2) / sqrt(M) over M orthogonal random directions w. They are drawn from torch's global
+    generator when the layer is made, never redrawn, and kept in the state dict. Places enter as rotary positions.
+
+    The exponents are stabilised by maxima that a place can know: over its own features, and over the keys up to it.
+    A maximum over the whole sequence, as is common, lets the future round the past.
+
+    dim, context_length: D and the usual L, which sets nothing here; width: H; features: M; chunk: places that are
+    read at once, contexts up to it use the quadratic form; ff_mult * width: inner size of the MLP; dropout: on both
+    branches of a layer. Raises UserError for sizes below 1, dropout outside [0, 1), heads that do not divide width or
+    heads of odd size.
+    """
+
+    causal: bool = True
+
+    def __init__(
+        self,
+        dim: int,
+        context_length: int,
+        *,
+        width: int = 192,
+        layers: int = 2,
+        heads: int = 4,
+        features: int = 64,
+        ff_mult: float = 2.0,
+        chunk: int = 64,
+        dropout: float = 0.0,
+    ) -> None:
+        inner = round(ff_mult * width)
+        check_sizes("performer", dropout=dropout, dim=dim, context_length=context_length, width=width, layers=layers)
+        check_sizes("performer", heads=heads, features=features, chunk=chunk, **{"ff_mult * width": inner})
+        check_heads("performer", heads, width)
+        super().__init__()
+        self.width = width
+        self.input = InputProjection(dim, width)
+        self.layers = nn.ModuleList(_Layer(width, heads, features, inner, chunk, dropout) for _ in range(layers))
+        self.norm_out = nn.LayerNorm(width)
+
+    def forward(self, x_BLD: Tensor) -> Tensor:
+        hidden_BLH: Tensor = self.input(x_BLD)
+        for layer in self.layers:
+            hidden_BLH = layer(hidden_BLH)
+        hidden_BLH = self.norm_out(hidden_BLH)
+        return hidden_BLH
+
+    def step(self, x_BD: Tensor, state: Any | None = None) -> tuple[Tensor, Any]:
+        """hidden_BH of the next place and the state after it, of constant size; None begins.
+
+        Each layer's state is the number of places so far and (numerator, denominator, maximum).
+        """
+        hidden_BH, state = step_layers(self.layers, self.input(x_BD[:, None])[:, 0], state)
+        hidden_BH = self.norm_out(hidden_BH)
+        return hidden_BH, state
+
+
+class _Layer(nn.Module):
+    def __init__(self, width: int, heads: int, features: int, inner: int, chunk: int, dropout: float) -> None:
+        super().__init__()
+        self.heads, self.chunk = heads, chunk
+        self.norm_attention = nn.LayerNorm(width)
+        self.qkv = nn.Linear(width, 3 * width)
+        self.directions_MP: Tensor
+        self.register_buffer("directions_MP", orthogonal_directions(features, width // heads))
+        self.out = nn.Linear(width, width)
+        self.norm_mlp = nn.LayerNorm(width)
+        self.mlp = GatedMLP(width, inner)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, hidden_BLH: Tensor) -> Tensor:
+        mixed_BLH, _ = self._attend(hidden_BLH, 0, None, False)
+        return self._finish(hidden_BLH, mixed_BLH)
+
+    def step(self, hidden_BH: Tensor, state: tuple[Tensor, State] | None) -> tuple[Tensor, tuple[Tensor, State]]:
+        place, sums = (torch.zeros((), dtype=torch.int64), None) if state is None else state
+        mixed_B1H, sums = self._attend(hidden_BH[:, None], int(place), sums, True)
+        assert sums is not None
+        return self._finish(hidden_BH, mixed_B1H[:, 0]), (place + 1, sums)
+
+    def _attend(
+        self, hidden_BLH: Tensor, place: int, sums: State | None, keep_state: bool
+    ) -> tuple[Tensor, State | None]:
+        batch, length, width = hidden_BLH.shape
+        qkv = self.qkv(self.norm_attention(hidden_BLH)).view(batch, length, 3 * self.heads, width // self.heads)
+        qk, value_BLKP = qkv.split((2 * self.heads, self.heads), dim=2)
+        query_BKLP, key_BKLP = rotate(qk, place).transpose(1, 2).chunk(2, dim=1)
+        mixed_BKLP, sums = favor(
+            query_BKLP, key_BKLP, value_BLKP.transpose(1, 2), self.directions_MP, self.chunk, sums, keep_state
+        )
+        return mixed_BKLP.transpose(1, 2).flatten(2), sums
+
+    def _finish(self, hidden: Tensor, mixed: Tensor) -> Tensor:
+        hidden = hidden + self.dropout(self.out(mixed))
+        return hidden + self.dropout(self.mlp(self.norm_mlp(hidden)))
+
+
+def orthogonal_directions(features: int, head_dim: int) -> Tensor:
+    """directions_MP with rows of the lengths that normal ones have, orthogonal within every block of P."""
+    blocks = [torch.linalg.qr(torch.randn(head_dim, head_dim))[0].T for _ in range(-(-features // head_dim))]
+    length_M1 = torch.randn(features, head_dim).norm(dim=-1, keepdim=True)
+    return torch.cat(blocks)[:features] * length_M1
+
+
+def exponents(x_BKLP: Tensor, directions_MP: Tensor) -> Tensor:
+    """log of sqrt(M) phi(x) as exponent_BKLM, with the P^(-1/4) of softmax attention's scale inside."""
+    scaled_BKLP = x_BKLP * x_BKLP.shape[-1] ** -0.25
+    return scaled_BKLP @ directions_MP.T.to(x_BKLP.dtype) - scaled_BKLP.square().sum(-1, keepdim=True) / 2
+
+
+def favor(
+    query_BKLP: Tensor,
+    key_BKLP: Tensor,
+    value_BKLP: Tensor,
+    directions_MP: Tensor,
+    chunk: int,
+    state: State | None = None,
+    keep_state: bool = True,
+) -> tuple[Tensor, State | None]:
+    """Causal attention with weights phi(q_t) . phi(k_j), as mixed_BKLP, and the state after the last place
+    (None without `keep_state`).
+
+    Quadratic within `chunk` places, recurrent across chunks, so chunk = L is the quadratic and chunk = 1 the recurrent
+    form. The state is (sum of phi(k_j) v_j^T, sum of phi(k_j), maximum of all exponents so far), both sums over
+    exp(maximum).
+    """
+    query_BKLM, key_BKLM = exponents(query_BKLP, directions_MP), exponents(key_BKLP, directions_MP)
+    # Constant factors of a place's query cancel between numerator and denominator.
+    query_BKLM = (query_BKLM - query_BKLM.detach().amax(-1, keepdim=True)).exp()
+    # A factor of a place's key does not cancel: it is put back as exp(own - running), which is at most 1.
+    own_BKL = key_BKLM.detach().amax(-1)
+    key_BKLM = (key_BKLM - own_BKL[..., None]).exp()
+    out = []
+    queries, keys = query_BKLM.split(chunk, -2), key_BKLM.split(chunk, -2)
+    for i, (value, own) in enumerate(zip(value_BKLP.split(chunk, -2), own_BKL.split(chunk, -1), strict=True)):
+        # Nobody reads what the last chunk leaves, unless asked for: a fifth of the work at L = 5.
+        leave = keep_state or i + 1 < len(queries)
+        mixed, state = _favor_chunk(queries[i], keys[i], value, own, state, leave)
+        out.append(mixed)
+    return torch.cat(out, dim=-2), state
+
+
+def _favor_chunk(
+    query_BKTM: Tensor, key_BKJM: Tensor, value_BKJP: Tensor, own_BKJ: Tensor, state: State | None, leave: bool
+) -> tuple[Tensor, State | None]:
+    running_BKT = own_BKJ.cummax(-1).values
+    if state is not None:
+        sum_BKMP, total_BKM, before_BK = state
+        running_BKT = torch.maximum(running_BKT, before_BK[..., None])
+    future_TJ = torch.ones(own_BKJ.shape[-1], own_BKJ.shape[-1], dtype=torch.bool, device=own_BKJ.device).triu(1)
+    gap_BKTJ = (own_BKJ[..., None, :] - running_BKT[..., None]).masked_fill(future_TJ, -torch.inf)
+    weight_BKTJ = (query_BKTM @ key_BKJM.transpose(-2, -1)) * gap_BKTJ.exp()
+    mixed_BKTP = weight_BKTJ @ value_BKJP
+    weights_BKT = weight_BKTJ.sum(-1)
+    if state is not None:
+        fade_BKT1 = (before_BK[..., None] - running_BKT).exp()[..., None]
+        mixed_BKTP = mixed_BKTP + (query_BKTM @ sum_BKMP) * fade_BKT1
+        weights_BKT = weights_BKT + ((query_BKTM @ total_BKM[..., None]) * fade_BKT1)[..., 0]
+    # Only where every shared feature has underflowed is the sum 0; the place then reads nothing.
+    mixed_BKTP = mixed_BKTP / weights_BKT.clamp_min(torch.finfo(weights_BKT.dtype).tiny)[..., None]
+    if not leave:
+        return mixed_BKTP, None
+
+    last_BK = running_BKT[..., -1]
+    key_BKJM = key_BKJM * (own_BKJ - last_BK[..., None]).exp()[..., None]
+    after_BKMP, after_BKM = key_BKJM.transpose(-2, -1) @ value_BKJP, key_BKJM.sum(-2)
+    if state is not None:
+        keep_BK1 = (before_BK - last_BK).exp()[..., None]
+        after_BKMP, after_BKM = after_BKMP + sum_BKMP * keep_BK1[..., None], after_BKM + total_BKM * keep_BK1
+    return mixed_BKTP, (after_BKMP, after_BKM, last_BK)

@@ -1,0 +1,70 @@
+"""The energy head: noise in, a draw of the next vector out, trained by the energy score.
+
+Shape suffixes: D vector dim, H hidden dim, N predictions, S draws, Z noise dim.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from lvm_lab.errors import UserError
+from lvm_lab.heads._head import Head, Predict
+from lvm_lab.heads._noise import normal
+from lvm_lab.types import Prediction, Reading, Stats
+
+
+class EnergyHead(Head):
+    """hidden (N, H) and noise (S, N, Z) -> S draws of the next vector, in one pass each (CALM, arXiv:2510.27688).
+
+    A prediction is the mean of `draws` draws whose noise is fixed and the same for every row, so that it is a
+    function of the context alone; more of them are a lower temperature, 1 is a plain sample.
+
+    training_draws: draws a row that the loss compares, 2 or more. noise: Z. layers: residual layers between.
+    """
+
+    feeds = frozenset({"prediction", "draws"})
+
+    def __init__(
+        self,
+        width: int,
+        stats: Stats,
+        hidden: int = 512,
+        layers: int = 2,
+        noise: int = 64,
+        training_draws: int = 4,
+        draws: int = 16,
+        predict: Predict = "absolute",
+    ) -> None:
+        super().__init__(stats, predict)
+        sizes = {"hidden": hidden, "layers": layers, "noise": noise, "draws": draws}
+        for name, size in (*sizes.items(), ("training_draws", training_draws - 1)):
+            if size < 1:
+                least = 2 if name == "training_draws" else 1
+                raise UserError(f"head.{name} is too small; set head.{name} to {least} or more.")
+        self.noise, self.training_draws, self.draws = noise, training_draws, draws
+        self.seen = nn.Linear(width, hidden)
+        self.chance = nn.Linear(noise, hidden, bias=False)
+        self.layers = nn.ModuleList(
+            nn.Sequential(nn.LayerNorm(hidden), nn.Linear(hidden, hidden), nn.GELU(), nn.Linear(hidden, hidden))
+            for _ in range(layers)
+        )
+        self.last = nn.Linear(hidden, len(stats.mean_D))
+        self.norm = nn.LayerNorm(hidden)
+        self.begin(self.last)
+
+    def forward(self, hidden_NH: Tensor, reading: Reading | None = None) -> Prediction:
+        chance_SNZ = normal(self.draws, 1, self.noise, like=hidden_NH, training=False)
+        return Prediction.from_raw(self._say(hidden_NH, chance_SNZ, reading).mean(0))
+
+    def learn(self, hidden_NH: Tensor, target_ND: Tensor, reading: Reading) -> Prediction:
+        shape = (self.training_draws, len(hidden_NH), self.noise)
+        draws_SND = self._say(hidden_NH, normal(*shape, like=hidden_NH, training=self.training), reading)
+        mean_ND = draws_SND.mean(0)
+        return Prediction(mean_ND, nn.functional.normalize(mean_ND, dim=-1), draws_SND=draws_SND)
+
+    def _say(self, hidden_NH: Tensor, chance_SNZ: Tensor, reading: Reading | None) -> Tensor:
+        state_SNH = self.seen(hidden_NH) + self.chance(chance_SNZ)
+        for layer in self.layers:
+            state_SNH = state_SNH + layer(state_SNH)
+        draws_SND: Tensor = self.base(reading) + self.units.stretch(self.last(self.norm(state_SNH)))
+        return draws_SND

@@ -1,0 +1,23 @@
+"""The linear head: one affine map, for models that are linear as a whole.
+
+Shape suffixes: D vector dim, H hidden dim, N predictions.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from lvm_lab.heads._head import Head, Predict
+from lvm_lab.types import Prediction, Reading, Stats
+
+
+class LinearHead(Head):
+    """hidden (N, H) -> Prediction (N, D): raw = mean + std * (W hidden + b)."""
+
+    def __init__(self, width: int, stats: Stats, predict: Predict = "absolute") -> None:
+        super().__init__(stats, predict)
+        self.project = nn.Linear(width, len(stats.mean_D))
+        self.begin(self.project)
+
+    def forward(self, hidden_NH: Tensor, reading: Reading | None = None) -> Prediction:
+        return Prediction.from_raw(self.base(reading) + self.units.stretch(self.project(hidden_NH)))

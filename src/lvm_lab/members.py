@@ -1,0 +1,104 @@
+"""The members of an ensemble: found by path or by rank, loaded, and held against each other before any training."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lvm_lab.data.store import EncoderContract, sha256
+from lvm_lab.errors import UserError
+from lvm_lab.module import LatentVectorModule
+
+TOP = "top3"
+STATS = ("mean_D", "std_D", "normaliser.centre_D", "normaliser.scale_D", "normaliser.basis_DD")
+
+Listed = list[tuple[LatentVectorModule, dict[str, Any]]]
+
+
+def found(config: dict[str, Any]) -> dict[str, Any]:
+    """The config with its members as checkpoint files; one without members as it is.
+
+    Raises UserError for a member that is no run's folder and no checkpoint.
+    """
+    arch = config["arch"]
+    if not isinstance(arch, dict) or "members" not in arch:
+        return config
+    listed = arch["members"]
+    if listed == TOP:
+        listed = best_architectures(Path(config["run"]["root"]), 3)
+    if not isinstance(listed, list) or not listed:
+        raise UserError(f"arch.members={listed!r} does not fit; list run folders or checkpoints, or say {TOP}.")
+    return config | {"arch": arch | {"members": [m if isinstance(m, dict) else str(_file(m)) for m in listed]}}
+
+
+def content(config: dict[str, Any]) -> dict[str, str]:
+    """What the members are, for the fingerprint."""
+    listed = config["arch"].get("members", [])
+    return {f"member_{i}": sha256(Path(member)) for i, member in enumerate(listed)}
+
+
+def load(
+    listed: list[Any],
+    from_file: Callable[[Path], LatentVectorModule],
+    from_words: Callable[[dict[str, Any]], LatentVectorModule],
+    dim: int,
+    context_length: int,
+    contract: dict[str, Any],
+) -> Listed:
+    """Each member with what a checkpoint has to say of it, so that it can be built again without its file.
+
+    Raises UserError where a member's dims, context length or encoder are not the data's.
+    """
+    result: Listed = []
+    for member in listed:
+        if isinstance(member, dict):
+            result.append((from_words(member), member))
+            continue
+        model = from_file(Path(member))
+        theirs = model.identity["contract"]
+        conflict = EncoderContract(**contract).conflict(EncoderContract(**theirs)) if contract and theirs else None
+        length = model.identity["config"]["data"]["context_length"]
+        if len(model.mean_D) != dim:  # type: ignore[arg-type]
+            conflict = f"dim {dim} against {len(model.mean_D)}"  # type: ignore[arg-type]
+        elif length != context_length:
+            conflict = f"context length {context_length} against {length}"
+        if conflict:
+            raise UserError(f"{member} was trained on other vectors than these ({conflict}); leave it out of arch.members.")
+        state = model.state_dict()
+        shapes = {name: list(state[name].shape) for name in STATS if isinstance(state.get(name), torch.Tensor)}
+        said = {k: model.identity[k] for k in ("config", "contract", "version")}
+        result.append((model, said | {"shapes": shapes}))
+    return result
+
+
+def best_architectures(root: Path, count: int) -> list[str]:
+    """The best finished run of each of the best architectures under `root`: by VAL halves, margin, unseen MRR."""
+    best: dict[str, tuple[tuple[float, ...], str]] = {}
+    for file in sorted(root.glob("*/result.json")):
+        result = json.loads(file.read_text())
+        if result["status"] != "finished" or not result["five_cat"] or result["arch"] == "ensemble":
+            continue
+        val, numbers = result["five_cat"]["val"], result["five_cat"]["model"]["val"]
+        rank = (val["passed"], val["margin"] or 0.0, numbers.get("B/mrr_unseen", 0.0))
+        arch = result["arch"]
+        if arch not in best or rank > best[arch][0]:
+            best[arch] = (rank, str(file.parent))
+    if len(best) < count:
+        raise UserError(
+            f"arch.members={TOP} needs finished runs of {count} architectures under {root} and there are {len(best)}; "
+            "train them first, or list members."
+        )
+    return [folder for _, folder in sorted(best.values(), reverse=True)[:count]]
+
+
+def _file(member: Any) -> Path:
+    path = Path(str(member))
+    candidates = [path / "checkpoints" / name for name in ("best_5cat.ckpt", "best.ckpt")] if path.is_dir() else [path]
+    for file in candidates:
+        if file.is_file():
+            return file
+    raise UserError(f"arch.members has {member}, which is no run's folder and no checkpoint; correct its path.")

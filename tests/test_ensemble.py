@@ -1,0 +1,118 @@
+"""Ensembles: one equals its member, several are the mean of their units, and wrong members are told before training."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from commands import Outcome, call, only_run
+
+from lvm_lab import build
+from lvm_lab.module import LatentVectorModule
+
+WORLD = ("data.dim=64", "data.documents=60", "data.ood_documents=20", "data.planes=8", "data.topic_dims=8")
+RUN = (*WORLD, "trainer.batch_size=32", "trainer.max_epochs=1", "5cat=smoke", "logger=none", "device=cpu")
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two trained members, gru and lstm, in folders of these names."""
+    folder = tmp_path_factory.mktemp("ensemble")
+    for arch in ("gru", "lstm"):
+        done = train(folder, f"arch={arch}", "arch.width=16", f"run.root={arch}")
+        assert done.code == 0, done.err
+    return folder
+
+
+def train(home: Path, *arguments: str) -> Outcome:
+    return call(home, *RUN, f"run.cache={home / 'cache'}", *arguments)
+
+
+def member(home: Path, arch: str) -> Path:
+    return only_run(home / arch)
+
+
+def model(home: Path, name: str, *members: Path, more: tuple[str, ...] = ()) -> LatentVectorModule:
+    listed = ",".join(map(str, members))
+    done = train(home, "arch=ensemble", f"arch.members=[{listed}]", f"run.dir={name}", *more)
+    assert done.code == 0, done.err
+    return build.load(home / name / "checkpoints" / "best.ckpt")
+
+
+def contexts() -> torch.Tensor:
+    generator = torch.Generator().manual_seed(3)
+    return F.normalize(torch.randn(7, 5, 64, generator=generator), dim=-1)
+
+
+def loaded(home: Path, arch: str) -> LatentVectorModule:
+    return build.load(member(home, arch) / "checkpoints" / "best_5cat.ckpt")
+
+
+def test_an_ensemble_of_one_equals_its_member(home: Path) -> None:
+    alone = loaded(home, "gru").predict(contexts())
+    one = model(home, "one", member(home, "gru")).predict(contexts())
+    torch.testing.assert_close(one.raw_ND, alone.raw_ND, atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(one.unit_ND, alone.unit_ND, atol=1e-6, rtol=1e-5)
+
+
+def test_the_mean_is_of_units_also_without_anything_to_learn(home: Path) -> None:
+    both = [loaded(home, arch).predict(contexts()) for arch in ("gru", "lstm")]
+    mixed = model(home, "two", member(home, "gru"), member(home, "lstm"), more=("loss=mse",)).predict(contexts())
+    mean = F.normalize((both[0].unit_ND + both[1].unit_ND) / 2, dim=-1)
+    torch.testing.assert_close(mixed.unit_ND, mean, atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(mixed.raw_ND, (both[0].raw_ND + both[1].raw_ND) / 2, atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("mix", ["weighted", "gate"])
+def test_a_mix_is_learned_and_the_members_are_not(home: Path, mix: str) -> None:
+    folders = (member(home, "gru"), member(home, "lstm"))
+    learned = model(home, mix, *folders, more=(f"arch.mix={mix}", "loss=cosine"))
+    backbone = learned.backbone
+    parameter = backbone.weights if mix == "weighted" else backbone.gate.score.weight
+    assert parameter.abs().sum() > 0
+    for part, arch in zip(backbone.members, ("gru", "lstm"), strict=True):
+        assert torch.equal(part.predict(contexts()).raw_ND, loaded(home, arch).predict(contexts()).raw_ND)
+
+
+def test_a_checkpoint_needs_its_members_folders_no_more(home: Path, tmp_path: Path) -> None:
+    moved = tmp_path / "gru"
+    shutil.copytree(member(home, "gru"), moved)
+    before = model(home, "kept", moved).predict(contexts()).raw_ND
+    shutil.rmtree(moved)
+    after = build.load(home / "kept" / "checkpoints" / "best.ckpt").predict(contexts()).raw_ND
+    assert torch.equal(after, before)
+
+
+def test_top3_takes_the_best_of_three_architectures(home: Path) -> None:
+    for arch in ("gru", "lstm"):
+        assert train(home, f"arch={arch}", "arch.width=16", "run.root=all", "seed=4").code == 0
+    few = train(home, "arch=ensemble", "arch.members=top3", "run.root=all")
+    assert few.code == 2
+    assert "needs finished runs of 3 architectures" in few.sentence
+    assert train(home, "arch=ridge", "arch.width=16", "run.root=all").code == 0
+    done = train(home, "arch=ensemble", "arch.members=top3", "run.root=all", "run.dir=best")
+    assert done.code == 0, done.err
+    best = build.load(home / "best" / "checkpoints" / "best.ckpt")
+    names = [said["config"]["arch"]["name"] for said in best.identity["config"]["arch"]["members"]]
+    assert sorted(names) == ["gru", "lstm", "ridge"]
+
+
+@pytest.mark.parametrize(
+    ("members", "more", "said"),
+    [
+        ("[nowhere]", (), "nowhere, which is no run's folder and no checkpoint"),
+        ("[]", (), "list run folders or checkpoints, or say top3"),
+        ("GRU", ("data.dim=96",), "trained on other vectors than these (dim 96 against 64)"),
+        ("GRU", ("data.context_length=4",), "context length 4 against 5"),
+        ("GRU", ("head=dual",), "set head=ensemble"),
+    ],
+)
+def test_wrong_members_are_told_in_a_sentence(home: Path, members: str, more: tuple[str, ...], said: str) -> None:
+    listed = members.replace("GRU", f"[{member(home, 'gru')}]")
+    done = train(home, "arch=ensemble", f"arch.members={listed}", "run.root=refused", *more)
+    assert done.code == 2
+    assert said in done.sentence
+    assert not (home / "refused").exists()
