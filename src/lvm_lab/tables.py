@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from rich import box
 from rich.table import Table
 
 from lvm_lab.runs import Result
@@ -13,8 +14,7 @@ COLUMNS = (
     ("cos", "A/cos"),
     ("margin", "A/margin"),
     ("R@1", "B/r1"),
-    ("MRR", "B/mrr"),
-    ("MRR unseen", "B/mrr_unseen"),
+    ("unseen", "B/mrr_unseen"),
     ("left-out", "C/left_out"),
     ("rollout", "D/rollout"),
 )
@@ -72,15 +72,17 @@ def verdict_line(result: Result) -> str:
 
 def _comparison(result: Result) -> Table:
     oracle = result.baselines.get("oracle")
-    table = Table(title="the model beside what it had to beat (VAL)", title_justify="left")
-    for column in ("", *(head for head, _ in COLUMNS), "gates", *(["of oracle"] if oracle else [])):
-        table.add_column(column, justify="left" if column == "" else "right")
+    # Fits a terminal of 80 columns; the gates' own tables have the rest.
+    title = "the model beside what it had to beat (VAL)"
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    for column in ("", *(head for head, _ in COLUMNS), "gates", *(["oracle"] if oracle else [])):
+        table.add_column(column, justify="left" if column == "" else "right", no_wrap=True)
     rows = {result.arch: result.five_cat["model"]} | result.baselines
     for name, row in rows.items():
         cells = [_show(row["val"].get(key)) for _, key in COLUMNS]
         if oracle:
             cells.append(_share(row["val"].get("A/cos"), oracle["val"].get("A/cos")))
-        cells.insert(len(COLUMNS), f"{row['passed']} of 5")
+        cells.insert(len(COLUMNS), f"{row['passed']}/5")
         style = "bold" if name == result.arch else None
         table.add_row(NAMES.get(name, name), *cells, style=style)
     return table

@@ -105,7 +105,8 @@ def fit_ridge(train: Windows, val: Windows, seed: int = 0, penalties: tuple[floa
     solve = _primal if len(train) >= len(mean_F) else _dual
     seen_BLD, wanted_BD = val.context(), val.vectors(val.target_row_W)
     best, best_cos = None, -np.inf
-    for penalty, weight_FD in solve(train, mean_F, (target_ND - mean_D).astype(np.float32), penalties):
+    target_ND -= mean_D.astype(np.float32)
+    for penalty, weight_FD in solve(train, mean_F, target_ND, penalties):
         bias_D = torch.from_numpy(mean_D) - torch.from_numpy(mean_F) @ weight_FD
         ridge = Ridge(weight_FD.float(), bias_D.float(), penalty)
         with torch.inference_mode():
@@ -140,8 +141,7 @@ def _primal(
         x_BF = _features(train, start, mean_F)
         gram_FF += x_BF.T @ x_BF
         cross_FD += x_BF.T @ torch.from_numpy(target_ND[start : start + SLICE])
-    for penalty in penalties:
-        yield penalty, _solve(gram_FF, cross_FD, penalty * float(gram_FF.trace()) / len(mean_F))
+    yield from _each_penalty(gram_FF, cross_FD, float(gram_FF.trace()) / len(mean_F), penalties)
 
 
 def _dual(
@@ -151,12 +151,20 @@ def _dual(
     x_NF = torch.cat([_features(train, start, mean_F) for start in range(0, len(train), SLICE)]).double()
     kernel_NN = x_NF @ x_NF.T
     target = torch.from_numpy(target_ND).double()
+    unit = float(kernel_NN.trace()) / len(mean_F)
+    for penalty, solved_ND in _each_penalty(kernel_NN, target, unit, penalties):
+        yield penalty, x_NF.T @ solved_ND
+
+
+def _each_penalty(
+    gram: Tensor, right: Tensor, unit: float, penalties: tuple[float, ...]
+) -> Iterator[tuple[float, Tensor]]:
+    """Solves with every penalty, a multiple of `unit`, in turn. Works in `gram` itself: a copy would be the most
+    memory that a run takes."""
+    loaded = 0.0
     for penalty in penalties:
-        yield penalty, x_NF.T @ _solve(kernel_NN, target, penalty * float(kernel_NN.trace()) / len(mean_F))
-
-
-def _solve(gram: Tensor, right: Tensor, penalty: float) -> Tensor:
-    loaded = gram.clone()
-    # The floor holds where all features are constant and the penalty, a share of their variance, is 0.
-    loaded.diagonal().add_(max(penalty, 1e-12))
-    return torch.cholesky_solve(right, torch.linalg.cholesky(loaded))
+        # The floor holds where all features are constant and the penalty, a share of their variance, is 0.
+        wanted = max(penalty * unit, 1e-12)
+        gram.diagonal().add_(wanted - loaded)
+        loaded = wanted
+        yield penalty, torch.cholesky_solve(right, torch.linalg.cholesky(gram))
