@@ -1,4 +1,4 @@
-"""One door to every check: nox -s lint, types, tests, slow, bench."""
+"""One door to every check: nox -s lint, types, tests, slow, bench, parity."""
 
 import nox
 
@@ -50,3 +50,11 @@ def bench(session: nox.Session) -> None:
     session.run("python", "benchmarks/five_cat_cost.py")
     session.run("python", "benchmarks/memory.py")
     session.run("python", "benchmarks/startup.py")
+    session.run("python", "benchmarks/mamba2_speed.py")
+
+
+@nox.session
+def parity(session: nox.Session) -> None:
+    """Writes the parity table of docs/architectures.md."""
+    install(session, "test")
+    session.run("python", "benchmarks/parity_table.py", env=ONE_THREAD)

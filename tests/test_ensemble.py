@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
-from commands import Outcome, call, only_run
 
+from commands import Outcome, call, only_run
 from lvm_lab import build
 from lvm_lab.module import LatentVectorModule
 
@@ -105,7 +105,7 @@ def test_top3_takes_the_best_of_three_architectures(home: Path) -> None:
     [
         ("[nowhere]", (), "nowhere, which is no run's folder and no checkpoint"),
         ("[]", (), "list run folders or checkpoints, or say top3"),
-        ("GRU", ("data.dim=96",), "trained on other vectors than these (dim 96 against 64)"),
+        ("GRU", ("data.dim=96",), "trained on other vectors (dim 96 against 64)"),
         ("GRU", ("data.context_length=4",), "context length 4 against 5"),
         ("GRU", ("head=dual",), "set head=ensemble"),
     ],

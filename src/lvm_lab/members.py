@@ -67,7 +67,9 @@ def load(
         elif length != context_length:
             conflict = f"context length {context_length} against {length}"
         if conflict:
-            raise UserError(f"{member} was trained on other vectors than these ({conflict}); leave it out of arch.members.")
+            raise UserError(
+                f"{member} was trained on other vectors than these ({conflict}); leave it out of arch.members."
+            )
         state = model.state_dict()
         shapes = {name: list(state[name].shape) for name in STATS if isinstance(state.get(name), torch.Tensor)}
         said = {k: model.identity[k] for k in ("config", "contract", "version")}

@@ -1,6 +1,6 @@
 """Writes the parity table of docs/architectures.md: every backbone against its reference, at L = 5 and L = 256.
 
-python benchmarks/parity.py
+python benchmarks/parity_table.py
 """
 
 from __future__ import annotations
