@@ -94,7 +94,7 @@ def test_help_names_every_group(tmp_path: Path) -> None:
 
 
 MISTAKES = {
-    "unknown option": (["arch=nope"], ["arch=nope does not exist", "amn, gru, lstm, mamba2, transformer"]),
+    "unknown option": (["arch=nope"], ["arch=nope does not exist", "amn, distilgpt2, ensemble, gru"]),
     "unknown preset": (["5cat=nope"], ["5cat=nope does not exist", "smoke, standard, strict"]),
     "unknown key": (
         ["trainer.max_epoch=3"],

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from commands import Outcome, call, only_run
-from lvm_lab import build
+from lvm_lab import build, members
 from lvm_lab.module import LatentVectorModule
 
 WORLD = ("data.dim=64", "data.documents=60", "data.ood_documents=20", "data.planes=8", "data.topic_dims=8")
@@ -116,3 +116,14 @@ def test_wrong_members_are_told_in_a_sentence(home: Path, members: str, more: tu
     assert done.code == 2
     assert said in done.sentence
     assert not (home / "refused").exists()
+
+
+def test_what_an_arch_reads_from_files_enters_the_fingerprint_by_content(tmp_path: Path) -> None:
+    file = tmp_path / "model.safetensors"
+    file.write_bytes(b"one")
+    config = {"arch": {"name": "distilgpt2", "weights": str(tmp_path)}}
+    before = members.content(config)
+    file.write_bytes(b"other")
+    assert list(before) == ["weights_model.safetensors"]
+    assert members.content(config) != before
+    assert members.content({"arch": {"name": "gru"}}) == {}

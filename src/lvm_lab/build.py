@@ -129,11 +129,16 @@ def load(path: Path, device: str = "cpu") -> LatentVectorModule:
         raise UserError(f"{path} was not written by lvm_lab; take a checkpoint of a run's folder.")
     said = saved[checkpoint.KEY]
     state = saved["state_dict"]
-    # The device is the reader's to choose, not the one that the run was trained on.
-    chosen = settings(said["config"] | {"device": asdict(DeviceSettings())})
+    chosen = settings(_by_itself(said["config"]))
     model = module(chosen, _stats_in(state), said["contract"])
     checkpoint.restore(model, saved, str(path))
     return model.eval().to(device)
+
+
+def _by_itself(config: dict[str, Any]) -> dict[str, Any]:
+    """A checkpoint's config without what its run had around it: the device, and the files that weights began from."""
+    arch = {k: None if k == "weights" else v for k, v in config["arch"].items()}
+    return config | {"device": asdict(DeviceSettings()), "arch": arch}
 
 
 def _stats_in(state: dict[str, Any]) -> Stats:
@@ -143,7 +148,7 @@ def _stats_in(state: dict[str, Any]) -> Stats:
 
 def _rebuilt(said: dict[str, Any]) -> LatentVectorModule:
     """A member of a saved ensemble, still without its weights: the ensemble's own checkpoint has them."""
-    chosen = settings(said["config"] | {"device": asdict(DeviceSettings())})
+    chosen = settings(_by_itself(said["config"]))
     shapes = said["shapes"]
     state = {name: torch.ones(shape) for name, shape in shapes.items()}
     return module(chosen, _stats_in(state), said["contract"])

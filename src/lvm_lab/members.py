@@ -36,9 +36,12 @@ def found(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def content(config: dict[str, Any]) -> dict[str, str]:
-    """What the members are, for the fingerprint."""
-    listed = config["arch"].get("members", [])
-    return {f"member_{i}": sha256(Path(member)) for i, member in enumerate(listed)}
+    """What an arch reads from files, for the fingerprint: an ensemble's members, an arch's own weights."""
+    arch = config["arch"]
+    files = {f"member_{i}": Path(member) for i, member in enumerate(arch.get("members", []))}
+    if arch.get("weights"):
+        files |= {f"weights_{file.name}": file for file in Path(arch["weights"]).glob("*.*") if file.is_file()}
+    return {name: sha256(file) for name, file in files.items()}
 
 
 def load(
@@ -67,9 +70,7 @@ def load(
         elif length != context_length:
             conflict = f"context length {context_length} against {length}"
         if conflict:
-            raise UserError(
-                f"{member} was trained on other vectors than these ({conflict}); leave it out of arch.members."
-            )
+            raise UserError(f"{member} was trained on other vectors ({conflict}); leave it out of arch.members.")
         state = model.state_dict()
         shapes = {name: list(state[name].shape) for name in STATS if isinstance(state.get(name), torch.Tensor)}
         said = {k: model.identity[k] for k in ("config", "contract", "version")}

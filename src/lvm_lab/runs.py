@@ -21,6 +21,7 @@ from lvm_lab.errors import UserError
 
 # What changes where and how a run runs, not what it computes.
 NOT_HASHED = ("device", "logger", "run")
+ARCH_PATHS = ("members", "weights")
 PATH_KEYS = ("path", "val_path", "ood_path", "bank_path")
 
 
@@ -54,8 +55,8 @@ class Result:
 def fingerprint(config: dict[str, Any], content: dict[str, str]) -> str:
     """sha256 over the resolved config, the data entering by content and never by path."""
     hashed = {key: value for key, value in config.items() if key not in NOT_HASHED}
-    # An ensemble's members stand in `content` by their checkpoints' hashes.
-    hashed["arch"] = {k: v for k, v in hashed.get("arch", {}).items() if k != "members"}
+    # What an arch reads from files stands in `content` by their hashes.
+    hashed["arch"] = {k: v for k, v in hashed.get("arch", {}).items() if k not in ARCH_PATHS}
     hashed["data"] = {k: v for k, v in hashed.get("data", {}).items() if k not in PATH_KEYS} | {"content": content}
     return hashlib.sha256(json.dumps(hashed, sort_keys=True).encode()).hexdigest()
 
