@@ -51,7 +51,8 @@ class Ensemble(nn.Module):
         return self
 
     def forward(self, x_BLD: Tensor) -> Tensor:
-        predictions = [member.predict(x_BLD) for member in self._callable()]
+        members: list[Any] = list(self.members)
+        predictions = [member.predict(x_BLD) for member in members]
         if self.gate is not None:
             score_BE = self.gate(x_BLD)
         else:
@@ -60,9 +61,6 @@ class Ensemble(nn.Module):
         raws = [prediction.raw_ND for prediction in predictions]
         units = [prediction.unit_ND for prediction in predictions]
         return torch.cat([*raws, *units, score_BE.softmax(-1)], dim=-1)[:, None]
-
-    def _callable(self) -> list[Any]:
-        return list(self.members)
 
 
 class _Gate(nn.Module):

@@ -5,8 +5,6 @@ Shape suffixes: B batch, L context length, D vector dim, N windows, F = L x D fe
 
 from __future__ import annotations
 
-import os
-import tempfile
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lvm_lab.data.stats import write_arrays
 from lvm_lab.data.windows import Windows, sample_evenly
 from lvm_lab.errors import UserError
 from lvm_lab.judge.predictions import cosines
@@ -66,19 +65,8 @@ class Ridge:
 
     def save(self, path: Path) -> None:
         """Whole or not at all, so that a cache never holds half a fit."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, building = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                np.savez(
-                    file,
-                    weight_FD=self.weight_FD.cpu().numpy(),
-                    bias_D=self.bias_D.cpu().numpy(),
-                    penalty=np.float64(self.penalty),
-                )
-            os.replace(building, path)
-        finally:
-            Path(building).unlink(missing_ok=True)
+        weight_FD, bias_D = self.weight_FD.cpu().numpy(), self.bias_D.cpu().numpy()
+        write_arrays(path, weight_FD=weight_FD, bias_D=bias_D, penalty=np.array(self.penalty, dtype=np.float64))
 
     @classmethod
     def load(cls, path: Path) -> Ridge:
