@@ -1,4 +1,4 @@
-"""One door to every check: nox -s lint, types, tests, slow, bench, parity."""
+"""One door to every check: nox -s lint, types, tests, slow, bench, parity, honest."""
 
 import nox
 
@@ -58,3 +58,10 @@ def parity(session: nox.Session) -> None:
     """Writes the parity table of docs/architectures.md."""
     install(session, "test")
     session.run("python", "benchmarks/parity_table.py", env=ONE_THREAD)
+
+
+@nox.session
+def honest(session: nox.Session) -> None:
+    """Trains one model and writes the two tables of docs/5cat.md."""
+    install(session, "test")
+    session.run("python", "benchmarks/honest_gates.py", env=ONE_THREAD)

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,8 +44,8 @@ class Outcome:
         return lines[0].removeprefix("error: ")
 
 
-def call(folder: Path, *arguments: str) -> Outcome:
-    """The train command in this process, working in `folder`."""
+def call(folder: Path, *arguments: str, main: Callable[[], None] = train.main) -> Outcome:
+    """The train command, or another's main, in this process, working in `folder`."""
     out, err = io.StringIO(), io.StringIO()
     GlobalHydra.instance().clear()
     with pytest.MonkeyPatch.context() as patch:
@@ -56,7 +57,7 @@ def call(folder: Path, *arguments: str) -> Outcome:
         code = 0
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             try:
-                train.main()
+                main()
             except SystemExit as leaving:
                 code = int(leaving.code or 0)
     return Outcome(code, out.getvalue(), err.getvalue())

@@ -7,6 +7,11 @@ L context length, D vector dim, N rows, H rollout steps. A window is `(target_ro
 [start, end) are its document, its context is the L rows before `target_row`. A number that no window can give (no
 window eligible, an empty bin) is nan.
 
+Where the design leaves something open, this is how it is read here:
+- A gate that one part or one number has failed is false, whatever else of it cannot be measured.
+- A window that has nothing but its own context to compete with says nothing of unseen candidates.
+- Of equally good offsets there is no best one; alarms then say nothing that could be compared.
+
 Keys of the dictionary that `reference` returns:
 
     A_cos-3 .. A_cos+0 .. A_cos+3, A_margin, A_best_k, A_share
@@ -41,6 +46,9 @@ STANDARD: dict[str, dict[str, Any]] = {
     "D": {"mean": (0.45, 0.42)},
     "E": {"difference": 0.05, "min_windows": 30, "min_documents": 10},
 }
+# The margins, the rollout and how many gates of five are asked for.
+PRODUCTION = {**STANDARD, "A": {"cos+1": (0.50, 0.48), "margin": (0.10, 0.08)}, "D": {"mean": (0.50, 0.50)}}
+REQUIRED = {"standard": 5, "production": 3, "lnsp_compat": 5}
 
 
 def unit(vector: np.ndarray) -> np.ndarray:
@@ -104,7 +112,7 @@ def target_rank(
 
     Pessimistic within 1e-6: a competitor that is less than that below the target stands before it. Chunks equal to
     the target are no competitors. `left_out_rows` are no candidates either (the context, for `mrr_unseen`).
-    Compat: strict `>`, no tie tolerance, every other row of the document competes.
+    Compat: strict `>`, no tie tolerance.
     """
     target, start, end, _ = window
     at_target = cosine(prediction, vectors[target])
@@ -112,7 +120,7 @@ def target_rank(
     for row in range(start, end):
         if row == target or row in left_out_rows:
             continue
-        if not compat and np.array_equal(vectors[row], vectors[target]):
+        if np.array_equal(vectors[row], vectors[target]):
             continue
         candidates += 1
         at_row = cosine(prediction, vectors[row])
@@ -131,10 +139,12 @@ def chance(candidates: int) -> tuple[float, float, float]:
     return r1, r5, mrr
 
 
-def shuffled(context: np.ndarray, order: Sequence[int]) -> np.ndarray:
+def shuffled(context: np.ndarray, order: Sequence[int], compat: bool) -> np.ndarray:
     """C: the context is shuffled (a seeded derangement; compat: may be the identity); `order` comes from outside."""
     if sorted(int(i) for i in order) != list(range(len(context))):
         raise ValueError(f"not an order of {len(context)} places: {list(order)}")
+    if not compat and any(int(taken) == place for place, taken in enumerate(order)):
+        raise ValueError(f"an order that leaves a vector where it was is no derangement: {list(order)}")
     return np.stack([context[int(i)] for i in order])
 
 
@@ -183,6 +193,7 @@ def reference(
     rollout_steps: int = 5,
     feedback: str = "unit",
     compat: bool = False,
+    first: int | None = None,
 ) -> dict[str, Any]:
     """All numbers of the five gates for one part (VAL or OOD).
 
@@ -194,7 +205,8 @@ def reference(
 
     One sample serves all gates; A and D use its eligible windows (all seven neighbours; H true next vectors) and
     report their share. `feedback` is what the rollout puts into its context: the unit or the raw prediction.
-    `compat` is the old tool, quirks included (`5cat=lnsp_compat`): its foreign test ignores `foreign_rows`.
+    `compat` is the old tool, quirks included (`5cat=lnsp_compat`): its foreign test ignores `foreign_rows`, and each of
+    its tests takes the `first` windows in file order that it can use (None: all of them).
     """
     if feedback not in ("unit", "raw"):
         raise ValueError(f"feedback is unit or raw, not {feedback!r}")
@@ -218,6 +230,13 @@ def reference(
     e_cos: dict[str, list[float]] = {name: [] for name in BINS}
     e_documents: dict[str, set[Any]] = {name: set() for name in BINS}
 
+    document_of: dict[int, Any] = {}
+    for _, start, end, document in windows:
+        document_of.update(dict.fromkeys(range(start, end), document))
+
+    def full(taken: Sequence[Any]) -> bool:
+        return compat and first is not None and len(taken) >= first
+
     for window, foreign_row, order in zip(windows, foreign_rows, permutations, strict=True):
         target_row, start, end, document = window
         context = context_of(vectors, window, context_length)
@@ -227,12 +246,12 @@ def reference(
 
         # A
         sweep = offset_sweep(prediction, vectors, window, compat)
-        if sweep is not None:
+        if sweep is not None and not full(a_cos[1]):
             for k in OFFSETS:
                 a_cos[k].append(sweep[k])
 
         # B
-        if end - start >= MIN_CHUNKS:
+        if end - start >= MIN_CHUNKS and not full(b["mrr"]):
             rank, candidates = target_rank(prediction, vectors, window, (), compat)
             b["r1"].append(1.0 if rank <= 1 else 0.0)
             b["r5"].append(1.0 if rank <= 5 else 0.0)
@@ -240,28 +259,30 @@ def reference(
             for name, level in zip(("chance_r1", "chance_r5", "chance_mrr"), chance(candidates), strict=True):
                 b[name].append(level)
             seen = range(target_row - context_length, target_row)
-            rank_unseen, _ = target_rank(prediction, vectors, window, seen, compat)
-            b["mrr_unseen"].append(1.0 / rank_unseen)
+            rank_unseen, unseen = target_rank(prediction, vectors, window, seen, compat)
+            if unseen > 1:
+                b["mrr_unseen"].append(1.0 / rank_unseen)
 
         # C
-        c["shuffled"].append(cosine(ask(shuffled(context, order)), target) - intact)
-        c["reversed"].append(cosine(ask(reversed_(context)), target) - intact)
-        if context_length > 1:
-            changes = []
-            for place in range(context_length):
-                changes.append(cosine(ask(without(context, place, compat)), target) - intact)
-            c["left_out"].append(mean(changes))
-        c["repeated"].append(cosine(ask(repeated(context)), target) - intact)
-        if compat:
-            c["foreign"].append(cosine(ask(foreign(context, context[0])), target) - intact)
-        elif foreign_row is not None:
-            if start <= foreign_row < end:
-                raise ValueError(f"row {foreign_row} is of the same document as the window at row {target_row}")
-            c["foreign"].append(cosine(ask(foreign(context, vectors[foreign_row])), target) - intact)
+        if not full(c["repeated"]):
+            if context_length > 1:
+                c["shuffled"].append(cosine(ask(shuffled(context, order, compat)), target) - intact)
+                c["reversed"].append(cosine(ask(reversed_(context)), target) - intact)
+                changes = []
+                for place in range(context_length):
+                    changes.append(cosine(ask(without(context, place, compat)), target) - intact)
+                c["left_out"].append(mean(changes))
+            c["repeated"].append(cosine(ask(repeated(context)), target) - intact)
+            if compat:
+                c["foreign"].append(cosine(ask(foreign(context, context[0])), target) - intact)
+            elif foreign_row is not None:
+                if document_of[foreign_row] == document:
+                    raise ValueError(f"row {foreign_row} is of the same document as the window at row {target_row}")
+                c["foreign"].append(cosine(ask(foreign(context, vectors[foreign_row])), target) - intact)
 
         # D
         rows = rollout_rows(window, rollout_steps, compat)
-        if rows is not None:
+        if rows is not None and not full(d_cos[1]):
             sliding, step = context, prediction
             for h, row in enumerate(rows, start=1):
                 if h > 1:
@@ -272,7 +293,8 @@ def reference(
 
         # E
         name = bin_of(coherence(context))
-        if name is not None and not (compat and name == "high"):
+        taken = [value for values in e_cos.values() for value in values]
+        if name is not None and not (compat and name == "high") and not full(taken):
             e_cos[name].append(intact)
             e_documents[name].add(document)
 
@@ -286,11 +308,9 @@ def reference(
         numbers["A_best_k"] = math.nan
     else:
         numbers["A_margin"] = by_offset[1] - max(by_offset[k] for k in OFFSETS if k != 1)
-        best = OFFSETS[0]
-        for k in OFFSETS:  # Of equals, the earliest.
-            if by_offset[k] > by_offset[best]:
-                best = k
-        numbers["A_best_k"] = best
+        best = max(by_offset.values())
+        nearest = [k for k in OFFSETS if by_offset[k] >= best - TIE]
+        numbers["A_best_k"] = nearest[0] if len(nearest) == 1 else math.nan
     numbers["forward_contrast"] = by_offset[1] - (by_offset[2] + by_offset[3]) / 2.0
 
     for name, values in b.items():
@@ -329,28 +349,34 @@ def gate_states(
     parts = [val] if ood is None else [val, ood]
     if not all(part["finite"] for part in parts):
         return dict.fromkeys("ABCDE", False)
-    if ood is None:
-        return dict.fromkeys("ABCDE", None)
 
     states: dict[str, bool | None] = {}
     for gate in "ABCD":
-        measurable, passed = True, True
+        found: list[bool | None] = [] if ood is not None else [None]
         for place, part in enumerate(parts):
             for name, limit in limits[gate].items():
                 bound = limit[place] if isinstance(limit, (tuple, list)) else limit
                 value = part[f"{gate}_{name}"]
                 if math.isnan(value):
-                    measurable = False
-                elif gate == "C":
-                    passed = passed and value <= bound
+                    found.append(None)
                 else:
-                    passed = passed and value >= bound
-        states[gate] = passed if measurable else None
+                    found.append(value <= bound if gate == "C" else value >= bound)
+        states[gate] = False if False in found else None if None in found else True
 
-    enough = all(
+    enough = ood is not None and all(
         part["E_normal_count"] >= limits["E"]["min_windows"]
         and part["E_normal_documents"] >= limits["E"]["min_documents"]
         for part in parts
     )
-    states["E"] = abs(val["E_normal"] - ood["E_normal"]) <= limits["E"]["difference"] if enough else None
+    states["E"] = None
+    if ood is not None and enough:
+        states["E"] = abs(val["E_normal"] - ood["E_normal"]) <= limits["E"]["difference"]
     return states
+
+
+def alarm(part: dict[str, Any], compat: bool = False) -> str | None:
+    """Backward bias when the best k < 0, copying when the best k = 0; compat names the last context vector -1."""
+    last = -1 if compat else 0
+    if math.isnan(part["A_best_k"]) or part["A_best_k"] > last:
+        return None
+    return "copying" if part["A_best_k"] == last else "backward bias"

@@ -10,7 +10,6 @@ import torch
 
 from judge_data import DIM, Leaky, linear, moving_average, predictor, preset, windows_of
 from lvm_lab.errors import UserError
-from lvm_lab.judge import baselines
 from lvm_lab.judge.baselines import CopyLast, GlobalMean, MeanOfContext, Ridge, fit_ridge
 from lvm_lab.judge.five_cat import measure_part
 from lvm_lab.judge.metrics import lifts, part_metrics
@@ -78,7 +77,7 @@ def test_ridge_chooses_its_penalty_on_val(tmp_path):
 
 def test_ridge_reads_no_more_windows_than_it_says(tmp_path, monkeypatch):
     train = linear_world(tmp_path / "t", noise=0.5)
-    monkeypatch.setattr(baselines, "RIDGE_WINDOWS", 60)
+    monkeypatch.setattr("lvm_lab.judge.baselines._fitting.TRAINING_WINDOWS", 60)
     some, again, other = (fit_ridge(train, train, seed) for seed in (0, 0, 1))
     assert torch.equal(some.weight_FD, again.weight_FD)
     assert not torch.equal(some.weight_FD, other.weight_FD)
@@ -87,7 +86,7 @@ def test_ridge_reads_no_more_windows_than_it_says(tmp_path, monkeypatch):
 def test_slices_change_no_fit(tmp_path, monkeypatch):
     train = linear_world(tmp_path / "t", noise=0.5)
     whole = fit_ridge(train, train)
-    monkeypatch.setattr(baselines, "SLICE", 50)
+    monkeypatch.setattr("lvm_lab.judge.baselines.ridge.SLICE", 50)
     assert torch.allclose(fit_ridge(train, train).weight_FD, whole.weight_FD, atol=1e-5)
 
 
@@ -117,6 +116,13 @@ def test_ridge_without_windows_says_so(tmp_path):
     train = linear_world(tmp_path / "t")
     with pytest.raises(UserError, match="windows"):
         fit_ridge(train, train.select(np.array([], dtype=np.int64)))
+
+
+def test_ridge_of_vectors_beyond_all_bounds_says_so(tmp_path):
+    vectors = 3e18 * np.random.default_rng(0).standard_normal((140, 8)).astype(np.float32)
+    train = windows_of(tmp_path / "s", vectors, 14, context_length=3, normalised=False)
+    with pytest.raises(UserError, match="far too long"):
+        fit_ridge(train, train)
 
 
 def test_metrics_against_a_loop(tmp_path):

@@ -214,7 +214,7 @@ def test_presets_change_what_they_say_and_nothing_else():
         "production": {"name", "required", "thresholds"},
         "strict": {"name", "every_interval_clear"},
         "lnsp_compat": {"name", "tool"},
-        "smoke": {"name", "max_windows", "eval_windows"},
+        "smoke": {"name", "max_windows", "eval_windows", "baselines"},
         "off": {"name", "every_n_epochs", "eval_windows"},
     }.items():
         node = compose(f"five_cat={stem}")["five_cat"]

@@ -21,6 +21,12 @@ from lvm_lab.judge.five_cat import measure, measure_part
 from lvm_lab.types import Prediction
 
 STANDARD, COMPAT = preset(), preset("lnsp_compat")
+NEEDED = {
+    "A": ("cos", "margin"),
+    "B": ("r1", "r5", "mrr"),
+    "C": ("shuffled", "reversed", "left_out", "repeated", "foreign"),
+    "D": ("rollout",),
+}
 NOTHING = predictor(lambda x: torch.zeros_like(x[:, -1]))
 CONSTANT = predictor(lambda x: torch.ones_like(x[:, -1]))
 
@@ -225,6 +231,17 @@ def test_ood_has_its_own_thresholds(parts):
     assert measure_part(model, parts[0], own, "val").halves["D"].state is False
     assert measure_part(model, parts[0], own, "ood").halves["D"].state is True
     assert measure_part(model, parts[0], own, "test").halves["D"].state is False
+
+
+@pytest.mark.parametrize("part", ["val", "ood"])
+@pytest.mark.parametrize(("gate", "name"), [(gate, name) for gate, names in NEEDED.items() for name in names])
+def test_each_number_can_fail_its_gate_alone(parts, gate, name, part):
+    """By heart passes A to D, so that the one threshold which nothing reaches is what decides."""
+    out_of_reach = -3.0 if gate == "C" else 1.5
+    own = preset(resamples=2, thresholds={gate.lower(): {part: {name: out_of_reach}}})
+    half = measure_part(Leaky(parts[0]), parts[0], own, part).halves[gate]
+    assert (half.state, [n for n, check in half.checks.items() if not check.passed]) == (False, [name])
+    assert name in half.reason
 
 
 def test_the_sample_is_even_seeded_and_at_most_so_many(tmp_path):

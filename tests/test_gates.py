@@ -201,16 +201,14 @@ def test_ranks_against_brute_force(seed, lengths, context_length, zero):
         contents = [v.tobytes() for v in vectors[start:end]]
         seen = set(range(row - start - context_length, row - start))
         rank, count, unseen_rank, unseen_count = ranks(cosines, contents, row - start, seen)
-        expected = {
-            "r1": float(rank == 1),
-            "r5": float(rank <= 5),
-            "mrr": 1 / rank,
-            "chance_r1": np.mean([r == 1 for r in range(1, count + 1)]),
-            "chance_r5": np.mean([r <= 5 for r in range(1, count + 1)]),
-            "chance_mrr": np.mean([1 / r for r in range(1, count + 1)]),
-            "mrr_unseen": 1 / unseen_rank if unseen_count > 1 else np.nan,
-            "chance_mrr_unseen": np.mean([1 / r for r in range(1, unseen_count + 1)]) if unseen_count > 1 else np.nan,
-        }
+        expected = {}
+        for suffix, at, of in (("", rank, count), ("_unseen", unseen_rank, unseen_count)):
+            alone = bool(suffix) and of == 1
+            expected[f"mrr{suffix}"] = np.nan if alone else 1 / at
+            expected[f"chance_mrr{suffix}"] = np.nan if alone else np.mean([1 / r for r in range(1, of + 1)])
+            for k in range(1, 11):
+                expected[f"r{k}{suffix}"] = np.nan if alone else float(at <= k)
+                expected[f"chance_r{k}{suffix}"] = np.nan if alone else np.mean([r <= k for r in range(1, of + 1)])
         assert {name: column[w] for name, column in found.items()} == pytest.approx(expected, nan_ok=True)
 
 

@@ -80,7 +80,7 @@ def settings(config: dict[str, Any]) -> Settings:
         logger=typed(LoggerSettings, _named(config["logger"]), "logger"),
         preset=Preset.from_dict(config["five_cat"]),
     )
-    _check_device(result.device)
+    check_device(result.device)
     return result
 
 
@@ -185,6 +185,13 @@ def trainer(chosen: Settings, callbacks: list[pl.Callback], folder: Path) -> pl.
         raise UserError(f"these device settings do not work ({refused}); set device=cpu or device=auto.") from error
 
 
+def judged_on(device: DeviceSettings) -> str:
+    """The device that models are judged on, as torch names it."""
+    if device.accelerator == "mps":
+        return "mps"
+    return "cuda" if device.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available() else "cpu"
+
+
 def contract_of(data: Parts) -> dict[str, Any]:
     return asdict(data.contract)
 
@@ -254,7 +261,8 @@ def _named(node: dict[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in node.items() if k != "name"}
 
 
-def _check_device(device: DeviceSettings) -> None:
+def check_device(device: DeviceSettings) -> None:
+    """Raises UserError for an accelerator that this machine has not."""
     available = {
         "gpu": torch.cuda.is_available(),
         "cuda": torch.cuda.is_available(),

@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 MISTAKE, INTERRUPTED = 2, 130
 # Hydra's grammar refuses a key that begins with a digit, so 5cat is spelt five_cat before it looks.
 FIVE_CAT = re.compile(r"^(\+{0,2}|~)5cat(?=$|[=.@])")
+# Hydra's flags whose value is the next argument.
+VALUE_FLAGS = ("--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd")
 
 
 def conf_dir() -> Path:
@@ -39,13 +41,55 @@ def spell_out(arguments: Sequence[str]) -> list[str]:
     return [FIVE_CAT.sub(r"\1five_cat", argument) for argument in arguments]
 
 
-def launch(config_name: str, job: Callable[[dict[str, Any], Path | None], None]) -> None:
+def gather(arguments: Sequence[str], key: str) -> list[str]:
+    """Arguments with those that are paths gathered, in their order, into one setting of `key`.
+
+    A path is what has no `=`, or a slash or a wildcard before it: `./epoch=04.ckpt` is one, `epoch=04.ckpt` is a
+    setting, and so is `hydra/launcher=joblib`.
+    """
+    flags: list[str] = []
+    settings: list[str] = []
+    paths: list[str] = []
+    takes_value = False
+    for argument in arguments:
+        before, equals, _ = argument.partition("=")
+        without_slash = not re.search(r"[/*?\\]", before) or before.startswith("hydra/")
+        if takes_value or argument.startswith("-"):
+            flags.append(argument)
+        elif without_slash and (equals or before.startswith("~")):
+            settings.append(argument)
+        else:
+            paths.append(argument)
+        takes_value = not takes_value and argument in VALUE_FLAGS
+    if paths:
+        settings.append(f"{key}=[{','.join(map(_quoted, paths))}]")
+    # Hydra reads settings in one stretch only, and a user may put flags between paths.
+    return [*flags, *settings]
+
+
+def _quoted(text: str) -> str:
+    """A text as Hydra's grammar takes it whole: a backslash counts only before a quotation mark."""
+    return "'" + re.sub(r"(\\*)('|$)", lambda m: m[1] * 2 + ("\\'" if m[2] else ""), text) + "'"
+
+
+def launch(
+    config_name: str,
+    job: Callable[[dict[str, Any], Path | None], None],
+    *,
+    paths: str | None = None,
+    interrupted: str = "the same command goes on from the last checkpoint",
+) -> None:
     """Compose `config_name` from the command line and call `job(config, sweep_dir)`.
 
-    config is resolved and in plain containers; sweep_dir is a multirun's folder, else None.
+    config is resolved and in plain containers; sweep_dir is a multirun's folder, else None. paths: the key that
+    takes the arguments which are paths and no settings. interrupted: what is said after Ctrl-C.
     Exit codes: 0 done, 2 a user's mistake, 1 a failed job of a multirun or our own bug, 130 interrupted.
     """
+    # Lightning brings matplotlib in, whose first words are about its fonts.
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
     sys.argv[1:] = spell_out(sys.argv[1:])
+    if paths is not None:
+        sys.argv[1:] = gather(sys.argv[1:], paths)
     # Hydra then raises instead of printing and leaving with 1; what is raised is told below.
     os.environ["HYDRA_FULL_ERROR"] = "1"
 
@@ -54,6 +98,8 @@ def launch(config_name: str, job: Callable[[dict[str, Any], Path | None], None])
     def task(composed: DictConfig) -> None:
         nonlocal composed_once
         composed_once = True
+        # Hydra's logging would print which of its libraries faiss loads.
+        logging.getLogger("faiss").setLevel(logging.WARNING)
         run = HydraConfig.get()
         try:
             config: dict[str, Any] = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)  # type: ignore[assignment]
@@ -67,7 +113,7 @@ def launch(config_name: str, job: Callable[[dict[str, Any], Path | None], None])
     try:
         hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=config_name)(task)()
     except KeyboardInterrupt:
-        print("interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
+        print(f"interrupted; {interrupted}", file=sys.stderr)
         sys.exit(INTERRUPTED)
     except (HydraException, OmegaConfBaseException) as error:
         _leave(explain(error, config_name, sys.argv[1:]))
@@ -110,7 +156,11 @@ def _unknown(key: str, config_name: str, arguments: Sequence[str]) -> str:
     options = [a for a in arguments if a.partition("=")[0] in groups and "," not in a]
     GlobalHydra.instance().clear()
     with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        node: Any = hydra.compose(config_name, overrides=options)
+        try:
+            node: Any = hydra.compose(config_name, overrides=options)
+        except ConfigCompositionException:
+            # A group of another command.
+            node = hydra.compose(config_name)
     known = ""
     for name in key.split("."):
         if not OmegaConf.is_dict(node) or name not in node:

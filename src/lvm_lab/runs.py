@@ -45,7 +45,11 @@ class Result:
     test: dict[str, Any] = field(default_factory=dict)
     ood: dict[str, Any] = field(default_factory=dict)
     baselines: dict[str, Any] = field(default_factory=dict)
+    skill: dict[str, Any] = field(default_factory=dict)
+    not_fitted: dict[str, str] = field(default_factory=dict)
     data_gate: dict[str, Any] = field(default_factory=dict)
+    contract: dict[str, Any] = field(default_factory=dict)
+    parts: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     error: str | None = None
     version: str = __version__
@@ -177,12 +181,12 @@ def commit() -> str | None:
     return found.stdout.strip() if found.returncode == 0 else None
 
 
-def write_atomically(file: Path, text: str) -> None:
+def write_atomically(file: Path, content: str | bytes) -> None:
     """Write a file whole or not at all, and durably."""
     building = file.with_name(f".{file.name}.{os.getpid()}")
     try:
-        with open(building, "w") as out:
-            out.write(text)
+        with open(building, "wb") as out:
+            out.write(content.encode() if isinstance(content, str) else content)
             out.flush()
             os.fsync(out.fileno())
         os.replace(building, file)
@@ -226,7 +230,7 @@ def _empty(path: Path) -> None:
 
 def _remove_torn(path: Path) -> None:
     """What a killed process was writing: files that have not got their names yet."""
-    for folder in (path, path / "checkpoints"):
+    for folder in (path, path / "checkpoints", path / "plots"):
         for item in folder.glob(".*.*"):
             item.unlink()
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import logging
 import sys
 import time
+from dataclasses import asdict
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import torch
 from rich.console import Console
 
-from lvm_lab import build, checkpoint, logs, runs, scoring, tables
+from lvm_lab import build, card, checkpoint, diagnostic_tables, logs, runs, scoring, tables
 from lvm_lab.callbacks.checkpoints import Checkpoints
+from lvm_lab.callbacks.diagnosis import Diagnosis
 from lvm_lab.callbacks.divergence import Divergence
 from lvm_lab.callbacks.gate import FiveCatGate
 from lvm_lab.callbacks.history import History
@@ -22,9 +24,10 @@ from lvm_lab.callbacks.reseed import Reseed
 from lvm_lab.data.datamodule import VectorDataModule
 from lvm_lab.data.parts import CROSS_FIT_BELOW, Parts
 from lvm_lab.errors import UserError
-from lvm_lab.judge.data_gate import data_gate
+from lvm_lab.judge.data_gate import examine
 from lvm_lab.judge.results import PartScores
 from lvm_lab.module import LatentVectorModule
+from lvm_lab.plots import record
 from lvm_lab.types import count_parameters
 
 log = logging.getLogger(__name__)
@@ -55,7 +58,9 @@ class Session:
         # A full disk or a missing right is no failure of the run: what was reached is kept to go on from.
         if kind is not None and issubclass(kind, Exception) and not issubclass(kind, UserError | OSError):
             log.error("failed", exc_info=error)
-            self.run.finish(self._result("failed", error=f"{kind.__name__}: {error}"))
+            failed = self._result("failed", error=f"{kind.__name__}: {error}")
+            self._picture(failed)
+            self.run.finish(failed)
         self.mirror.close(failed=kind is not None)
         if self.log is not None:
             self.log.__exit__()
@@ -65,7 +70,7 @@ class Session:
 
     def check_data(self) -> None:
         """The data gate: warns of, or refuses, windows that can hardly be predicted forwards."""
-        self.gate = data_gate(self.data.train)
+        self.gate = examine(self.data.train, self.data.val)
         curve = " ".join(f"{c:.3f}" for c in self.gate["curve"])
         log.info(
             "data gate %s: coherence %s, signal %+.3f, position curve %s",
@@ -74,6 +79,7 @@ class Session:
             self.gate["signal"],
             curve,
         )
+        log.info("arrow of time: %s", diagnostic_tables.arrow_line(self.gate["arrow"]))
         if not self.gate["passed"]:
             reasons = "; ".join(self.gate["failed"])
             if self.chosen.data.gate == "refuse":
@@ -96,6 +102,7 @@ class Session:
                 Reseed(chosen.seed),
                 divergence,
                 FiveCatGate(self.data.val, chosen.preset, self._show_judgement),
+                Diagnosis(self.data.val, chosen.preset),
                 RunProgress(self.console),
                 History(run.append_history, self.mirror.row),
                 Checkpoints(run.checkpoints, chosen.trainer.checkpoint),
@@ -128,24 +135,27 @@ class Session:
     def score(self) -> runs.Result:
         """Score the chosen checkpoint once: five gates, val, test, OOD, and the baselines."""
         if self.diverged:
-            return self._result("diverged")
+            result = self._result("diverged")
+            self._picture(result)
+            return result
         best_5cat = self.run.checkpoints / "best_5cat.ckpt"
         file = best_5cat if best_5cat.exists() else self.run.checkpoints / "best.ckpt"
-        device = "cuda" if self.chosen.device.accelerator in ("auto", "gpu") and torch.cuda.is_available() else "cpu"
+        device = build.judged_on(self.chosen.device)
         model = build.load(file, device)
         result = self._result("finished", checkpoint=file.name)
         preset, data = self.chosen.preset, self.data
         if preset.eval_windows:
             judged = scoring.judge(model.predict, data, preset, device)
             result.five_cat = judged.to_dict() | {"model": scoring.summary(judged)}
-            result.baselines = {
-                name: scoring.beside(judged, scoring.judge(baseline, data, preset, device))
-                for name, baseline in scoring.baselines(data, self.chosen.cache, device).items()
-            }
+            beside = scoring.beside(judged, data, preset, self.chosen.cache, device)
+            result.baselines, result.skill, result.not_fitted = beside.baselines, beside.skill, beside.not_fitted
+        moments = {}
         for name in ("val", "test", "ood"):
-            setattr(result, name, scoring.numbers(model.predict, getattr(data, name), data, preset, device))
+            found, moments[name] = scoring.numbers(model.predict, getattr(data, name), data, preset, device)
+            setattr(result, name, found)
+        record.write_moments(self.run.path, {name: vars(m) for name, m in moments.items() if m is not None})
         result.seconds = self._seconds()
-        self.mirror.result(result)
+        self.mirror.result(result, self._picture(result))
         return result
 
     def show(self, result: runs.Result) -> None:
@@ -155,12 +165,37 @@ class Session:
             self.console.print(item)
         for alarm in result.five_cat.get("alarms", []):
             log.warning("%s on %s (best offset %+d): check %s", *(alarm[k] for k in ALARM))
+        told = [alarm["name"] for alarm in result.five_cat.get("alarms", [])]
+        for finding in result.val.get("alarms", []):
+            if finding["name"] not in told:
+                log.warning("%s on val (%s): check %s", *(finding[k] for k in ("name", "measured", "check")))
         for note in result.notes:
             self.console.print(f"note: {note}", highlight=False)
         if result.checkpoint:
             self.console.print(f"{result.status} in {result.seconds:.0f} s: {self.run.checkpoints / result.checkpoint}")
         else:
             self.console.print(f"{result.status} in {result.seconds:.0f} s: {self.run.path}")
+
+    def _picture(self, result: runs.Result) -> dict[str, Path]:
+        """Draw the plots and write the model card, before result.json is: killed here, the run scores again.
+
+        What goes wrong here, a full disk too, is told and costs no run its numbers.
+        """
+        if not runs.is_leader():
+            return {}
+        pictures: dict[str, Path] = {}
+        try:
+            from lvm_lab.plots.draw import draw  # matplotlib comes in only now
+
+            seen = record.read(self.run.path, asdict(result))
+            try:
+                pictures = draw(seen)
+            finally:
+                card.write(seen)
+        except Exception as error:
+            again = f"python -m lvm_lab.plots {self.run.path} and python -m lvm_lab.card {self.run.path} make them"
+            log.warning("no plots or no model card (%s: %s); %s", type(error).__name__, error, again)
+        return pictures
 
     def _show_judgement(self, scores: PartScores) -> None:
         halves = {letter: half.to_dict() for letter, half in scores.halves.items() if letter != "E"}
@@ -186,6 +221,8 @@ class Session:
             params=self.params,
             epochs=len(rows),
             data_gate=self.gate,
+            contract={k: v for k, v in asdict(self.data.contract).items() if k != "probes"},
+            parts=scoring.sizes(self.data),
             notes=self.notes,
             commit=runs.commit(),
             **more,

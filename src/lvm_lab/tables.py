@@ -19,10 +19,14 @@ COLUMNS = (
     ("rollout", "D/rollout"),
 )
 NAMES = {
+    "random": "random",
+    "global_mean": "global mean",
     "copy_last": "copy-last",
     "mean_of_context": "mean-of-context",
-    "global_mean": "global mean",
+    "exponential": "exponential",
+    "nearest": "nearest",
     "ridge": "ridge",
+    "linear_metric": "linear metric",
     "oracle": "oracle",
 }
 
@@ -74,17 +78,28 @@ def _comparison(result: Result) -> Table:
     oracle = result.baselines.get("oracle")
     # Fits a terminal of 80 columns; the gates' own tables have the rest.
     title = "the model beside what it had to beat (VAL)"
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    table = Table(
+        title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False
+    )
+    table.caption_justify = "left"
     for column in ("", *(head for head, _ in COLUMNS), "gates", *(["oracle"] if oracle else [])):
         table.add_column(column, justify="left" if column == "" else "right", no_wrap=True)
-    rows = {result.arch: result.five_cat["model"]} | result.baselines
-    for name, row in rows.items():
+    # An arch may have a baseline's name: ridge and the linear metric can be trained too.
+    rows = [(result.arch, result.five_cat["model"])]
+    rows += [(NAMES.get(name, name), row) for name, row in result.baselines.items()]
+    for place, (name, row) in enumerate(rows):
         cells = [_show(row["val"].get(key)) for _, key in COLUMNS]
+        cells.append(f"{row['passed']}/5")
         if oracle:
             cells.append(_share(row["val"].get("A/cos"), oracle["val"].get("A/cos")))
-        cells.insert(len(COLUMNS), f"{row['passed']}/5")
-        style = "bold" if name == result.arch else None
-        table.add_row(NAMES.get(name, name), *cells, style=style)
+        table.add_row(name, *cells, style=None if place else "bold")
+        if not place and result.skill:
+            table.add_row(" skill", *(_percent(result.skill["val"].get(key, {}).get("value")) for _, key in COLUMNS))
+    notes = ["skill: share of the way from the best trivial one to perfect"] if result.skill else []
+    for name, reason in result.not_fitted.items():
+        table.add_row(NAMES.get(name, name), *[""] * len(COLUMNS), style="yellow")
+        notes.append(f"{NAMES.get(name, name)}: not fitted: {reason}")
+    table.caption = "\n".join(notes) or None
     return table
 
 
@@ -98,4 +113,8 @@ def _interval(number: dict[str, Any]) -> str:
 
 
 def _share(value: float | None, of: float | None) -> str:
-    return f"{value / of:.0%}" if value is not None and of else ""
+    return _percent(value / of) if value is not None and of else ""
+
+
+def _percent(value: float | None) -> str:
+    return "" if value is None else f"{value:.0%}"

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import Any, Literal
 
+from lvm_lab.plots import FIGURES
 from lvm_lab.runs import Result, RunFolder
 from lvm_lab.settings import LoggerSettings
 
@@ -39,8 +40,14 @@ class Mirror:
         if self.run is not None:
             self.run.log({k: v for k, v in row.items() if isinstance(v, int | float)}, step=row["epoch"])
 
-    def result(self, result: Result) -> None:
+    def result(self, result: Result, pictures: dict[str, Path]) -> None:
+        """The closing numbers, and the plots by name as they lie on disk."""
         if self.run is not None:
+            import wandb
+
+            images = {f"plots/{name}": wandb.Image(str(file), caption=FIGURES[name]) for name, file in pictures.items()}
+            if images:
+                self.run.log(images)
             numbers = {"passed": result.five_cat.get("passed"), "verdict": result.five_cat.get("verdict")}
             self.run.summary.update({"status": result.status, "5cat": numbers, "val": result.val, "ood": result.ood})
 

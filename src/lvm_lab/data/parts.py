@@ -126,14 +126,14 @@ def cut_parts(
         return windows
 
     train = windows_of("train")
-    val = windows_of("val") if opened.val_store is None else _whole(opened.val_store, settings, "data.val_path")
+    val = windows_of("val") if opened.val_store is None else whole_windows(opened.val_store, settings, "data.val_path")
     if opened.val_store is not None:
         _tell_of_leak(store, np.array(stretches["train"]), opened.val_store)
     return Parts(
         train=train,
         val=val,
         test=windows_of("test"),
-        ood=None if opened.ood_store is None else _whole(opened.ood_store, settings, "data.ood_path"),
+        ood=None if opened.ood_store is None else whole_windows(opened.ood_store, settings, "data.ood_path"),
         stats=training_stats(store, np.array(stretches["train"], dtype=np.int64), cache, normaliser),
         contract=store.contract,
         documents=len(set(store.documents.names())),
@@ -142,7 +142,8 @@ def cut_parts(
     )
 
 
-def _whole(store: Store, settings: DataSettings, name: str) -> Windows:
+def whole_windows(store: Store, settings: DataSettings, name: str) -> Windows:
+    """The windows of all documents of a store; `name` says in the refusal of an empty one what it is."""
     windows = index_windows(
         store,
         np.arange(len(store.documents)),

@@ -92,6 +92,19 @@ def paired_difference(
     return means({"difference": a_W - b_W}, document_W, resamples=resamples, seed=seed)["difference"]
 
 
+def p_value(difference: Number) -> float:
+    """Two-sided bootstrap p-value of a difference of 0: twice the smaller share of resamples at or beyond it.
+
+    The difference itself counts as one more resample, so that p is never 0 and 1 for two equal predictors (Davison and
+    Hinkley 1997, section 4.2). NaN where fewer than two documents leave nothing to resample.
+    """
+    if math.isnan(difference.low):
+        return math.nan
+    known = difference.samples_R[~np.isnan(difference.samples_R)]
+    beyond = min(int((known <= 0).sum()), int((known >= 0).sum()))
+    return min(1.0, 2 * (1 + beyond) / (1 + len(known)))
+
+
 def _resample(sums_NM: np.ndarray, counts_NM: np.ndarray, resamples: int, seed: int | Sequence[int]) -> np.ndarray:
     total = len(sums_NM)
     rng = np.random.default_rng(seed)

@@ -1,4 +1,4 @@
-"""The data gate: whether a corpus's windows can be predicted forwards at all, told before training.
+"""The data gate: whether a corpus's windows can be predicted forwards, and run the way the held-out ones do.
 
 Shape suffixes: B windows, L context length, D vector dim.
 """
@@ -10,16 +10,32 @@ from typing import Any
 import numpy as np
 
 from lvm_lab.data.windows import Windows, sample_evenly
+from lvm_lab.judge.arrow import FIT_WINDOWS, SCORED_WINDOWS, arrow_of_time
 
 COHERENCE = 0.40
 SIGNAL = 0.08
+BACKWARDS = "the training documents run backwards beside the validation documents"
+
+
+def examine(train: Windows, held_out: Windows, *, scale: int = 1, seed: int = 0) -> dict[str, Any]:
+    """The data gate of the training part, with the arrow of time between it and the held-out one.
+
+    An arrow that points backwards fails the gate; an undecided one does not. scale: how many times the arrow's
+    usual windows it may look at.
+    """
+    found = data_gate(train, seed=seed)
+    arrow = arrow_of_time(
+        train, held_out, fit_windows=scale * FIT_WINDOWS, scored_windows=scale * SCORED_WINDOWS, seed=seed
+    )
+    failed = found["failed"] + ([BACKWARDS] if arrow.verdict == "backwards" else [])
+    return found | {"passed": not failed, "failed": failed, "arrow": arrow.to_dict()}
 
 
 def data_gate(windows: Windows, at_most: int = 2_000, seed: int = 0) -> dict[str, Any]:
     """coherence (mean cosine of adjacent context vectors), signal (cos(last, target) - cos(first, target)),
     the position curve, and which of the three conditions fail.
 
-    The curve alone calls a corpus read backwards correct: a passed gate is necessary, not sufficient.
+    The curve alone calls a corpus read backwards correct: `examine` asks for more.
     """
     sample = sample_evenly(windows, at_most, seed)
     context_BLD = _unit(sample.context())

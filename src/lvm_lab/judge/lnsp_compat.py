@@ -18,7 +18,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 
 from lvm_lab.data.windows import Windows
 from lvm_lab.judge.gates.ablations import CHANGES
@@ -28,33 +27,10 @@ from lvm_lab.judge.gates.retrieval import FEWEST_CANDIDATES, retrieval_scores
 from lvm_lab.judge.gates.rollout import rollout_cosines
 from lvm_lab.judge.predictions import Forward, cosines
 from lvm_lab.judge.presets import Preset
-from lvm_lab.judge.results import FiveCat
-from lvm_lab.judge.scoring import Table, put_together, score_part
-from lvm_lab.types import Predictor
+from lvm_lab.judge.scoring import Table
 
 SHIFT = 1  # its offset 0 is the target
 SLICE = 2048
-
-
-def measure(
-    predictor: Predictor,
-    val: Windows,
-    ood: Windows | None,
-    preset: Preset,
-    *,
-    at_most: int | None = None,
-    documents: int | None = None,
-    batch_size: int = 1024,
-    device: str | torch.device = "cpu",
-) -> FiveCat:
-    """The old tool's gates in the new shape, against the preset's thresholds."""
-    count = preset.eval_windows if at_most is None else at_most
-    parts = {}
-    for name, windows in (("val", val), ("ood", ood)):
-        if windows is not None:
-            table = tabulate(Forward(predictor, batch_size, device), windows, preset, count)
-            parts[name] = score_part(table, preset, name)
-    return put_together(preset, parts["val"], parts.get("ood"), documents)
 
 
 def tabulate(forward: Forward, windows: Windows, preset: Preset, at_most: int) -> Table:

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 
 from lvm_lab.data.windows import Windows
-from lvm_lab.judge.bootstrap import Number, difference, finite, means
+from lvm_lab.judge.bootstrap import Number, difference, means
+from lvm_lab.judge.diagnostics import Moments, Outputs, findings
 from lvm_lab.judge.predictions import cosines, predict
 from lvm_lab.judge.results import PartScores
 from lvm_lab.types import Predictor, Stats
@@ -33,12 +34,31 @@ def part_metrics(
 
     cos: of unit and target. mse: of raw and target, mean over D, in the encoder's units; mse_standardised:
     divided by the training part's variance of each dimension. raw_norm; target_norm. copying: cos of unit
-    and the last context vector. gain_over_copy: cos less that of the last vector itself.
-    std_ratio: std of raw over std of these targets, a dimension at a time (5%, median, 95% over D).
+    and the last context vector, last_margin: cos less copying. gain_over_copy, gain_over_mean: cos less that of the
+    last vector itself, and of the training part's mean. The spreads of diagnostics.Outputs; alarms: its findings.
     """
-    std_D = stats.std_D.detach().cpu().numpy().astype(np.float64)
+    return part_metrics_and_moments(
+        predictor, windows, stats, resamples=resamples, seed=seed, batch_size=batch_size, device=device
+    )[0]
+
+
+def part_metrics_and_moments(
+    predictor: Predictor,
+    windows: Windows,
+    stats: Stats,
+    *,
+    resamples: int = 1000,
+    seed: int = 0,
+    batch_size: int = 1024,
+    device: str | torch.device = "cpu",
+) -> tuple[dict[str, Any], Moments | None]:
+    """The same numbers with the moments of every dimension from the same pass.
+
+    None where there is no window, or a prediction is not finite.
+    """
+    mean_D, std_D = (x_D.detach().cpu().numpy().astype(np.float64) for x_D in (stats.mean_D, stats.std_D))
     pieces: list[dict[str, np.ndarray]] = []
-    moments_D = np.zeros((4, windows.dim))
+    outputs = Outputs(windows.dim)
     for start in range(0, len(windows), SLICE):
         part = windows.select(slice(start, start + SLICE))  # type: ignore[arg-type]
         context_BLD = part.context()
@@ -48,6 +68,7 @@ def part_metrics(
         with np.errstate(all="ignore"):
             error_BD = np.square(raw_BD - target_BD)
             cos_B = cosines(unit_BD, target_BD)
+            copying_B = cosines(unit_BD, context_BLD[:, -1])
             pieces.append(
                 {
                     "cos": cos_B,
@@ -55,13 +76,15 @@ def part_metrics(
                     "mse_standardised": (error_BD / np.square(std_D)).mean(axis=1),
                     "raw_norm": np.linalg.norm(raw_BD, axis=1),
                     "target_norm": np.linalg.norm(target_BD, axis=1),
-                    "copying": cosines(unit_BD, context_BLD[:, -1]),
+                    "copying": copying_B,
+                    "last_margin": cos_B - copying_B,
                     "gain_over_copy": cos_B - cosines(context_BLD[:, -1], target_BD),
+                    "gain_over_mean": cos_B - cosines(mean_D, target_BD),
                 }
             )
-            moments_D += [x.sum(axis=0) for x in (raw_BD, raw_BD**2, target_BD, target_BD**2)]
+            outputs.add(raw_BD, unit_BD, target_BD)
     if not pieces:
-        return {"windows": 0, "documents": 0, "not_finite": 0}
+        return {"windows": 0, "documents": 0, "not_finite": 0}, None
     columns = {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
     broken = int((~np.isfinite(columns["cos"] + columns["mse"])).sum())
     found: dict[str, Any] = {
@@ -71,10 +94,11 @@ def part_metrics(
     }
     if broken:
         # A mean over the windows that happen to be finite would look like a score.
-        return found
+        return found, None
     scored = means(columns, windows.document_W, resamples=resamples, seed=seed)
     found |= {name: number.to_dict() for name, number in scored.items()}
-    return found | {"std_ratio": _std_ratio(moments_D / len(windows))}
+    found |= outputs.numbers()
+    return found | {"alarms": findings(found)}, outputs.moments
 
 
 def lifts(model: PartScores, baseline: PartScores) -> dict[str, Number]:
@@ -86,13 +110,3 @@ def lifts(model: PartScores, baseline: PartScores) -> dict[str, Number]:
         raise ValueError("the two scores are of different windows; judge both with one preset and part")
     mine, theirs = model.numbers(), baseline.numbers()
     return {name: difference(mine[name], theirs[name]) for name in mine.keys() & theirs.keys()}
-
-
-def _std_ratio(moments_D: np.ndarray) -> dict[str, float | None]:
-    raw, raw_square, target, target_square = moments_D
-    target_variance = target_square - target**2
-    alive = target_variance > 1e-12
-    variance = np.maximum(raw_square - raw**2, 0)
-    ratio = np.sqrt(variance[alive] / target_variance[alive])
-    low, median, high = np.percentile(ratio, [5, 50, 95]) if alive.any() else [np.nan] * 3
-    return {"low": finite(low), "median": finite(median), "high": finite(high)}

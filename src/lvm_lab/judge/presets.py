@@ -56,7 +56,8 @@ class Preset:
     every_n_epochs: how often in training (0: never). max_windows, eval_windows: windows a part in
     training and in evaluation (0: none). required: gates needed of 5. every_interval_clear: a gate
     passes only where every interval lies wholly on the right side. tool: five_cat, or lnsp_compat for
-    the old tool's ways.
+    the old tool's ways. baselines: what the model is shown beside; cheap leaves out the nearest neighbour
+    and the linear metric.
     """
 
     name: str
@@ -72,6 +73,7 @@ class Preset:
     on_failure: Literal["warn", "stop"] = "warn"
     stop_on_backward_bias: bool = False
     tool: Literal["five_cat", "lnsp_compat"] = "five_cat"
+    baselines: Literal["all", "cheap"] = "all"
 
     def __post_init__(self) -> None:
         for name, least in (("every_n_epochs", 0), ("max_windows", 0), ("eval_windows", 0), ("resamples", 1)):
@@ -84,6 +86,8 @@ class Preset:
             raise UserError(f"five_cat.on_failure={self.on_failure} does not exist; choose warn or stop.")
         if self.tool not in ("five_cat", "lnsp_compat"):
             raise UserError(f"five_cat.tool={self.tool} does not exist; choose five_cat or lnsp_compat.")
+        if self.baselines not in ("all", "cheap"):
+            raise UserError(f"five_cat.baselines={self.baselines} does not exist; choose all or cheap.")
 
     @classmethod
     def from_dict(cls, config: Mapping[str, Any]) -> Preset:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -20,6 +21,8 @@ GATES = {
     "D": "rollout",
     "E": "coherence bins",
 }
+# Points of the R@k curve beside R@1 and R@5: for a figure, and too many for a history or a table.
+CURVE = re.compile(r"B/(chance_)?r(?![15](_|$))\d+(_|$)")
 
 
 @dataclass(frozen=True)
@@ -107,9 +110,10 @@ class PartScores:
         """Every number by `<gate>/<name>`."""
         return {f"{gate}/{name}": n for gate, half in self.halves.items() for name, n in half.numbers.items()}
 
-    def values(self) -> dict[str, float]:
-        """The point estimates that exist, by `<gate>/<name>`: for history and tables."""
-        return {name: n.value for name, n in self.numbers().items() if math.isfinite(n.value)}
+    def values(self, curve: bool = False) -> dict[str, float]:
+        """The point estimates that exist, by `<gate>/<name>`: for history and tables. curve: every R@k too."""
+        wanted = {name: n for name, n in self.numbers().items() if curve or not CURVE.match(name)}
+        return {name: n.value for name, n in wanted.items() if math.isfinite(n.value)}
 
     def to_dict(self) -> dict[str, Any]:
         return {

@@ -8,8 +8,9 @@ from __future__ import annotations
 import numpy as np
 
 from lvm_lab.judge.predictions import normalise
+from lvm_lab.judge.thresholds import NORMAL
 
-LOW, HIGH = 0.45, 0.55
+LOW, HIGH = NORMAL
 FEWEST_WINDOWS, FEWEST_DOCUMENTS = 30, 10
 BINS = ("low", "normal", "high")
 

@@ -11,13 +11,16 @@ from lvm_lab.data.windows import Windows
 from lvm_lab.judge.predictions import normalise
 
 FEWEST_CANDIDATES = 6
+RANKS = range(1, 11)
 TIE = 1e-6
+# Cosines nearer than this are one number: without it, rounding would break exact ties where no tolerance is asked for.
+ROUNDING = 1e-12
 # Cosines of this many (window, candidate) pairs are held at once.
 BLOCK = 1_000_000
 
 
 def retrieval_scores(unit_BD: np.ndarray, windows: Windows, *, pessimistic: bool = True) -> dict[str, np.ndarray]:
-    """r1, r5 and mrr of the target's rank, the same by chance, and both without the context as candidates.
+    """r1 to r10 and mrr of the target's rank, the same by chance, and both without the context as candidates.
 
     Candidates are the chunks of the window's stretch; those equal to the target compete with nobody.
     pessimistic: a competitor within 1e-6 of the target's cosine ranks before it; else (the old tool's
@@ -33,12 +36,12 @@ def retrieval_scores(unit_BD: np.ndarray, windows: Windows, *, pessimistic: bool
         target_n = windows.target_row_W[chosen] - start
         counts = _count(unit_BD[chosen], block_KD, target_n, windows.context_length, pessimistic)
         above_B[chosen], rivals_B[chosen], unseen_above_B[chosen], unseen_rivals_B[chosen] = counts
-    scores = _scores(above_B + 1, rivals_B + 1, "")
+    scores = rank_scores(above_B + 1, rivals_B + 1, "")
     few_B = windows.end_W - windows.start_W < FEWEST_CANDIDATES
-    unseen = _scores(unseen_above_B + 1, unseen_rivals_B + 1, "_unseen")
+    unseen = rank_scores(unseen_above_B + 1, unseen_rivals_B + 1, "_unseen")
     none_B = few_B | (unseen_rivals_B == 0)
     scores = {name: np.where(few_B, np.nan, values) for name, values in scores.items()}
-    return scores | {name: np.where(none_B, np.nan, values) for name, values in unseen.items() if "mrr" in name}
+    return scores | {name: np.where(none_B, np.nan, values) for name, values in unseen.items()}
 
 
 def _count(
@@ -53,7 +56,7 @@ def _count(
     for first in range(0, len(block_KD), step):
         places_K = np.arange(first, min(first + step, len(block_KD)))
         cos_nK = unit_nD @ normalise(block_KD[first : first + step]).T
-        before_nK = cos_nK >= cos_n - TIE if pessimistic else cos_nK > cos_n
+        before_nK = cos_nK >= cos_n - TIE if pessimistic else cos_nK > cos_n + ROUNDING
         rival_nK = same_K[places_K] != same_K[target_n][:, None]
         back_nK = target_n[:, None] - places_K
         unseen_nK = rival_nK & ~((back_nK >= 1) & (back_nK <= context_length))
@@ -68,13 +71,8 @@ def _content(block_KD: np.ndarray) -> np.ndarray:
     return np.unique(as_bytes.ravel(), return_inverse=True)[1].ravel()
 
 
-def _scores(rank_B: np.ndarray, candidates_B: np.ndarray, suffix: str) -> dict[str, np.ndarray]:
+def rank_scores(rank_B: np.ndarray, candidates_B: np.ndarray, suffix: str) -> dict[str, np.ndarray]:
     harmonic = np.concatenate([[0.0], np.cumsum(1 / np.arange(1, candidates_B.max(initial=1) + 1))])
-    return {
-        f"r1{suffix}": (rank_B <= 1).astype(np.float64),
-        f"r5{suffix}": (rank_B <= 5).astype(np.float64),
-        f"mrr{suffix}": 1 / rank_B,
-        f"chance_r1{suffix}": 1 / candidates_B,
-        f"chance_r5{suffix}": np.minimum(5, candidates_B) / candidates_B,
-        f"chance_mrr{suffix}": harmonic[candidates_B] / candidates_B,
-    }
+    scores = {f"r{k}{suffix}": (rank_B <= k).astype(np.float64) for k in RANKS}
+    scores |= {f"chance_r{k}{suffix}": np.minimum(k, candidates_B) / candidates_B for k in RANKS}
+    return scores | {f"mrr{suffix}": 1 / rank_B, f"chance_mrr{suffix}": harmonic[candidates_B] / candidates_B}

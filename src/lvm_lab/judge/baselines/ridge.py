@@ -1,11 +1,10 @@
-"""Predictors that a model has to beat before it is called one.
+"""Ridge: the best linear map of the whole context.
 
 Shape suffixes: B batch, L context length, D vector dim, N windows, F = L x D features.
 """
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,38 +16,13 @@ from torch import Tensor
 from lvm_lab.data.stats import write_arrays
 from lvm_lab.data.windows import Windows, sample_evenly
 from lvm_lab.errors import UserError
+from lvm_lab.judge.baselines._fitting import SLICE, load_arrays, training_sample
 from lvm_lab.judge.predictions import cosines
 from lvm_lab.types import Prediction
 
-RIDGE_WINDOWS = 20_000
 RIDGE_VAL_WINDOWS = 2_000
 # Times the mean of the features' variance.
 PENALTIES = (0.01, 0.1, 1.0, 10.0, 100.0)
-SLICE = 2048
-
-
-class CopyLast:
-    """The last context vector once more."""
-
-    def __call__(self, context_BLD: Tensor) -> Prediction:
-        return Prediction.from_raw(context_BLD[:, -1])
-
-
-class MeanOfContext:
-    """The mean of the context vectors."""
-
-    def __call__(self, context_BLD: Tensor) -> Prediction:
-        return Prediction.from_raw(context_BLD.mean(dim=1))
-
-
-@dataclass(frozen=True)
-class GlobalMean:
-    """The mean of the training part's vectors, whatever the context."""
-
-    mean_D: Tensor
-
-    def __call__(self, context_BLD: Tensor) -> Prediction:
-        return Prediction.from_raw(self.mean_D.to(context_BLD).expand(len(context_BLD), -1))
 
 
 @dataclass(frozen=True)
@@ -70,22 +44,19 @@ class Ridge:
 
     @classmethod
     def load(cls, path: Path) -> Ridge:
-        try:
-            with np.load(path, allow_pickle=False) as saved:
-                weight, bias = torch.from_numpy(saved["weight_FD"]), torch.from_numpy(saved["bias_D"])
-                return cls(weight, bias, float(saved["penalty"]))
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-            raise UserError(f"{path} is no saved ridge ({error}); delete it to have it fitted again.") from error
+        saved = load_arrays(path, "ridge", "weight_FD", "bias_D", "penalty")
+        weight_FD, bias_D = torch.from_numpy(saved["weight_FD"]), torch.from_numpy(saved["bias_D"])
+        return cls(weight_FD, bias_D, float(saved["penalty"]))
 
 
 def fit_ridge(train: Windows, val: Windows, seed: int = 0, penalties: tuple[float, ...] = PENALTIES) -> Ridge:
     """Fitted on at most 20,000 training windows; the penalty is the one with the best mean cosine on VAL windows.
 
-    Raises UserError where either part is empty.
+    Raises UserError where either part is empty, or the vectors are too long for its equations.
     """
-    if len(train) == 0 or len(val) == 0:
-        raise UserError("the ridge baseline needs training and validation windows; bring longer documents.")
-    train = sample_evenly(train, RIDGE_WINDOWS, seed)
+    if len(val) == 0:
+        raise UserError("the ridge baseline needs validation windows; bring longer documents.")
+    train = training_sample(train, "ridge baseline", seed)
     val = sample_evenly(val, RIDGE_VAL_WINDOWS, seed)
     target_ND = train.vectors(train.target_row_W)
     mean_D = target_ND.mean(axis=0, dtype=np.float64)
@@ -155,4 +126,10 @@ def _each_penalty(
         wanted = max(penalty * unit, 1e-12)
         gram.diagonal().add_(wanted - loaded)
         loaded = wanted
-        yield penalty, torch.cholesky_solve(right, torch.linalg.cholesky(gram))
+        try:
+            factor = torch.linalg.cholesky(gram)
+        except torch.linalg.LinAlgError as error:
+            raise UserError(
+                "the ridge baseline's equations have no solution; look for vectors that are not finite or far too long."
+            ) from error
+        yield penalty, torch.cholesky_solve(right, factor)

@@ -1,0 +1,31 @@
+"""Evaluate one or many checkpoints: `python -m lvm_lab.evaluate outputs/* ood=[novel.npz]`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from lvm_lab import cli
+from lvm_lab.errors import UserError
+
+
+def main() -> None:
+    cli.launch("evaluate", evaluate, paths="checkpoints", interrupted="nothing was written")
+
+
+def evaluate(config: dict[str, Any], sweep_dir: Path | None = None) -> None:
+    """Find, check, score, write, show."""
+    if sweep_dir is not None:
+        raise UserError("one evaluation takes any number of checkpoints and stores; leave -m out.")
+    # Torch comes in only now: --help and --cfg job answer without it.
+    from lvm_lab import evaluation, evaluation_report, logs
+
+    console = logs.to_terminal()
+    asked = evaluation.settings(config)
+    found = evaluation.evaluate(asked)
+    evaluation_report.write(found, Path(asked.out))
+    evaluation_report.show(found, Path(asked.out), console)
+
+
+if __name__ == "__main__":
+    main()

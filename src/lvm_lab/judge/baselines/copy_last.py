@@ -1,0 +1,17 @@
+"""Copy-last: the next vector will be like this one.
+
+Shape suffixes: B batch, L context length, D vector dim.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from lvm_lab.types import Prediction
+
+
+class CopyLast:
+    """The last context vector once more."""
+
+    def __call__(self, context_BLD: Tensor) -> Prediction:
+        return Prediction.from_raw(context_BLD[:, -1])

@@ -1,0 +1,17 @@
+"""Mean-of-context: the next vector will be like all of these, in no order.
+
+Shape suffixes: B batch, L context length, D vector dim.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from lvm_lab.types import Prediction
+
+
+class MeanOfContext:
+    """The mean of the context vectors."""
+
+    def __call__(self, context_BLD: Tensor) -> Prediction:
+        return Prediction.from_raw(context_BLD.mean(dim=1))

@@ -1,0 +1,81 @@
+"""How long a prediction takes, and how many come a second.
+
+Shape suffixes: B windows, L context length, D vector dim.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lvm_lab.types import Predictor
+
+BATCH_SIZES = (1, 64)
+WARM_UP, CALLS, FEWEST_CALLS = 5, 200, 20
+SECONDS = 5.0
+THROUGHPUT_BATCH, THROUGHPUT_CALLS = 1024, 5
+
+
+def latency(
+    predictor: Predictor,
+    context_BLD: np.ndarray,
+    device: str | torch.device = "cpu",
+    *,
+    batch_sizes: tuple[int, ...] = BATCH_SIZES,
+    calls: int = CALLS,
+    seconds: float = SECONDS,
+) -> dict[str, Any]:
+    """Milliseconds a call (p50, p99) by batch size, and windows a second at the larger batch that judges use.
+
+    The clock runs from a batch that lies on the device to a prediction that is ready there, after 5 calls to warm up.
+    So many calls are timed, or as many as fit into so many seconds, but at least 20 (a p99 of few is their slowest:
+    `calls` says how many). context_BLD is repeated where a batch is longer. Raises ValueError for no context.
+    """
+    if len(context_BLD) == 0:
+        raise ValueError("latency needs a context to predict from")
+    found: dict[str, Any] = {}
+    with torch.inference_mode():
+        for size in batch_sizes:
+            taken = 1000 * np.array(_times(predictor, _batch(context_BLD, size, device), calls, FEWEST_CALLS, seconds))
+            p50, p99 = np.percentile(taken, [50, 99])
+            found[f"batch_{size}"] = {"p50_ms": float(p50), "p99_ms": float(p99), "calls": len(taken)}
+        batch_BLD = _batch(context_BLD, THROUGHPUT_BATCH, device)
+        taken = np.array(_times(predictor, batch_BLD, THROUGHPUT_CALLS, 1, seconds))
+    return found | {"windows_per_second": float(len(batch_BLD) / np.median(taken))}
+
+
+def _batch(context_BLD: np.ndarray, size: int, device: str | torch.device) -> Tensor:
+    places = np.arange(size) % len(context_BLD)
+    return torch.from_numpy(np.ascontiguousarray(context_BLD[places], dtype=np.float32)).to(device)
+
+
+def _times(predictor: Predictor, batch_BLD: Tensor, calls: int, fewest: int, seconds: float) -> list[float]:
+    ready = _waiter(batch_BLD.device)
+    begun = time.perf_counter()
+    for _ in range(WARM_UP):
+        predictor(batch_BLD)
+        ready()
+        if time.perf_counter() - begun > seconds:
+            break
+    taken: list[float] = []
+    begun = time.perf_counter()
+    while len(taken) < fewest or (len(taken) < calls and time.perf_counter() - begun < seconds):
+        start = time.perf_counter()
+        predictor(batch_BLD)
+        ready()
+        taken.append(time.perf_counter() - start)
+    return taken
+
+
+def _waiter(device: torch.device) -> Callable[[], None]:
+    """Waits until the device has done all that it was asked."""
+    if device.type == "cuda":
+        return torch.cuda.synchronize
+    if device.type == "mps":
+        return torch.mps.synchronize
+    return lambda: None

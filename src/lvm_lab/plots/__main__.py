@@ -1,0 +1,24 @@
+"""Draws the figures of runs again: `python -m lvm_lab.plots RUN...`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from lvm_lab.plots.command import over_runs
+from lvm_lab.plots.record import Record
+
+
+def main(argv: list[str] | None = None) -> int:
+    return over_runs("lvm_lab.plots", "Draw the figures of runs from their folders into RUN/plots/.", _draw, argv)
+
+
+def _draw(run: Record) -> list[Path]:
+    # matplotlib comes in only now: --help answers without it.
+    from lvm_lab.plots.draw import draw
+
+    return list(draw(run).values())
+
+
+if __name__ == "__main__":
+    sys.exit(main())
