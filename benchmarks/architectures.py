@@ -8,9 +8,13 @@ Runs that are finished under RUN_ROOT (outputs/architectures) are not repeated.
 from __future__ import annotations
 
 import json
+import os
+import resource
 import statistics
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -18,8 +22,10 @@ from common import settings
 from parity_table import PAGE, replace_between
 
 from lvm_lab import build, cli
-from lvm_lab.types import Stats, state_bytes
+from lvm_lab.types import Batch, Stats, state_bytes
 
+DIM, LENGTH, ROWS, NEGATIVES = 768, 5, 256, 8
+ROUNDS = 7
 # Sampling takes 8 passes of the denoiser a prediction: fewer epochs, and 200 windows to judge.
 BRIEFLY = ["trainer.max_epochs=8", "5cat=smoke"]
 BESIDE = [
@@ -30,46 +36,99 @@ BESIDE = [
 APART = ("ensemble", "lcm_two_tower")
 
 
+def fresh(overrides: list[str]) -> build.LatentVectorModule:
+    """The model, untrained and without data."""
+    return build.module(settings(*overrides), Stats(torch.zeros(DIM), torch.ones(DIM)), {})
+
+
+def training_step(overrides: list[str]) -> Callable[[], None]:
+    """A whole step of the optimiser on one batch of random vectors."""
+    model = fresh(overrides).train()
+    optimiser = torch.optim.AdamW(model.parameters(), lr=1e-4)
+    negatives = settings(*overrides).config["loss"]["negatives"]
+    torch.manual_seed(0)
+    batch = Batch(
+        torch.randn(ROWS, LENGTH, DIM),
+        torch.randn(ROWS, DIM),
+        torch.arange(ROWS),
+        torch.randn(ROWS, NEGATIVES, DIM) if negatives else None,
+        torch.ones(ROWS, NEGATIVES, dtype=torch.bool) if negatives else None,
+    )
+
+    def step() -> None:
+        optimiser.zero_grad()
+        prediction, wanted = model.supervised(batch)
+        model.loss(prediction, wanted, model.stats)[0].backward()
+        optimiser.step()
+
+    return step
+
+
+def rates(all_overrides: list[list[str]]) -> list[float]:
+    """Windows a second in training for each, on one thread: medians of rounds in which every one has its turn."""
+    torch.set_num_threads(1)
+    steps = [training_step(overrides) for overrides in all_overrides]
+    seconds: list[list[float]] = [[] for _ in steps]
+    for _ in range(ROUNDS + 1):
+        for step, taken in zip(steps, seconds, strict=True):
+            start = time.perf_counter()
+            step()
+            taken.append(time.perf_counter() - start)
+    return [ROWS / statistics.median(taken[1:]) for taken in seconds]
+
+
 def state_size(overrides: list[str]) -> str:
     """Bytes that one document's stream keeps after 5 and after 256 vectors."""
-    chosen = settings(*overrides)
-    backbone = build.module(chosen, Stats(torch.zeros(768), torch.ones(768)), {}).backbone.eval()
+    backbone = fresh(overrides).backbone.eval()
     if not hasattr(backbone, "step"):
         return ""
     sizes, state = [], None
     with torch.inference_mode():
         for place in range(1, 257):
-            _, state = backbone.step(torch.randn(1, 768), state)
+            _, state = backbone.step(torch.randn(1, DIM), state)
             if place in (5, 256):
                 sizes.append(state_bytes(state))
     return f"{sizes[0]:,}" if sizes[0] == sizes[1] else f"{sizes[0]:,} to {sizes[1]:,}"
 
 
-def row(overrides: list[str], root: Path) -> str:
-    """Train, or find trained, and put the numbers into a line."""
+def trained(overrides: list[str], place: Path) -> None:
+    """Train on one thread, or find trained; `place`/cpu_seconds keeps what it cost."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    command = [sys.executable, "-m", "lvm_lab.train", *overrides, "logger=none", f"run.dir={place}"]
+    subprocess.run(command, check=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    note = place / "cpu_seconds"
+    if not note.exists():
+        note.write_text(f"{after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime:.0f}")
+
+
+def row(overrides: list[str], rate: float, root: Path) -> str:
+    """A trained model's numbers in a line."""
     place = root / "-".join(o.partition("=")[2] for o in overrides)
-    subprocess.run([sys.executable, "-m", "lvm_lab.train", *overrides, "logger=none", f"run.dir={place}"], check=True)
+    trained(overrides, place)
     result = json.loads((place / "result.json").read_text())
-    history = [json.loads(line) for line in (place / "history.jsonl").read_text().splitlines()]
     val, ood = (result["five_cat"]["model"][part] for part in ("val", "ood"))
     oracle = result["baselines"]["oracle"]["val"]["A/cos"]
-    rate = statistics.median(epoch["windows_per_second"] for epoch in history)
     name = result["arch"] if result["loss"] == "infonce" else f"{result['arch']}, {result['loss']}"
     both = [
         f"{val[key]:.3f} / {ood[key]:.3f}" for key in ("A/cos", "A/margin", "C/shuffled", "C/left_out", "D/rollout")
     ]
     size = state_size([o for o in overrides if not o.startswith("5cat")])
-    cells = [name, f"{result['params']:,}", f"{rate:,.0f}", size, f"{result['five_cat']['passed']}/5"]
+    spent = (place / "cpu_seconds").read_text()
+    cells = [name, f"{result['params']:,}", f"{rate:,.0f}", spent, size, f"{result['five_cat']['passed']}/5"]
     return "| " + " | ".join([*cells, f"{val['A/cos'] / oracle:.0%}", *both]) + " |"
 
 
 def main(root: Path) -> None:
     archs = sorted(file.stem for file in (cli.conf_dir() / "arch").glob("*.yaml") if file.stem not in APART)
-    heads = "arch, parameters, windows/s, state bytes, gates, of oracle, cos, margin, shuffled, left-out, rollout"
+    runs = [[f"arch={arch}"] for arch in archs] + BESIDE
+    heads = (
+        "arch, parameters, windows/s, CPU s, state bytes, gates, of oracle, cos, margin, shuffled, left-out, rollout"
+    )
     lines = [f"| {heads.replace(', ', ' | ')} |"]
-    lines.append("|" + "---|" * 11)
-    lines += [row([f"arch={arch}"], root) for arch in archs]
-    lines += [row(overrides, root) for overrides in BESIDE]
+    lines.append("|" + "---|" * 12)
+    speeds = rates([[o for o in overrides if not o.startswith("5cat")] for overrides in runs])
+    lines += [row(overrides, rate, root) for overrides, rate in zip(runs, speeds, strict=True)]
     replace_between(PAGE, "planted", "\n".join(lines))
     print("\n".join(lines))
 

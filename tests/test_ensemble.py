@@ -11,7 +11,9 @@ import torch.nn.functional as F
 
 from commands import Outcome, call, only_run
 from lvm_lab import build, members
+from lvm_lab.archs.ensemble import Ensemble
 from lvm_lab.module import LatentVectorModule
+from lvm_lab.types import Prediction
 
 WORLD = ("data.dim=64", "data.documents=60", "data.ood_documents=20", "data.planes=8", "data.topic_dims=8")
 RUN = (*WORLD, "trainer.batch_size=32", "trainer.max_epochs=1", "5cat=smoke", "logger=none", "device=cpu")
@@ -75,6 +77,37 @@ def test_a_mix_is_learned_and_the_members_are_not(home: Path, mix: str) -> None:
     assert parameter.abs().sum() > 0
     for part, arch in zip(backbone.members, ("gru", "lstm"), strict=True):
         assert torch.equal(part.predict(contexts()).raw_ND, loaded(home, arch).predict(contexts()).raw_ND)
+
+
+class Noisy(torch.nn.Module):
+    """A member with dropout, whose answer shows whether it is in training mode."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dropout = torch.nn.Dropout(0.5)
+
+    def predict(self, context_BLD: torch.Tensor) -> Prediction:
+        return Prediction.from_raw(self.dropout(context_BLD[:, -1]))
+
+
+def test_members_are_read_in_eval_mode_while_the_mix_trains() -> None:
+    ensemble = Ensemble(64, 5, members=[Noisy(), Noisy()], mix="weighted").train()
+    raw_NF = ensemble(contexts())[:, 0, : 2 * 64]
+    assert torch.equal(raw_NF, contexts()[:, -1].repeat(1, 2))
+
+
+def test_a_gate_begins_as_the_mean_and_then_weighs_by_the_context() -> None:
+    ensemble = Ensemble(64, 5, members=[Noisy(), Noisy(), Noisy()], mix="gate")
+    assert torch.allclose(ensemble(contexts())[:, 0, -3:], torch.full((7, 3), 1 / 3))
+    torch.nn.init.normal_(ensemble.gate.score.weight)
+    weight_NE = ensemble(contexts())[:, 0, -3:]
+    assert torch.allclose(weight_NE.sum(-1), torch.ones(7))
+    assert weight_NE.std(0).min() > 1e-3
+    # The last vector and those before it both count.
+    for place in (0, -1):
+        other = contexts()
+        other[:, place] = -other[:, place]
+        assert not torch.allclose(ensemble(other)[:, 0, -3:], weight_NE, atol=1e-4)
 
 
 def test_a_checkpoint_needs_its_members_folders_no_more(home: Path, tmp_path: Path) -> None:

@@ -212,6 +212,37 @@ def test_blind_rows_see_nothing_of_the_context_and_others_do(cls, every):
     torch.testing.assert_close(answers[0][1], answers[1][1])
 
 
+@pytest.mark.parametrize("cls", [DiffusionHead, TwoTowerHead])
+def test_in_training_a_share_of_rows_is_blind_and_in_judging_none(cls):
+    head = stirred(cls(WIDTH, STATS, hidden=16, noise_levels=1, blind_rows=0.5))
+    for training, share in ((True, 0.5), (False, 0.0)):
+        reading = reading_of(windows=400)
+        reading.hidden_BLH.requires_grad_()
+        torch.manual_seed(0)
+        learnt = head.train(training).learn(reading.hidden_NH, drawn(400, seed=5), reading)
+        (gradient,) = torch.autograd.grad(learnt.denoised_SND.sum(), reading.hidden_BLH)
+        assert (gradient.flatten(1).abs().sum(1) == 0).float().mean() == pytest.approx(share, abs=0.1)
+
+
+@pytest.mark.parametrize("predict", ["absolute", "delta_last", "delta_mean"])
+def test_what_is_denoised_is_the_target_whatever_words_are_added_to(predict, monkeypatch):
+    head = DiffusionHead(WIDTH, STATS, hidden=16, predict=predict, noise_levels=2)
+    # Without noise, and with a denoiser that has nothing to do, the target has to come back.
+    monkeypatch.setattr(head, "_mix", lambda clean_SND, noise_SND, level: clean_SND.expand_as(noise_SND))
+    monkeypatch.setattr(head, "denoise", lambda noisy_SND, level_SN, seen, blind_SN: noisy_SND)
+    reading, target_ND = reading_of(), drawn(6, seed=5)
+    denoised_SND = head.learn(reading.hidden_NH, target_ND, reading).denoised_SND
+    torch.testing.assert_close(denoised_SND, target_ND.expand(2, -1, -1), atol=1e-5, rtol=1e-5)
+
+
+def test_a_level_s_error_carries_its_weight():
+    head = stirred(DiffusionHead(WIDTH, STATS, hidden=16, snr_clamp=5.0, noise_levels=8))
+    reading = reading_of()
+    weight_SN = head.learn(reading.hidden_NH, drawn(6, seed=5), reading).noise_weight_SN
+    assert weight_SN.unique().numel() > 8
+    assert torch.isin(weight_SN, head.weight_T).all()
+
+
 def test_snr_weights_are_one_on_average():
     plain, clamped = (DiffusionHead(WIDTH, STATS, hidden=16, snr_clamp=c).weight_T for c in (None, 5.0))
     assert (plain == 1).all()

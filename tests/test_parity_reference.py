@@ -17,7 +17,7 @@ transformers = pytest.importorskip("transformers")
 BOUND = {"float32": 1e-5, "float64": 1e-10}
 
 
-@pytest.mark.parametrize("name", ["gpt2", "mamba2", "rwkv"])
+@pytest.mark.parametrize("name", ["gpt2", "mamba2", "rwkv", "transformer", "lcm_base", "lcm_two_tower"])
 def test_equals_the_reference(name: str) -> None:
     rows = import_module(f"parity.{name}").comparisons()
     assert {length for _, _, length, _, _ in rows} == {5, 256}

@@ -3,19 +3,18 @@
 Shape suffixes: B batch, L length, D vector dim, H hidden dim, M projected channels.
 """
 
+from __future__ import annotations
+
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from lvm_lab.archs.hyena import Hyena, HyenaOperator
+from parity._common import Row, against, rows, step
 
-LENGTHS = (5, 256)
-DTYPES = {"float32": torch.float32, "float64": torch.float64}
 WIDTH = 12
-
-
-def largest(got: Tensor, want: Tensor) -> float:
-    return (got.double() - want.double()).abs().max().item()
 
 
 def definition(operator: HyenaOperator, u_BLH: Tensor) -> Tensor:
@@ -36,36 +35,9 @@ def definition(operator: HyenaOperator, u_BLH: Tensor) -> Tensor:
 
 
 def operator(order: int) -> HyenaOperator:
-    torch.manual_seed(0)
     return Hyena(24, 64, width=WIDTH, order=order, filter_width=16).layers[0].operator  # type: ignore[return-value]
 
 
-@torch.no_grad()
-def against_the_definition(order: int, length: int, dtype: torch.dtype) -> float:
-    got, want = operator(order).to(dtype), operator(order).double()
-    u_BLH = torch.randn(2, length, WIDTH, dtype=dtype)
-    return largest(got(u_BLH), definition(want, u_BLH.double()))
-
-
-@torch.no_grad()
-def step_against_forward(length: int, dtype: torch.dtype) -> float:
-    torch.manual_seed(0)
-    backbone = Hyena(24, 5, width=16, filter_width=16).to(dtype)
-    x_BLD = torch.randn(2, length, 24, dtype=dtype)
-    state, out = None, []
-    for t in range(length):
-        hidden_BH, state = backbone.step(x_BLD[:, t], state)
-        out.append(hidden_BH)
-    return largest(torch.stack(out, dim=1), backbone(x_BLD))
-
-
-def comparisons() -> list[tuple[str, str, int, str, float]]:
-    """Rows of (arch, reference, L, dtype, largest difference)."""
-    rows = []
-    for length in LENGTHS:
-        for name, dtype in DTYPES.items():
-            for order in (1, 2):
-                difference = against_the_definition(order, length, dtype)
-                rows.append(("hyena", f"definition as sums, order {order}", length, name, difference))
-            rows.append(("hyena", "step", length, name, step_against_forward(length, dtype)))
-    return rows
+def comparisons() -> list[Row]:
+    gaps = {f"definition as sums, order {n}": against(partial(operator, n), definition, WIDTH) for n in (1, 2)}
+    return rows("hyena", gaps | {"step": step(lambda: Hyena(24, 5, width=16, filter_width=16), 24)})

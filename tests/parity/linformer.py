@@ -3,18 +3,15 @@
 Shape suffixes: B batch, L length, H hidden dim, K heads, P dim of a head, R rank, N longest length.
 """
 
+from __future__ import annotations
+
 import torch
 from torch import Tensor
 
 from lvm_lab.archs.linformer import LinearAttention
+from parity._common import Row, largest, rows
 
-LENGTHS = (5, 256)
-DTYPES = {"float32": torch.float32, "float64": torch.float64}
 WIDTH, HEADS, RANK = 16, 2, 3
-
-
-def largest(got: Tensor, want: Tensor) -> float:
-    return (got.double() - want.double()).abs().max().item()
 
 
 def attention(module: LinearAttention, x_BLH: Tensor, key_RN: Tensor | None, value_RN: Tensor | None) -> Tensor:
@@ -33,15 +30,9 @@ def attention(module: LinearAttention, x_BLH: Tensor, key_RN: Tensor | None, val
     return module.out(torch.cat(heads, dim=-1))
 
 
-def module(rank: int, places: int) -> LinearAttention:
-    torch.manual_seed(0)
-    return LinearAttention(WIDTH, HEADS, rank, places)
-
-
-@torch.no_grad()
 def full_rank_against_softmax(length: int, dtype: torch.dtype) -> float:
     """Identity projections: nothing is left out, so it is the attention of a Transformer without a mask."""
-    linear = module(length, length)
+    linear = LinearAttention(WIDTH, HEADS, length, length)
     linear.key_RN.copy_(torch.eye(length))
     linear.value_RN.copy_(torch.eye(length))
     x_BLH = torch.randn(2, length, WIDTH, dtype=dtype)
@@ -49,22 +40,17 @@ def full_rank_against_softmax(length: int, dtype: torch.dtype) -> float:
     return largest(got, attention(linear.double(), x_BLH.double(), None, None))
 
 
-@torch.no_grad()
 def short_context_against_zeros_in_front(length: int, dtype: torch.dtype) -> float:
-    linear = module(RANK, length + 3)
+    linear = LinearAttention(WIDTH, HEADS, RANK, length + 3)
     x_BLH = torch.randn(2, length, WIDTH, dtype=dtype)
     got = linear.to(dtype)(x_BLH)
     linear.double()
     return largest(got, attention(linear, x_BLH.double(), linear.key_RN, linear.value_RN))
 
 
-def comparisons() -> list[tuple[str, str, int, str, float]]:
-    """Rows of (arch, reference, L, dtype, largest difference)."""
-    rows = []
-    for length in LENGTHS:
-        for name, dtype in DTYPES.items():
-            difference = full_rank_against_softmax(length, dtype)
-            rows.append(("linformer", "softmax attention, full rank", length, name, difference))
-            difference = short_context_against_zeros_in_front(length, dtype)
-            rows.append(("linformer", f"definition, rank {RANK}, three short", length, name, difference))
-    return rows
+def comparisons() -> list[Row]:
+    gaps = {
+        "softmax attention, full rank": full_rank_against_softmax,
+        f"definition, rank {RANK}, three short": short_context_against_zeros_in_front,
+    }
+    return rows("linformer", gaps)

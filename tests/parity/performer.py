@@ -3,19 +3,18 @@
 Shape suffixes: B batch, L length, D vector dim, K heads, P dim of a head, M features, T reads J.
 """
 
+from __future__ import annotations
+
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from lvm_lab.archs.performer import Performer, favor, orthogonal_directions
+from parity._common import Row, largest, rows, step
 
-LENGTHS = (5, 256)
-DTYPES = {"float32": torch.float32, "float64": torch.float64}
 HEADS, HEAD_DIM, FEATURES = 2, 8, 24
-
-
-def largest(got: Tensor, want: Tensor) -> float:
-    return (got.double() - want.double()).abs().max().item()
 
 
 def inputs(length: int, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
@@ -35,12 +34,10 @@ def definition(query_BKLP: Tensor, key_BKLP: Tensor, value_BKLP: Tensor, directi
     return weight_BKTJ @ value_BKLP.double() / weight_BKTJ.sum(-1, keepdim=True)
 
 
-@torch.no_grad()
-def against_the_definition(chunk: int, length: int, dtype: torch.dtype) -> float:
-    torch.manual_seed(0)
+def against_the_definition(chunk: int | None, length: int, dtype: torch.dtype) -> float:
     directions_MP = orthogonal_directions(FEATURES, HEAD_DIM).to(dtype)
     qkv = inputs(length, dtype)
-    got, _ = favor(*qkv, directions_MP, chunk)
+    got, _ = favor(*qkv, directions_MP, chunk or length)
     return largest(got, definition(*qkv, directions_MP))
 
 
@@ -55,25 +52,8 @@ def far_from_softmax(features: int) -> float:
     return ((got - want).norm() / want.norm()).item()
 
 
-@torch.no_grad()
-def step_against_forward(length: int, dtype: torch.dtype) -> float:
-    torch.manual_seed(0)
-    backbone = Performer(24, 5, width=16, heads=2, features=16, chunk=48).to(dtype)
-    x_BLD = torch.randn(2, length, 24, dtype=dtype)
-    state, out = None, []
-    for t in range(length):
-        hidden_BH, state = backbone.step(x_BLD[:, t], state)
-        out.append(hidden_BH)
-    return largest(torch.stack(out, dim=1), backbone(x_BLD))
-
-
-def comparisons() -> list[tuple[str, str, int, str, float]]:
-    """Rows of (arch, reference, L, dtype, largest difference)."""
-    rows = []
-    for length in LENGTHS:
-        for name, dtype in DTYPES.items():
-            for form, chunk in (("quadratic", length), ("chunkwise", 48), ("recurrent", 1)):
-                difference = against_the_definition(chunk, length, dtype)
-                rows.append(("performer", f"definition, {form}", length, name, difference))
-            rows.append(("performer", "step", length, name, step_against_forward(length, dtype)))
-    return rows
+def comparisons() -> list[Row]:
+    forms = {"quadratic": None, "chunkwise": 48, "recurrent": 1}
+    gaps = {f"definition, {form}": partial(against_the_definition, chunk) for form, chunk in forms.items()}
+    gaps["step"] = step(lambda: Performer(24, 5, width=16, heads=2, features=16, chunk=48), 24)
+    return rows("performer", gaps)

@@ -3,20 +3,19 @@
 Shape suffixes: B batch, L length, D vector dim, K heads, P key dim, V value dim.
 """
 
+from __future__ import annotations
+
+from functools import partial
+
 import torch
 from torch import Tensor
 
 from lvm_lab.archs._attention import rotate
 from lvm_lab.archs.retnet import RetNet, retention_chunkwise, retention_parallel, retention_recurrent
+from parity._common import Row, largest, rows, step
 
-LENGTHS = (5, 256)
-DTYPES = {"float32": torch.float32, "float64": torch.float64}
 FORMS = ("parallel", "chunkwise", "recurrent")
 HEADS, KEY_DIM, VALUE_DIM, CHUNK = 4, 8, 6, 48
-
-
-def largest(got: Tensor, want: Tensor) -> float:
-    return (got.double() - want.double()).abs().max().item()
 
 
 def complex_recurrence(query_BLKP: Tensor, key_BLKP: Tensor, value_BLKV: Tensor, gamma_K: Tensor) -> Tensor:
@@ -37,9 +36,7 @@ def complex_recurrence(query_BLKP: Tensor, key_BLKP: Tensor, value_BLKV: Tensor,
     return torch.stack(out, dim=1)
 
 
-@torch.no_grad()
 def against_the_recurrence(form: str, length: int, dtype: torch.dtype) -> float:
-    torch.manual_seed(0)
     query_BLKP, key_BLKP = torch.randn(2, 2, length, HEADS, KEY_DIM, dtype=dtype) * KEY_DIM**-0.5
     value_BLKV = torch.randn(2, length, HEADS, VALUE_DIM, dtype=dtype)
     log_gamma_K = -1.0 / torch.logspace(0, 1.5, HEADS, dtype=dtype)  # spans of 1 to 32 places, as shipped
@@ -54,25 +51,6 @@ def against_the_recurrence(form: str, length: int, dtype: torch.dtype) -> float:
     return largest(got.transpose(1, 2), want)
 
 
-@torch.no_grad()
-def step_against_forward(length: int, dtype: torch.dtype) -> float:
-    torch.manual_seed(0)
-    backbone = RetNet(24, 5, width=16, heads=2, chunk=CHUNK).to(dtype)
-    x_BLD = torch.randn(2, length, 24, dtype=dtype)
-    state, out = None, []
-    for t in range(length):
-        hidden_BH, state = backbone.step(x_BLD[:, t], state)
-        out.append(hidden_BH)
-    return largest(torch.stack(out, dim=1), backbone(x_BLD))
-
-
-def comparisons() -> list[tuple[str, str, int, str, float]]:
-    """Rows of (arch, reference, L, dtype, largest difference)."""
-    rows = []
-    for length in LENGTHS:
-        for name, dtype in DTYPES.items():
-            for form in FORMS:
-                difference = against_the_recurrence(form, length, dtype)
-                rows.append(("retnet", f"complex recurrence, {form}", length, name, difference))
-            rows.append(("retnet", "step", length, name, step_against_forward(length, dtype)))
-    return rows
+def comparisons() -> list[Row]:
+    gaps = {f"complex recurrence, {form}": partial(against_the_recurrence, form) for form in FORMS}
+    return rows("retnet", gaps | {"step": step(lambda: RetNet(24, 5, width=16, heads=2, chunk=CHUNK), 24)})

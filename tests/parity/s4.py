@@ -3,17 +3,15 @@
 Shape suffixes: B batch, L length, D vector dim, H hidden dim, N complex states.
 """
 
+from __future__ import annotations
+
+from functools import partial
+
 import torch
 from torch import Tensor
 
 from lvm_lab.archs.s4 import S4, S4D, causal_convolution
-
-LENGTHS = (5, 256)
-DTYPES = {"float32": torch.float32, "float64": torch.float64}
-
-
-def largest(got: Tensor, want: Tensor) -> float:
-    return (got.double() - want.double()).abs().max().item()
+from parity._common import Row, against, largest, rows, step
 
 
 def sequential_scan(ssm: S4D, u_BLH: Tensor) -> Tensor:
@@ -32,41 +30,16 @@ def sequential_scan(ssm: S4D, u_BLH: Tensor) -> Tensor:
     return torch.stack(out, dim=1)
 
 
-@torch.no_grad()
-def against_the_scan(init: str, length: int, dtype: torch.dtype) -> float:
-    torch.manual_seed(0)
-    ssm = S4D(16, 8, init).to(dtype)
-    u_BLH = torch.randn(2, length, 16, dtype=dtype)
-    return largest(ssm(u_BLH), sequential_scan(ssm, u_BLH))
-
-
-@torch.no_grad()
 def convolution_against_the_sum(length: int, dtype: torch.dtype) -> float:
-    torch.manual_seed(0)
     x_BLH, kernel_LH = torch.randn(2, length, 6, dtype=dtype), torch.randn(length, 6, dtype=dtype) * length**-0.5
     want = torch.stack([(x_BLH[:, : t + 1] * kernel_LH[: t + 1].flip(0)).sum(1) for t in range(length)], dim=1)
     return largest(causal_convolution(x_BLH, kernel_LH), want)
 
 
-@torch.no_grad()
-def step_against_forward(length: int, dtype: torch.dtype) -> float:
-    torch.manual_seed(0)
-    backbone = S4(24, 5, width=16, state=8).to(dtype)
-    x_BLD = torch.randn(2, length, 24, dtype=dtype)
-    state, out = None, []
-    for t in range(length):
-        hidden_BH, state = backbone.step(x_BLD[:, t], state)
-        out.append(hidden_BH)
-    return largest(torch.stack(out, dim=1), backbone(x_BLD))
-
-
-def comparisons() -> list[tuple[str, str, int, str, float]]:
-    """Rows of (arch, reference, L, dtype, largest difference)."""
-    rows = []
-    for length in LENGTHS:
-        for name, dtype in DTYPES.items():
-            for init in ("legs", "lin"):
-                rows.append(("s4", f"sequential scan, {init}", length, name, against_the_scan(init, length, dtype)))
-            rows.append(("s4", "convolution summed", length, name, convolution_against_the_sum(length, dtype)))
-            rows.append(("s4", "step", length, name, step_against_forward(length, dtype)))
-    return rows
+def comparisons() -> list[Row]:
+    gaps = {
+        f"sequential scan, {init}": against(partial(S4D, 16, 8, init), sequential_scan, 16) for init in ("legs", "lin")
+    }
+    gaps["convolution summed"] = convolution_against_the_sum
+    gaps["step"] = step(lambda: S4(24, 5, width=16, state=8), 24)
+    return rows("s4", gaps)

@@ -13,14 +13,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lvm_lab.archs._blocks import GatedMLP, InputProjection, check_sizes
-from lvm_lab.archs._streaming import step_layers
+from lvm_lab.archs._blocks import ResidualLayer, ResidualStack, check_sizes
 from lvm_lab.archs.s4 import causal_convolution
 from lvm_lab.errors import UserError
 
 
-class Hyena(nn.Module):
-    """Causal backbone, `forward(x_BLD) -> hidden_BLH` for any length L; `step` reads a cache of what went before.
+class Hyena(ResidualStack):
+    """Causal backbone, `forward(x_BLD) -> hidden_BLH` for any length L.
+
+    Work and state of `step` are linear in the places so far: a filter that is no recurrence needs all of its inputs.
 
     The operator (Poli et al. 2023, arXiv:2302.10866, definition 3.1): v and the gates x_1 .. x_N are linear maps of
     the input behind a short depthwise convolution; z = v, then N times z = x_n * (h_n (*) z + bias z). It takes the
@@ -36,8 +37,6 @@ class Hyena(nn.Module):
     channel's window is down to 1/100; ff_mult * width: inner size of the MLP; dropout: on both branches of a layer.
     Raises UserError for sizes below 1, dropout outside [0, 1) or windows that are no range above 0.
     """
-
-    causal: bool = True
 
     def __init__(
         self,
@@ -63,58 +62,11 @@ class Hyena(nn.Module):
             raise UserError(
                 f"hyena: shortest = {shortest} and longest = {longest}; set them so that 0 < shortest <= longest."
             )
-        super().__init__()
-        self.width = width
-        self.input = InputProjection(dim, width)
-        self.layers = nn.ModuleList(
-            _Layer(
-                width,
-                HyenaOperator(
-                    ImplicitFilter(width, order, context_length, filter_width, bands, shortest, longest), conv
-                ),
-                inner,
-                dropout,
-            )
-            for _ in range(layers)
+        every_filter = (
+            ImplicitFilter(width, order, context_length, filter_width, bands, shortest, longest) for _ in range(layers)
         )
-        self.norm_out = nn.LayerNorm(width)
-
-    def forward(self, x_BLD: Tensor) -> Tensor:
-        hidden_BLH: Tensor = self.input(x_BLD)
-        for layer in self.layers:
-            hidden_BLH = layer(hidden_BLH)
-        hidden_BLH = self.norm_out(hidden_BLH)
-        return hidden_BLH
-
-    def step(self, x_BD: Tensor, state: Any | None = None) -> tuple[Tensor, Any]:
-        """hidden_BH of the next place and the state after it, which grows with every place; None begins.
-
-        Work and state are linear in the places so far: a filter that is no recurrence needs all of its inputs.
-        """
-        hidden_BH, state = step_layers(self.layers, self.input(x_BD[:, None])[:, 0], state)
-        hidden_BH = self.norm_out(hidden_BH)
-        return hidden_BH, state
-
-
-class _Layer(nn.Module):
-    def __init__(self, width: int, operator: HyenaOperator, inner: int, dropout: float) -> None:
-        super().__init__()
-        self.norm_operator = nn.LayerNorm(width)
-        self.operator = operator
-        self.norm_mlp = nn.LayerNorm(width)
-        self.mlp = GatedMLP(width, inner)
-        self.dropout = nn.Dropout(dropout)
-
-    def forward(self, hidden_BLH: Tensor) -> Tensor:
-        return self._close(hidden_BLH, self.operator(self.norm_operator(hidden_BLH)))
-
-    def step(self, hidden_BH: Tensor, state: Any | None) -> tuple[Tensor, Any]:
-        y_BH, state = self.operator.step(self.norm_operator(hidden_BH), state)
-        return self._close(hidden_BH, y_BH), state
-
-    def _close(self, hidden: Tensor, y: Tensor) -> Tensor:
-        hidden = hidden + self.dropout(y)
-        return hidden + self.dropout(self.mlp(self.norm_mlp(hidden)))
+        stack = (ResidualLayer("operator", HyenaOperator(f, conv), width, inner, dropout) for f in every_filter)
+        super().__init__(dim, width, stack)
 
 
 class HyenaOperator(nn.Module):

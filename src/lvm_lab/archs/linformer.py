@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lvm_lab.archs._blocks import GatedMLP, InputProjection, check_divides, check_sizes
+from lvm_lab.archs._blocks import InputProjection, ResidualLayer, check_divides, check_sizes
 from lvm_lab.errors import UserError
 
 
@@ -52,7 +52,10 @@ class Linformer(nn.Module):
         self.max_length = context_length
         self.input = InputProjection(dim, width)
         self.place_NH = nn.Parameter(torch.randn(context_length, width) * 0.5)
-        self.layers = nn.ModuleList(_Layer(width, heads, rank, context_length, inner, dropout) for _ in range(layers))
+        self.layers = nn.ModuleList(
+            ResidualLayer("attention", LinearAttention(width, heads, rank, context_length), width, inner, dropout)
+            for _ in range(layers)
+        )
         self.norm_out = nn.LayerNorm(width)
 
     def forward(self, x_BLD: Tensor) -> Tensor:
@@ -67,21 +70,6 @@ class Linformer(nn.Module):
         for layer in self.layers:
             hidden_BLH = layer(hidden_BLH)
         hidden_BLH = self.norm_out(hidden_BLH)
-        return hidden_BLH
-
-
-class _Layer(nn.Module):
-    def __init__(self, width: int, heads: int, rank: int, places: int, inner: int, dropout: float) -> None:
-        super().__init__()
-        self.norm_attention = nn.LayerNorm(width)
-        self.attention = LinearAttention(width, heads, rank, places)
-        self.norm_mlp = nn.LayerNorm(width)
-        self.mlp = GatedMLP(width, inner)
-        self.dropout = nn.Dropout(dropout)
-
-    def forward(self, hidden_BLH: Tensor) -> Tensor:
-        hidden_BLH = hidden_BLH + self.dropout(self.attention(self.norm_attention(hidden_BLH)))
-        hidden_BLH = hidden_BLH + self.dropout(self.mlp(self.norm_mlp(hidden_BLH)))
         return hidden_BLH
 
 

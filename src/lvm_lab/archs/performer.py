@@ -6,20 +6,19 @@ T place that reads, J place that is read.
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
 from lvm_lab.archs._attention import check_heads, rotate
-from lvm_lab.archs._blocks import GatedMLP, InputProjection, check_sizes
-from lvm_lab.archs._streaming import step_layers
+from lvm_lab.archs._blocks import GatedMLP, ResidualStack, check_sizes
 
 State = tuple[Tensor, Tensor, Tensor]
 
 
-class Performer(nn.Module):
+class Performer(ResidualStack):
     """Causal backbone, `forward(x_BLD) -> hidden_BLH` for any length L; `step` is its recurrent form.
+
+    Each layer's state is the number of places so far and (numerator, denominator, maximum), of constant size.
 
     FAVOR+ (Choromanski et al. 2021, arXiv:2009.14794): exp(q . k / sqrt(P)) is estimated by phi(q) . phi(k) with
     phi(x) = exp(w x - |x|^2 / 2) / sqrt(M) over M orthogonal random directions w. They are drawn from torch's global
@@ -33,8 +32,6 @@ class Performer(nn.Module):
     branches of a layer. Raises UserError for sizes below 1, dropout outside [0, 1), heads that do not divide width or
     heads of odd size.
     """
-
-    causal: bool = True
 
     def __init__(
         self,
@@ -53,27 +50,8 @@ class Performer(nn.Module):
         check_sizes("performer", dropout=dropout, dim=dim, context_length=context_length, width=width, layers=layers)
         check_sizes("performer", heads=heads, features=features, chunk=chunk, **{"ff_mult * width": inner})
         check_heads("performer", heads, width)
-        super().__init__()
-        self.width = width
-        self.input = InputProjection(dim, width)
-        self.layers = nn.ModuleList(_Layer(width, heads, features, inner, chunk, dropout) for _ in range(layers))
-        self.norm_out = nn.LayerNorm(width)
-
-    def forward(self, x_BLD: Tensor) -> Tensor:
-        hidden_BLH: Tensor = self.input(x_BLD)
-        for layer in self.layers:
-            hidden_BLH = layer(hidden_BLH)
-        hidden_BLH = self.norm_out(hidden_BLH)
-        return hidden_BLH
-
-    def step(self, x_BD: Tensor, state: Any | None = None) -> tuple[Tensor, Any]:
-        """hidden_BH of the next place and the state after it, of constant size; None begins.
-
-        Each layer's state is the number of places so far and (numerator, denominator, maximum).
-        """
-        hidden_BH, state = step_layers(self.layers, self.input(x_BD[:, None])[:, 0], state)
-        hidden_BH = self.norm_out(hidden_BH)
-        return hidden_BH, state
+        stack = (_Layer(width, heads, features, inner, chunk, dropout) for _ in range(layers))
+        super().__init__(dim, width, stack)
 
 
 class _Layer(nn.Module):

@@ -7,20 +7,22 @@ T place that reads, J place that is read.
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lvm_lab.archs._attention import check_heads, rotate
-from lvm_lab.archs._blocks import GatedMLP, InputProjection, check_sizes
-from lvm_lab.archs._streaming import step_layers
+from lvm_lab.archs._blocks import ResidualLayer, ResidualStack, check_sizes
 from lvm_lab.errors import UserError
 
+State = tuple[Tensor, Tensor]
 
-class RetNet(nn.Module):
+
+class RetNet(ResidualStack):
     """Causal backbone, `forward(x_BLD) -> hidden_BLH` for any length L; `step` is its recurrent form.
+
+    Each layer's state is the number of places so far and state_BKPV, of constant size.
 
     Retention (Sun et al. 2023, arXiv:2307.08621): y_t = sum over j <= t of gamma^(t-j) (q_t . k_j) v_j with q and k
     turned by their place (rotary), gamma fixed for each head, every head's output normalised by itself and gated by
@@ -33,8 +35,6 @@ class RetNet(nn.Module):
     ff_mult * width: inner size of the MLP; dropout: on both branches of a layer. Raises UserError for sizes below 1,
     dropout outside [0, 1), heads that do not divide width or are of odd size, or spans that are no range above 0.
     """
-
-    causal: bool = True
 
     def __init__(
         self,
@@ -59,66 +59,17 @@ class RetNet(nn.Module):
             raise UserError(
                 f"retnet: shortest = {shortest} and longest = {longest}; set them so that 0 < shortest <= longest."
             )
-        super().__init__()
-        self.width = width
-        self.input = InputProjection(dim, width)
-        self.layers = nn.ModuleList(
-            _Layer(Retention(width, heads, value_mult, shortest, longest, chunk), inner, dropout) for _ in range(layers)
-        )
-        self.norm_out = nn.LayerNorm(width)
-
-    def forward(self, x_BLD: Tensor) -> Tensor:
-        hidden_BLH: Tensor = self.input(x_BLD)
-        for layer in self.layers:
-            hidden_BLH = layer(hidden_BLH)
-        hidden_BLH = self.norm_out(hidden_BLH)
-        return hidden_BLH
-
-    def step(self, x_BD: Tensor, state: Any | None = None) -> tuple[Tensor, Any]:
-        """hidden_BH of the next place and the state after it, of constant size; None begins.
-
-        Each layer's state is the number of places so far and state_BKPV.
-        """
-        hidden_BH, state = step_layers(self.layers, self.input(x_BD[:, None])[:, 0], state)
-        hidden_BH = self.norm_out(hidden_BH)
-        return hidden_BH, state
-
-
-class _Layer(nn.Module):
-    def __init__(self, retention: Retention, inner: int, dropout: float) -> None:
-        super().__init__()
-        width = retention.width
-        self.norm_retention = nn.LayerNorm(width)
-        self.retention = retention
-        self.norm_mlp = nn.LayerNorm(width)
-        self.mlp = GatedMLP(width, inner)
-        self.dropout = nn.Dropout(dropout)
-
-    def forward(self, hidden_BLH: Tensor) -> Tensor:
-        y_BLH, _ = self.retention(self.norm_retention(hidden_BLH))
-        return self._finish(hidden_BLH, y_BLH)
-
-    def step(self, hidden_BH: Tensor, state: tuple[Tensor, Tensor] | None) -> tuple[Tensor, Any]:
-        place, state_BKPV = (torch.zeros((), dtype=torch.int64), None) if state is None else state
-        x_B1H = self.norm_retention(hidden_BH[:, None])
-        y_B1H, state_BKPV = self.retention(x_B1H, "recurrent", int(place), state_BKPV)
-        return self._finish(hidden_BH, y_B1H[:, 0]), (place + 1, state_BKPV)
-
-    def _finish(self, hidden: Tensor, y: Tensor) -> Tensor:
-        hidden = hidden + self.dropout(y)
-        return hidden + self.dropout(self.mlp(self.norm_mlp(hidden)))
+        retentions = (Retention(width, heads, value_mult, shortest, longest, chunk) for _ in range(layers))
+        stack = (ResidualLayer("retention", retention, width, inner, dropout) for retention in retentions)
+        super().__init__(dim, width, stack)
 
 
 class Retention(nn.Module):
-    """Gated multi-scale retention, `forward(x_BLH) -> (y_BLH, state_BKPV)`; the parallel form has no state (None).
-
-    form: parallel, chunkwise, recurrent, or None for the one that fits the length. place: number of the first place;
-    state_BKPV: what the places before it left (not for the parallel form).
-    """
+    """Gated multi-scale retention, `forward(x_BLH) -> y_BLH`, parallel or chunkwise; `step` is the recurrent form."""
 
     def __init__(self, width: int, heads: int, value_mult: int, shortest: float, longest: float, chunk: int) -> None:
         super().__init__()
-        self.width, self.heads, self.value_mult, self.chunk = width, heads, value_mult, chunk
+        self.heads, self.chunk = heads, chunk
         # gamma = exp(-1 / span); the paper's 1 - 2^(-5 - k) has, but for 2%, the spans 32, 64, 128, ...
         span_K = torch.logspace(math.log10(shortest), math.log10(longest), heads, dtype=torch.float64)
         self.log_gamma_K: Tensor
@@ -132,35 +83,36 @@ class Retention(nn.Module):
         self.norm = nn.GroupNorm(heads, value_mult * width)
         self.out = nn.Linear(value_mult * width, width, bias=False)
 
-    def forward(
-        self,
-        x_BLH: Tensor,
-        form: str | None = None,
-        place: int = 0,
-        state_BKPV: Tensor | None = None,
-    ) -> tuple[Tensor, Tensor | None]:
+    def forward(self, x_BLH: Tensor) -> Tensor:
+        query_BKLP, key_BKLP, value_BKLV, gate_BLV = self._project(x_BLH, 0)
+        if x_BLH.shape[1] <= self.chunk:
+            y_BKLV = retention_parallel(query_BKLP, key_BKLP, value_BKLV, self.log_gamma_K)
+        else:
+            y_BKLV, _ = retention_chunkwise(query_BKLP, key_BKLP, value_BKLV, self.log_gamma_K, self.chunk)
+        return self._close(y_BKLV, gate_BLV)
+
+    def step(self, x_BH: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        """One more place; the state is the number of places so far and state_BKPV."""
+        place, state_BKPV = (torch.zeros((), dtype=torch.int64), None) if state is None else state
+        query_BK1P, key_BK1P, value_BK1V, gate_B1V = self._project(x_BH[:, None], int(place))
+        y_BK1V, state_BKPV = retention_recurrent(query_BK1P, key_BK1P, value_BK1V, self.log_gamma_K, state_BKPV)
+        return self._close(y_BK1V, gate_B1V)[:, 0], (place + 1, state_BKPV)
+
+    def _project(self, x_BLH: Tensor, place: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Queries, keys and values of the places from number `place` on, and the gate."""
         batch, length, _ = x_BLH.shape
         qk_BLKP = rotate(self.query_key(x_BLH).view(batch, length, 2 * self.heads, -1), place)
         query_BKLP, key_BKLP = qk_BLKP.transpose(1, 2).chunk(2, dim=1)
         key_BKLP = key_BKLP * key_BKLP.shape[-1] ** -0.5
         value_BLV, gate_BLV = self.value_gate(x_BLH).chunk(2, dim=-1)
-        value_BKLV = value_BLV.view(batch, length, self.heads, -1).transpose(1, 2)
+        return query_BKLP, key_BKLP, value_BLV.view(batch, length, self.heads, -1).transpose(1, 2), gate_BLV
 
-        form = form or ("parallel" if length <= self.chunk else "chunkwise")
-        if form == "parallel":
-            assert state_BKPV is None
-            y_BKLV = retention_parallel(query_BKLP, key_BKLP, value_BKLV, self.log_gamma_K)
-        elif form == "chunkwise":
-            y_BKLV, state_BKPV = retention_chunkwise(
-                query_BKLP, key_BKLP, value_BKLV, self.log_gamma_K, self.chunk, state_BKPV
-            )
-        else:
-            assert form == "recurrent"
-            y_BKLV, state_BKPV = retention_recurrent(query_BKLP, key_BKLP, value_BKLV, self.log_gamma_K, state_BKPV)
+    def _close(self, y_BKLV: Tensor, gate_BLV: Tensor) -> Tensor:
+        batch, _, length, _ = y_BKLV.shape
         # GroupNorm takes rows of channels: a place is a row, a head a group.
         normed_BLV = self.norm(y_BKLV.transpose(1, 2).reshape(batch * length, -1)).view(batch, length, -1)
         out_BLH: Tensor = self.out(F.silu(gate_BLV) * normed_BLV)
-        return out_BLH, state_BKPV
+        return out_BLH
 
 
 def retention_parallel(query_BKLP: Tensor, key_BKLP: Tensor, value_BKLV: Tensor, log_gamma_K: Tensor) -> Tensor:

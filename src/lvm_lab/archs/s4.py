@@ -6,21 +6,19 @@ Shape suffixes: B batch, L context length, D vector dim, H hidden dim, N complex
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lvm_lab.archs._blocks import InputProjection, check_sizes
-from lvm_lab.archs._streaming import step_layers
+from lvm_lab.archs._blocks import ResidualStack, check_sizes
 from lvm_lab.errors import UserError
 
 DIRECT_UP_TO = 64
 
 
-class S4(nn.Module):
-    """Causal backbone, `forward(x_BLD) -> hidden_BLH` for any length L; `step` is its recurrent form.
+class S4(ResidualStack):
+    """Causal backbone, `forward(x_BLD) -> hidden_BLH` for any length L; `step` is its recurrent form, of constant size.
 
     S4D (Gu et al. 2022, arXiv:2206.11893): each channel is the linear system s' = A s + B u, y = Re(C s) + D u with a
     diagonal complex A in conjugate pairs and B = 1, discretised by zero-order hold with a step dt of its own. A layer
@@ -31,8 +29,6 @@ class S4(nn.Module):
     log-uniform between them, in places of the context; dropout: on each layer's output. Raises UserError for sizes
     below 1, an odd state, dropout outside [0, 1), another init or dt_min and dt_max that are no range above 0.
     """
-
-    causal: bool = True
 
     def __init__(
         self,
@@ -56,24 +52,7 @@ class S4(nn.Module):
             raise UserError(f"s4: init is {init}; set it to legs or lin.")
         if not 0.0 < dt_min <= dt_max:
             raise UserError(f"s4: dt_min = {dt_min} and dt_max = {dt_max}; set them so that 0 < dt_min <= dt_max.")
-        super().__init__()
-        self.width = width
-        self.input = InputProjection(dim, width)
-        self.layers = nn.ModuleList(_Layer(width, state, init, dt_min, dt_max, dropout) for _ in range(layers))
-        self.norm_out = nn.LayerNorm(width)
-
-    def forward(self, x_BLD: Tensor) -> Tensor:
-        hidden_BLH: Tensor = self.input(x_BLD)
-        for layer in self.layers:
-            hidden_BLH = layer(hidden_BLH)
-        hidden_BLH = self.norm_out(hidden_BLH)
-        return hidden_BLH
-
-    def step(self, x_BD: Tensor, state: Any | None = None) -> tuple[Tensor, Any]:
-        """hidden_BH of the next place and the state after it, of constant size; None begins."""
-        hidden_BH, state = step_layers(self.layers, self.input(x_BD[:, None])[:, 0], state)
-        hidden_BH = self.norm_out(hidden_BH)
-        return hidden_BH, state
+        super().__init__(dim, width, (_Layer(width, state, init, dt_min, dt_max, dropout) for _ in range(layers)))
 
 
 class _Layer(nn.Module):

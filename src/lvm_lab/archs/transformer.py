@@ -8,21 +8,19 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from lvm_lab.archs._attention import Cache, RotaryAttention, check_heads
-from lvm_lab.archs._blocks import GatedMLP, InputProjection, check_sizes
-from lvm_lab.archs._streaming import step_layers
+from lvm_lab.archs._blocks import GatedMLP, ResidualStack, check_sizes
 
 
-class Transformer(nn.Module):
+class Transformer(ResidualStack):
     """Causal backbone, `forward(x_BLD) -> hidden_BLH` for any length L.
 
     Attention: Vaswani et al. 2017, arXiv:1706.03762; rotary positions: Su et al. 2021, arXiv:2104.09864 (relative,
-    hence no table that ends at context_length); feed-forward: SwiGLU of inner size ff_mult * width.
+    hence no table that ends at context_length); feed-forward: SwiGLU of inner size ff_mult * width. The state of `step`
+    is each layer's keys and values, and grows with every step.
 
     dim, context_length: D and the usual L, which sets nothing here; width: H; dropout: on both branches of a layer.
     Raises UserError for sizes below 1, dropout outside [0, 1), heads that do not divide width or heads of odd size.
     """
-
-    causal: bool = True
 
     def __init__(
         self,
@@ -36,35 +34,10 @@ class Transformer(nn.Module):
         dropout: float = 0.0,
     ) -> None:
         inner = round(ff_mult * width)
-        check_sizes(
-            "transformer",
-            dropout=dropout,
-            dim=dim,
-            context_length=context_length,
-            width=width,
-            layers=layers,
-            heads=heads,
-        )
-        check_sizes("transformer", **{"ff_mult * width": inner})
+        check_sizes("transformer", dropout=dropout, dim=dim, context_length=context_length, width=width, layers=layers)
+        check_sizes("transformer", heads=heads, **{"ff_mult * width": inner})
         check_heads("transformer", heads, width)
-        super().__init__()
-        self.width = width
-        self.input = InputProjection(dim, width)
-        self.layers = nn.ModuleList(_Layer(width, heads, inner, dropout) for _ in range(layers))
-        self.norm_out = nn.LayerNorm(width)
-
-    def forward(self, x_BLD: Tensor) -> Tensor:
-        hidden_BLH: Tensor = self.input(x_BLD)
-        for layer in self.layers:
-            hidden_BLH = layer(hidden_BLH)
-        hidden_BLH = self.norm_out(hidden_BLH)
-        return hidden_BLH
-
-    def step(self, x_BD: Tensor, state: list[Cache] | None = None) -> tuple[Tensor, list[Cache]]:
-        """One more vector; the state is each layer's keys and values, and grows with every step."""
-        hidden_BH, state = step_layers(self.layers, self.input(x_BD[:, None])[:, 0], state)
-        hidden_BH = self.norm_out(hidden_BH)
-        return hidden_BH, state
+        super().__init__(dim, width, (_Layer(width, heads, inner, dropout) for _ in range(layers)))
 
 
 class _Layer(RotaryAttention):
