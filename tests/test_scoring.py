@@ -117,3 +117,19 @@ def test_beside_holds_lifts_p_values_and_skill(parts: Parts, fitted: Path) -> No
 def test_the_linear_metric_beats_what_it_begins_as_on_the_planted_world(parts: Parts, fitted: Path) -> None:
     found = scoring.beside(scoring.judge(CopyLast(), parts, preset(), "cpu"), parts, preset(), fitted, "cpu")
     assert found.baselines["linear_metric"]["model_lift_val"]["A/cos"]["interval"][1] < 0
+
+
+def test_the_next_run_on_the_same_data_judges_no_baseline_again(
+    parts: Parts, fitted: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = preset(eval_windows=60, resamples=20, baselines="cheap")
+    model = scoring.judge(CopyLast(), parts, chosen, "cpu")
+    first = scoring.beside(model, parts, chosen, fitted, "cpu")
+    judged: list[object] = []
+    monkeypatch.setattr(scoring, "judge", lambda *args: judged.append(args) or model)
+    assert scoring.beside(model, parts, chosen, fitted, "cpu") == first
+    assert not judged
+    # Other windows or another preset are other numbers.
+    scoring.beside(model, parts, replace(chosen, seed=1), fitted, "cpu")
+    scoring.beside(model, replace(parts, ood=None), chosen, fitted, "cpu")
+    assert len(judged) == 2 * len(first.baselines)

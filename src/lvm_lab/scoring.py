@@ -133,11 +133,7 @@ class Beside:
 def beside(model: FiveCat, parts: Parts, preset: Preset, cache: Path, device: str) -> Beside:
     """Every baseline judged on the model's windows, with the model's lift over it on val and its skill over the
     trivial ones; all paired by window and resample."""
-    not_fitted: dict[str, str] = {}
-    judged = {
-        name: judge(baseline, parts, preset, device)
-        for name, baseline in baselines(parts, cache, device, preset.baselines, not_fitted).items()
-    }
+    judged, not_fitted = _judged_baselines(parts, preset, cache, device)
     tests = {
         name: {key: test for key, test in paired(model.val, other.val).items() if not CURVE.match(key)}
         for name, other in judged.items()
@@ -159,6 +155,24 @@ def beside(model: FiveCat, parts: Parts, preset: Preset, cache: Path, device: st
         shares["ood"] = skill(model.ood, {name: other.ood for name, other in trivial.items() if other.ood is not None})
     told = {part: {key: share.to_dict() for key, share in found.items()} for part, found in shares.items()}
     return Beside(rows, told, not_fitted)
+
+
+# The runs of a sweep follow one another on the same data in one process: the last data's baselines are kept for them.
+_LAST: dict[str, tuple[dict[str, FiveCat], dict[str, str]]] = {}
+
+
+def _judged_baselines(
+    parts: Parts, preset: Preset, cache: Path, device: str
+) -> tuple[dict[str, FiveCat], dict[str, str]]:
+    """Every baseline's judgement by name, and why others have none."""
+    key = _digest(parts, asdict(preset), device, [] if parts.ood is None else parts.ood.target_row_W.tolist())
+    if key not in _LAST:
+        not_fitted: dict[str, str] = {}
+        found = baselines(parts, cache, device, preset.baselines, not_fitted)
+        judged = {name: judge(baseline, parts, preset, device) for name, baseline in found.items()}
+        _LAST.clear()
+        _LAST[key] = judged, not_fitted
+    return _LAST[key]
 
 
 def summary(judged: FiveCat) -> dict[str, Any]:
@@ -185,13 +199,18 @@ T = TypeVar("T", bound=_Fitted)
 
 
 def _cached(kind: type[T], name: str, parts: Parts, cache: Path, fit: Callable[[], T], **settings: Any) -> T:
-    chosen = [parts.content, parts.train.context_length, TRAINING_WINDOWS, settings]
-    digest = hashlib.sha256(json.dumps(chosen, sort_keys=True).encode())
-    digest.update(parts.train.target_row_W.tobytes())
-    digest.update(parts.val.target_row_W.tobytes())
-    file = cache / f"{name}-{digest.hexdigest()[:32]}.npz"
+    file = cache / f"{name}-{_digest(parts, settings)[:32]}.npz"
     if file.exists():
         return kind.load(file)
     fitted = fit()
     fitted.save(file)
     return fitted
+
+
+def _digest(parts: Parts, *settings: Any) -> str:
+    """What is fitted or judged is the same for the same content, windows and settings."""
+    chosen = [parts.content, parts.train.context_length, TRAINING_WINDOWS, *settings]
+    digest = hashlib.sha256(json.dumps(chosen, sort_keys=True).encode())
+    digest.update(parts.train.target_row_W.tobytes())
+    digest.update(parts.val.target_row_W.tobytes())
+    return digest.hexdigest()
