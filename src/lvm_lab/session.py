@@ -11,12 +11,13 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from lvm_lab import build, checkpoint, logs, runs, scoring, tables
+from lvm_lab import build, checkpoint, devices, logs, runs, scoring, tables
 from lvm_lab.callbacks.checkpoints import Checkpoints
 from lvm_lab.callbacks.divergence import Divergence
 from lvm_lab.callbacks.gate import FiveCatGate
 from lvm_lab.callbacks.history import History
 from lvm_lab.callbacks.mirror import Mirror
+from lvm_lab.callbacks.plateau import Plateau
 from lvm_lab.callbacks.progress import RunProgress
 from lvm_lab.callbacks.reseed import Reseed
 from lvm_lab.data.datamodule import VectorDataModule
@@ -53,7 +54,9 @@ class Session:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         # A full disk or a missing right is no failure of the run: what was reached is kept to go on from.
-        if kind is not None and issubclass(kind, Exception) and not issubclass(kind, UserError | OSError):
+        # Of several processes the first one records: the others also end with an error when that one was killed.
+        failed = kind is not None and issubclass(kind, Exception) and not issubclass(kind, UserError | OSError)
+        if kind is not None and failed and runs.is_leader():
             log.error("failed", exc_info=error)
             self.run.finish(self._result("failed", error=f"{kind.__name__}: {error}"))
         self.mirror.close(failed=kind is not None)
@@ -95,6 +98,7 @@ class Session:
             [
                 Reseed(chosen.seed),
                 divergence,
+                Plateau(chosen.trainer.patience),
                 FiveCatGate(self.data.val, chosen.preset, self._show_judgement),
                 RunProgress(self.console),
                 History(run.append_history, self.mirror.row),
@@ -102,11 +106,14 @@ class Session:
             ],
             run.path,
         )
+        devices.check(trainer.world_size, chosen.trainer.batch_size, self.params)
+        log.info("training on %s with %d CPU threads", trainer.strategy.root_device, torch.get_num_threads())
         resume_from = None
         if run.state == "resume":
             resume_from = run.last
             epochs = int(checkpoint.read(run.last)["epoch"]) + 1
-            run.cut_history(epochs)
+            if runs.is_leader():
+                run.cut_history(epochs)
             self.before = sum(row["seconds"] for row in run.read_history())
             self.tell(f"going on after epoch {epochs} of {chosen.trainer.max_epochs}")
         batches = VectorDataModule(
@@ -122,6 +129,7 @@ class Session:
             # Lightning turns Ctrl-C into an exit of its own.
             raise KeyboardInterrupt from None
         self.diverged = divergence.diverged
+        devices.part()
         if not trainer.is_global_zero:
             sys.exit(0)
 
@@ -147,6 +155,12 @@ class Session:
         result.seconds = self._seconds()
         self.mirror.result(result)
         return result
+
+    def finish(self, result: runs.Result) -> None:
+        """Write result.json, then let go of what only an unfinished run needs."""
+        self.run.finish(result)
+        if not self.chosen.run.keep_last:
+            self.run.last.unlink(missing_ok=True)
 
     def show(self, result: runs.Result) -> None:
         """The closing tables, the verdict and where the checkpoint is."""
