@@ -16,7 +16,7 @@ from lvm_lab.module import LatentVectorModule
 from lvm_lab.types import Prediction
 
 WORLD = ("data.dim=64", "data.documents=60", "data.ood_documents=20", "data.planes=8", "data.topic_dims=8")
-RUN = (*WORLD, "trainer.batch_size=32", "trainer.max_epochs=1", "5cat=smoke", "logger=none", "device=cpu")
+RUN = (*WORLD, "trainer.batch_size=32", "trainer.max_epochs=1", "5cat=smoke", "5cat.required=0", "logger=none")
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def train(home: Path, *arguments: str) -> Outcome:
-    return call(home, *RUN, f"run.cache={home / 'cache'}", *arguments)
+    return call(home, *RUN, "device=cpu", f"run.cache={home / 'cache'}", *arguments)
 
 
 def member(home: Path, arch: str) -> Path:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from lvm_lab import leaderboard
 from lvm_lab.data.store import EncoderContract, sha256
 from lvm_lab.errors import UserError
 from lvm_lab.module import LatentVectorModule
+from lvm_lab.schedule import TOP
 
-TOP = "top3"
 STATS = ("mean_D", "std_D", "normaliser.centre_D", "normaliser.scale_D", "normaliser.basis_DD")
 
 Listed = list[tuple[LatentVectorModule, dict[str, Any]]]
@@ -29,7 +29,7 @@ def found(config: dict[str, Any]) -> dict[str, Any]:
         return config
     listed = arch["members"]
     if listed == TOP:
-        listed = best_architectures(Path(config["run"]["root"]), 3)
+        listed = _best_architectures(Path(config["run"]["root"]), 3)
     if not isinstance(listed, list) or not listed:
         raise UserError(f"arch.members={listed!r} does not fit; list run folders or checkpoints, or say {TOP}.")
     return config | {"arch": arch | {"members": [m if isinstance(m, dict) else str(_file(m)) for m in listed]}}
@@ -78,24 +78,15 @@ def load(
     return result
 
 
-def best_architectures(root: Path, count: int) -> list[str]:
-    """The best finished run of each of the best architectures under `root`: by VAL halves, margin, unseen MRR."""
-    best: dict[str, tuple[tuple[float, ...], str]] = {}
-    for file in sorted(root.glob("*/result.json")):
-        result = json.loads(file.read_text())
-        if result["status"] != "finished" or not result["five_cat"] or result["arch"] == "ensemble":
-            continue
-        val, numbers = result["five_cat"]["val"], result["five_cat"]["model"]["val"]
-        rank = (val["passed"], val["margin"] or 0.0, numbers.get("B/mrr_unseen", 0.0))
-        arch = result["arch"]
-        if arch not in best or rank > best[arch][0]:
-            best[arch] = (rank, str(file.parent))
+def _best_architectures(root: Path, count: int) -> list[str]:
+    """The best run of each of the best architectures under `root` that pass their 5CAT preset on VAL."""
+    best = leaderboard.best_architectures(leaderboard.read(root), count) if root.is_dir() else []
     if len(best) < count:
         raise UserError(
-            f"arch.members={TOP} needs finished runs of {count} architectures under {root} and there are {len(best)}; "
-            "train them first, or list members."
+            f"arch.members={TOP} needs finished runs of {count} architectures under {root} that pass their 5CAT preset "
+            f"on VAL and there are {len(best)}; train them first, or list members."
         )
-    return [folder for _, folder in sorted(best.values(), reverse=True)[:count]]
+    return [str(row.folder) for row in best]
 
 
 def _file(member: Any) -> Path:

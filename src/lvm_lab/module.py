@@ -146,7 +146,9 @@ class LatentVectorModule(pl.LightningModule):
         self._count += rows
 
     def _means(self, prefix: str) -> dict[str, float]:
-        means = {f"{prefix}/{name}": float(value) / self._count for name, value in self._sums.items()}
+        # Of all devices: what ends a training is decided by these, and every device has to decide alike.
+        reduce = self.trainer.strategy.reduce
+        means = {f"{prefix}/{name}": float(reduce(v, reduce_op="mean")) / self._count for name, v in self._sums.items()}
         self._sums, self._count = {}, 0
         return means
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
@@ -23,6 +24,16 @@ from lvm_lab.errors import UserError
 NOT_HASHED = ("device", "logger", "run")
 ARCH_PATHS = ("members", "weights")
 PATH_KEYS = ("path", "val_path", "ood_path", "bank_path")
+
+
+# A lock is looked at, and then held for a moment, by those who ask whether a run is at work.
+LOCK_SECONDS = 0.5
+# The fingerprint of a run that failed before its data were read.
+NEVER_KNOWN = "unknown"
+
+
+class Busy(UserError):
+    """Another process works on the run."""
 
 
 @dataclass
@@ -58,11 +69,23 @@ class Result:
 
 def fingerprint(config: dict[str, Any], content: dict[str, str]) -> str:
     """sha256 over the resolved config, the data entering by content and never by path."""
-    hashed = {key: value for key, value in config.items() if key not in NOT_HASHED}
-    # What an arch reads from files stands in `content` by their hashes.
-    hashed["arch"] = {k: v for k, v in hashed.get("arch", {}).items() if k not in ARCH_PATHS}
-    hashed["data"] = {k: v for k, v in hashed.get("data", {}).items() if k not in PATH_KEYS} | {"content": content}
+    hashed = computing(config)
+    hashed["data"] = hashed["data"] | {"content": content}
     return hashlib.sha256(json.dumps(hashed, sort_keys=True).encode()).hexdigest()
+
+
+def computing(config: dict[str, Any]) -> dict[str, Any]:
+    """The part of a config that says what a run computes, without the files that it reads."""
+    kept = {key: value for key, value in config.items() if key not in (*NOT_HASHED, "identity")}
+    # What an arch reads from files stands in a fingerprint's content by their hashes.
+    kept["arch"] = {k: v for k, v in kept.get("arch", {}).items() if k not in ARCH_PATHS}
+    kept["data"] = {k: v for k, v in kept.get("data", {}).items() if k not in PATH_KEYS}
+    return kept
+
+
+def reads_files(config: dict[str, Any]) -> bool:
+    """Whether what a run computes hangs on files too, so that its config alone does not say it."""
+    return any(config["arch"].get(k) for k in ARCH_PATHS) or any(config["data"].get(k) for k in PATH_KEYS)
 
 
 @dataclass(frozen=True)
@@ -127,14 +150,7 @@ def claim(
     existed = path.exists()
     if existed and not path.is_dir():
         raise UserError(f"{path} is a file where a run's folder is needed; choose another run.dir.")
-    recorded = _recorded_fingerprint(path)
-    if existed and recorded is None and any(not item.name.startswith(".") for item in path.iterdir()):
-        raise UserError(f"{path} is not a run's folder and is not empty; choose another run.dir.")
-    if recorded not in (None, own) and not force:
-        raise UserError(
-            f"{path} holds a run of another config (fingerprint {str(recorded)[:8]}, this one is {own[:8]}); "
-            "choose another run.dir, or run.force=true to start over in it."
-        )
+    _refuse_others(path, own, force)
     if not is_leader():
         # The first process of a run on several devices has decided already.
         yield RunFolder(path, own, _state(path))
@@ -143,11 +159,13 @@ def claim(
     path.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path / ".lock")
     try:
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=LOCK_SECONDS)
     except Timeout:
-        raise UserError(f"another process is working on {path}; wait for it, or choose another run.dir.") from None
+        raise Busy(f"another process is working on {path}; wait for it, or choose another run.dir.") from None
     try:
-        if force or (recorded is not None and _status(path) == "failed"):
+        # Another process may have written since.
+        _refuse_others(path, own, force)
+        if force or (_recorded_fingerprint(path) is not None and _status(path) == "failed"):
             _empty(path)
         state = _state(path)
         if state == "new":
@@ -164,6 +182,39 @@ def claim(
         raise
     finally:
         lock.release()
+
+
+def record_failure(path: Path, config: dict[str, Any], error: str) -> None:
+    """Leave word of a run that failed before it had a folder, so that a sweep's table can tell of it.
+
+    What a run at work, a finished one or a session of its own has left there stays.
+    """
+    path.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(path / ".lock", timeout=LOCK_SECONDS):
+            if _status(path) is not None:
+                return
+            arch, loss, data = (config[group]["name"] for group in ("arch", "loss", "data"))
+            identity = _identified(config, {}, NEVER_KNOWN)
+            if not (path / "config.yaml").exists():
+                write_atomically(path / "config.yaml", yaml.safe_dump(identity, sort_keys=False))
+            told = {"error": error, "commit": commit()}
+            result = Result(path.name, arch, loss, data, "failed", config["seed"], NEVER_KNOWN, 0.0, **told)  # type: ignore[arg-type]
+            RunFolder(path, NEVER_KNOWN, "new").finish(result)
+    except Timeout:
+        return
+
+
+def locked(path: Path) -> bool:
+    """Whether a process works in a run's folder at this moment; looks without taking the lock."""
+    try:
+        with open(path / ".lock") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def is_leader() -> bool:
@@ -192,6 +243,20 @@ def write_atomically(file: Path, content: str | bytes) -> None:
         os.replace(building, file)
     finally:
         building.unlink(missing_ok=True)
+
+
+def _refuse_others(path: Path, own: str, force: bool) -> None:
+    """UserError where the folder holds anything but this run; a failed one holds nothing that is to be kept."""
+    if not path.exists():
+        return
+    recorded = _recorded_fingerprint(path)
+    if recorded is None and any(not item.name.startswith(".") for item in path.iterdir()):
+        raise UserError(f"{path} is not a run's folder and is not empty; choose another run.dir.")
+    if recorded not in (None, own) and not force and _status(path) != "failed":
+        raise UserError(
+            f"{path} holds a run of another config (fingerprint {str(recorded)[:8]}, this one is {own[:8]}); "
+            "choose another run.dir, or run.force=true to start over in it."
+        )
 
 
 def _identified(config: dict[str, Any], content: dict[str, str], own: str) -> dict[str, Any]:

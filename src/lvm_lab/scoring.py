@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, Protocol, Self, TypeVar
+from typing import Any, Generic, Literal, Protocol, Self, TypeVar
 
 import numpy as np
 from torch import Tensor
@@ -34,6 +34,7 @@ from lvm_lab.judge.baselines import (
 )
 from lvm_lab.judge.bootstrap import finite
 from lvm_lab.judge.comparison import holm, paired, skill
+from lvm_lab.judge.data_gate import examine
 from lvm_lab.judge.five_cat import measure
 from lvm_lab.judge.metrics import Moments, part_metrics_and_moments
 from lvm_lab.judge.presets import Preset
@@ -93,6 +94,11 @@ def baselines(
             if not_fitted is not None:
                 not_fitted[name] = str(error)
     return found
+
+
+def gate(parts: Parts) -> dict[str, Any]:
+    """The data gate and the arrow of time of the training part; see judge/data_gate.py."""
+    return _examined.get(_digest(parts), lambda: examine(parts.train, parts.val))
 
 
 def judge(predictor: Predictor, parts: Parts, preset: Preset, device: str) -> FiveCat:
@@ -157,22 +163,18 @@ def beside(model: FiveCat, parts: Parts, preset: Preset, cache: Path, device: st
     return Beside(rows, told, not_fitted)
 
 
-# The runs of a sweep follow one another on the same data in one process: the last data's baselines are kept for them.
-_LAST: dict[str, tuple[dict[str, FiveCat], dict[str, str]]] = {}
-
-
 def _judged_baselines(
     parts: Parts, preset: Preset, cache: Path, device: str
 ) -> tuple[dict[str, FiveCat], dict[str, str]]:
     """Every baseline's judgement by name, and why others have none."""
-    key = _digest(parts, asdict(preset), device, [] if parts.ood is None else parts.ood.target_row_W.tolist())
-    if key not in _LAST:
+
+    def made() -> tuple[dict[str, FiveCat], dict[str, str]]:
         not_fitted: dict[str, str] = {}
         found = baselines(parts, cache, device, preset.baselines, not_fitted)
-        judged = {name: judge(baseline, parts, preset, device) for name, baseline in found.items()}
-        _LAST.clear()
-        _LAST[key] = judged, not_fitted
-    return _LAST[key]
+        return {name: judge(baseline, parts, preset, device) for name, baseline in found.items()}, not_fitted
+
+    ood = [] if parts.ood is None else parts.ood.target_row_W.tolist()
+    return _judged.get(_digest(parts, asdict(preset), device, ood), made)
 
 
 def summary(judged: FiveCat) -> dict[str, Any]:
@@ -184,6 +186,25 @@ def summary(judged: FiveCat) -> dict[str, Any]:
         "val": judged.val.values(curve=True),
         "ood": judged.ood.values(curve=True) if judged.ood else {},
     }
+
+
+V = TypeVar("V")
+
+
+class _Last(Generic[V]):
+    """The value of the last key. The runs of a sweep follow one another in one process, most of them on equal data."""
+
+    def __init__(self) -> None:
+        self.known: dict[str, V] = {}
+
+    def get(self, key: str, make: Callable[[], V]) -> V:
+        if key not in self.known:
+            self.known = {key: make()}
+        return self.known[key]
+
+
+_judged: _Last[tuple[dict[str, FiveCat], dict[str, str]]] = _Last()
+_examined: _Last[dict[str, Any]] = _Last()
 
 
 class _Fitted(Protocol):

@@ -10,21 +10,22 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import torch
 from rich.console import Console
 
-from lvm_lab import build, card, checkpoint, diagnostic_tables, logs, runs, scoring, tables
+from lvm_lab import build, card, checkpoint, devices, diagnostic_tables, logs, runs, scoring, tables
 from lvm_lab.callbacks.checkpoints import Checkpoints
 from lvm_lab.callbacks.diagnosis import Diagnosis
 from lvm_lab.callbacks.divergence import Divergence
 from lvm_lab.callbacks.gate import FiveCatGate
 from lvm_lab.callbacks.history import History
 from lvm_lab.callbacks.mirror import Mirror
+from lvm_lab.callbacks.plateau import Plateau
 from lvm_lab.callbacks.progress import RunProgress
 from lvm_lab.callbacks.reseed import Reseed
 from lvm_lab.data.datamodule import VectorDataModule
 from lvm_lab.data.parts import CROSS_FIT_BELOW, Parts
 from lvm_lab.errors import UserError
-from lvm_lab.judge.data_gate import examine
 from lvm_lab.judge.results import PartScores
 from lvm_lab.module import LatentVectorModule
 from lvm_lab.plots import record
@@ -56,11 +57,13 @@ class Session:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         # A full disk or a missing right is no failure of the run: what was reached is kept to go on from.
-        if kind is not None and issubclass(kind, Exception) and not issubclass(kind, UserError | OSError):
+        # Of several processes the first one records: the others also end with an error when that one was killed.
+        failed = kind is not None and issubclass(kind, Exception) and not issubclass(kind, UserError | OSError)
+        if kind is not None and failed and runs.is_leader():
             log.error("failed", exc_info=error)
-            failed = self._result("failed", error=f"{kind.__name__}: {error}")
-            self._picture(failed)
-            self.run.finish(failed)
+            result = self._result("failed", error=f"{kind.__name__}: {error}")
+            self._picture(result)
+            self.run.finish(result)
         self.mirror.close(failed=kind is not None)
         if self.log is not None:
             self.log.__exit__()
@@ -70,7 +73,7 @@ class Session:
 
     def check_data(self) -> None:
         """The data gate: warns of, or refuses, windows that can hardly be predicted forwards."""
-        self.gate = examine(self.data.train, self.data.val)
+        self.gate = scoring.gate(self.data)
         curve = " ".join(f"{c:.3f}" for c in self.gate["curve"])
         log.info(
             "data gate %s: coherence %s, signal %+.3f, position curve %s",
@@ -101,6 +104,7 @@ class Session:
             [
                 Reseed(chosen.seed),
                 divergence,
+                Plateau(chosen.trainer.patience),
                 FiveCatGate(self.data.val, chosen.preset, self._show_judgement),
                 Diagnosis(self.data.val, chosen.preset),
                 RunProgress(self.console),
@@ -109,11 +113,14 @@ class Session:
             ],
             run.path,
         )
+        devices.check(trainer.world_size, chosen.trainer.batch_size, self.params)
+        log.info("training on %s with %d CPU threads", trainer.strategy.root_device, torch.get_num_threads())
         resume_from = None
         if run.state == "resume":
             resume_from = run.last
             epochs = int(checkpoint.read(run.last)["epoch"]) + 1
-            run.cut_history(epochs)
+            if runs.is_leader():
+                run.cut_history(epochs)
             self.before = sum(row["seconds"] for row in run.read_history())
             self.tell(f"going on after epoch {epochs} of {chosen.trainer.max_epochs}")
         batches = VectorDataModule(
@@ -129,6 +136,7 @@ class Session:
             # Lightning turns Ctrl-C into an exit of its own.
             raise KeyboardInterrupt from None
         self.diverged = divergence.diverged
+        devices.part()
         if not trainer.is_global_zero:
             sys.exit(0)
 
@@ -157,6 +165,12 @@ class Session:
         result.seconds = self._seconds()
         self.mirror.result(result, self._picture(result))
         return result
+
+    def finish(self, result: runs.Result) -> None:
+        """Write result.json, then let go of what only an unfinished run needs."""
+        self.run.finish(result)
+        if not self.chosen.run.keep_last:
+            self.run.last.unlink(missing_ok=True)
 
     def show(self, result: runs.Result) -> None:
         """The closing tables, the verdict and where the checkpoint is."""

@@ -40,9 +40,13 @@ class CheckpointSettings:
 
 @dataclass(frozen=True)
 class TrainerSettings:
-    """How long and how to train. supervision: the last position, or all (causal backbones)."""
+    """How long and how to train. supervision: the last position, or all (causal backbones).
+
+    patience: epochs without a lower validation loss after which training ends (0: never).
+    """
 
     max_epochs: int = 20
+    patience: int = 0
     batch_size: int = 256
     supervision: Literal["last", "all"] = "last"
     precision: Literal["32-true", "bf16-mixed", "16-mixed", "64-true"] = "32-true"
@@ -51,6 +55,7 @@ class TrainerSettings:
 
     def __post_init__(self) -> None:
         _positive("trainer.max_epochs", self.max_epochs)
+        _not_negative("trainer.patience", self.patience)
         if self.batch_size < 2:
             raise UserError(f"trainer.batch_size={self.batch_size} leaves nothing to compare; set 2 or more.")
 
@@ -60,12 +65,14 @@ class RunSettings:
     """Where a run lands. None of it enters the fingerprint.
 
     dir: the run's folder (null: <root>/<arch>-<loss>-<data>-<fingerprint8>). force: start over what
-    is finished. cache: imported stores, statistics and fitted baselines (null: ~/.cache/lvm_lab).
+    is finished. keep_last: keep a finished run's last.ckpt, with the optimiser. cache: imported
+    stores, statistics and fitted baselines (null: ~/.cache/lvm_lab).
     """
 
     dir: str | None = None
     root: str = "outputs"
     force: bool = False
+    keep_last: bool = True
     cache: str | None = None
 
 
@@ -85,12 +92,16 @@ class DeviceSettings:
 
 @dataclass(frozen=True)
 class LoggerSettings:
-    """wandb: auto is online where an account is set up, else offline; off writes nothing."""
+    """wandb: auto is online where an account is set up, else offline; off writes nothing.
+
+    artifacts: mirror the best checkpoints too.
+    """
 
     wandb: Literal["auto", "online", "offline", "off"] = "off"
     project: str = "lvm_lab"
     entity: str | None = None
     group: str | None = None
+    artifacts: bool = False
 
 
 def _not_negative(name: str, value: float) -> None:

@@ -5,15 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from lvm_lab import cli
+from lvm_lab import cli, devices
 
 
 def main() -> None:
+    devices.follow(train)
     cli.launch("train", train)
 
 
 def train(config: dict[str, Any], sweep_dir: Path | None = None) -> None:
     """One run: finished? build, fit, score, record."""
+    devices.lead(config, sweep_dir)
     # Torch comes in only now: --help and --cfg job answer without it.
     from lvm_lab import build, logs, members, runs, session
 
@@ -33,7 +35,7 @@ def train(config: dict[str, Any], sweep_dir: Path | None = None) -> None:
         at.check_data()
         at.fit(model)
         result = at.score()
-        run.finish(result)
+        at.finish(result)
         at.show(result)
 
 

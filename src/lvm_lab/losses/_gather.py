@@ -19,6 +19,15 @@ def gather(x: Tensor, dim: int = 0) -> Tensor:
     return torch.cat(list(_Gather.apply(x.contiguous()).unbind()), dim=dim)
 
 
+def summed(x: Tensor) -> Tensor:
+    """The sum of every device's `x`, without gradient; `x` itself on one device."""
+    if not _gathering():
+        return x
+    total = x.detach().clone()
+    dist.all_reduce(total)
+    return total
+
+
 def rank() -> int:
     """This device's place among those gathered."""
     return dist.get_rank() if _gathering() else 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from lvm_lab.losses._gather import summed
 from lvm_lab.types import Batch, Prediction, Stats
 
 
@@ -31,6 +32,7 @@ class WeightedTerms(nn.Module):
             (gradient,) = torch.autograd.grad(
                 self.weights[name] * part, prediction.spoken, retain_graph=True, allow_unused=True
             )
-            norms[name] = 0.0 if gradient is None else float(gradient.norm())
+            squared = prediction.spoken.new_zeros(()) if gradient is None else gradient.square().sum()
+            norms[name] = float(summed(squared).sqrt())
         total = sum(norms.values()) or 1.0
         return {name: norm / total for name, norm in norms.items()}

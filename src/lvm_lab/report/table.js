@@ -1,0 +1,99 @@
+"use strict";
+// The leaderboard's rows: a record is one run, or runs that differ in their seed alone.
+
+function runRecord(data, index) {
+  const run = data.runs[index];
+  return { name: run.name, cells: run.cells, numbers: {}, members: [index], best: index === data.best };
+}
+
+function groupRecord(data, group) {
+  const [first] = group.members;
+  if (group.members.length === 1) return runRecord(data, first);
+  const runs = group.members.map((index) => data.runs[index]);
+  const cells = { ...runs[0].cells, run: group.name };
+  for (const [key, [mean]] of Object.entries(group.numbers)) cells[key] = mean;
+  const places = runs.map((run) => run.cells.place).filter((place) => place !== null);
+  cells.place = places.length ? Math.min(...places) : null;
+  cells.seed = cells.epochs = null;
+  const counts = new Map();
+  for (const run of runs) counts.set(run.cells.status, (counts.get(run.cells.status) ?? 0) + 1);
+  cells.status = [...counts].map(([status, count]) => `${count} ${status}`).join(", ");
+  return { name: group.name, cells, numbers: group.numbers, members: group.members, best: group.members.includes(data.best) };
+}
+
+function cellText(column, record) {
+  const value = record.cells[column.key];
+  if (value === null || value === undefined) return "";
+  const spread = record.numbers[column.key];
+  if (spread) {
+    const [mean, deviation, count] = spread;
+    if (column.kind === "state") return `${Math.round(mean * count)}/${count}`;
+    if (column.key !== "place" && column.key !== "week") {
+      const digits = column.kind === "whole" && !Number.isInteger(mean) ? 1 : column.digits;
+      return deviation ? `${fixed(mean, digits)} ± ${fixed(deviation, Math.max(digits, 1))}` : grouped(mean, digits);
+    }
+  }
+  if (column.kind === "number") return fixed(value, column.digits);
+  return column.kind === "whole" ? grouped(value, 0) : String(value);
+}
+
+function grouped(value, digits) {
+  return value.toLocaleString("en-US", { minimumFractionDigits: digits, maximumFractionDigits: digits });
+}
+
+const STATE_ORDER = { pass: 1, null: 0.5, fail: 0 };
+
+// Empty cells stay at the end whichever way a column is sorted.
+function compareBy(column, down) {
+  const value = (record) => {
+    const cell = record.cells[column.key];
+    return column.kind === "state" && typeof cell === "string" ? STATE_ORDER[cell] : cell ?? null;
+  };
+  return (a, b) => {
+    const [x, y] = [value(a), value(b)];
+    if (x === null || y === null) return (x === null) - (y === null);
+    const order = typeof x === "number" && typeof y === "number" ? x - y : collator.compare(String(x), String(y));
+    return down ? -order : order;
+  };
+}
+
+const collator = new Intl.Collator("en", { numeric: true });
+
+// A filter's words: margin>0.1 and A=pass ask a column, anything else is looked for in the texts.
+function matcher(text, columns) {
+  const plain = (name) => name.toLowerCase().replace(/[\s_]/g, "");
+  const tests = text.toLowerCase().split(/\s+/).filter(Boolean).map((word) => {
+    const asked = /^([^<>=]+)(<=|>=|<|>|=)(.+)$/.exec(word);
+    const column = asked && columns.find((c) => plain(c.key) === plain(asked[1]) || plain(c.title) === plain(asked[1]));
+    if (!column) return (run) => run.searched.includes(word);
+    const [, , sign, wanted] = asked;
+    return (run) => holds(run.cells[column.key], sign, wanted);
+  });
+  return (run) => tests.every((test) => test(run));
+}
+
+function holds(cell, sign, wanted) {
+  if (cell === null || cell === undefined) return false;
+  if (typeof cell === "string") return sign === "=" && cell.toLowerCase() === wanted;
+  const limit = Number(wanted);
+  return { "<": cell < limit, ">": cell > limit, "<=": cell <= limit, ">=": cell >= limit, "=": cell === limit }[sign];
+}
+
+function tableRow(data, record, toggle) {
+  const row = element("tr", { class: `run-row${record.best ? " best" : ""}`, onclick: (event) => {
+    // A selected text is not a wish for details.
+    if (!event.target.closest("a") && !String(window.getSelection())) toggle(record);
+  } });
+  for (const column of data.columns) {
+    const text = cellText(column, record);
+    if (column.key === "run") {
+      const button = element("button", { type: "button", "aria-expanded": "false" }, text);
+      row.append(element("td", { class: "run" }, button, record.best ? " ★ best" : null));
+    } else {
+      const marked = (column.kind === "state" || column.key === "status") && /^\w+$/.test(text);
+      const td = element("td", { class: column.kind }, marked ? element("span", { class: text }, text) : text);
+      row.append(td);
+    }
+  }
+  return row;
+}
