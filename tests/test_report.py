@@ -111,6 +111,7 @@ def test_a_sweep_is_read_at_any_moment(sweep: Path) -> None:
     }  # fmt: skip
     assert table["failed"]["error"] == "RuntimeError: no"
     assert table["failed"]["params"] == ""
+    assert table["diverged"]["throughput"] == "1001.5"
     assert (table["never"]["arch"], table["never"]["loss"], table["never"]["A/margin"]) == ("lstm", "mse", "")
     assert table["torn"]["epochs"] == "4/4"
     page = {run["name"]: run for run in page_data(sweep)["runs"]}

@@ -377,9 +377,10 @@ def test_wandb_offline_holds_what_history_holds(mirrored: Path) -> None:
     for record in records(mirrored):
         if record.WhichOneof("record_type") == "history":
             pairs = {item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in record.history.item}
-            logged.append({name: value for name, value in pairs.items() if not name.startswith(("_", "plots/"))})
+            told = {k: v for k, v in pairs.items() if not k.startswith(("_", "plots/", "5cat/gates"))}
+            logged += [told] if told else []
     history = rows(mirrored)
-    numbers = [{k: v for k, v in row.items() if isinstance(v, int | float)} for row in history]
+    numbers = [{k: v for k, v in row.items() if v is not None} for row in history]
     assert len(numbers) == 2
     assert logged == numbers
 
@@ -391,7 +392,7 @@ def test_wandb_offline_holds_the_config_and_the_result(mirrored: Path) -> None:
     for record in records(mirrored):
         kind = record.WhichOneof("record_type")
         if kind == "run":
-            assert record.run.run_id == result["fingerprint"][:16]
+            assert record.run.display_name == result["name"]
             config |= {item.key: json.loads(item.value_json) for item in record.run.config.update}
         elif kind == "summary":
             for item in record.summary.update:

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -161,21 +157,3 @@ def test_the_trainer_follows_its_golden_curve(arch: str, tmp_path: Path) -> None
     for key, values in golden.items():
         # Other processors sum in another order; a changed batch, weight or schedule moves far more.
         assert curve[key] == pytest.approx(values, rel=2e-3), key
-
-
-@pytest.mark.slow
-def test_two_processes_train_as_one_does_on_the_same_global_batch(tmp_path: Path) -> None:
-    def run(name: str, *overrides: str) -> list[dict[str, Any]]:
-        folder = tmp_path / name
-        command = [sys.executable, "-m", "lvm_lab.train", *TINY[:-1], "arch=gru", "arch.width=32", "loss=infonce"]
-        command += [f"run.dir={folder}", f"run.cache={tmp_path / 'cache'}", *overrides]
-        done = subprocess.run(command, env=os.environ, capture_output=True, text=True, timeout=300)
-        assert done.returncode == 0, done.stderr
-        return [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
-
-    alone = run("alone", "device=cpu")
-    together = run("together", "device=ddp", "device.accelerator=cpu", "device.devices=2")
-    for key in ("val/loss", "val/cos", "5cat/val/A/cos"):
-        assert [row[key] for row in together if key in row] == pytest.approx(
-            [row[key] for row in alone if key in row], rel=2e-4
-        )

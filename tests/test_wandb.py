@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -121,7 +122,8 @@ def test_best_checkpoints_are_an_artifact_where_asked_for_and_take_no_room_twice
     paths = [Path(entry["local_path"]) for entry in artifact["manifest"]["contents"]]
     assert paths == [done / "checkpoints" / name for name in ("best.ckpt", "best_5cat.ckpt")]
     size = (done / "checkpoints" / "best.ckpt").stat().st_size
-    assert sum(p.stat().st_size for p in (done / "wandb").rglob("*") if p.is_file()) < size
+    assert max(p.stat().st_size for p in (done / "wandb").rglob("*") if p.is_file() and p.suffix != ".png") < size
+    assert not [p for p in (done / "wandb").rglob("*") if p.suffix == ".ckpt"]
     assert not any(is_artifact(r, "model") for session in sessions(resumed) for r in session)
 
 
@@ -131,25 +133,42 @@ def resumed(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
     work = tmp_path_factory.mktemp("resumed")
     command = (*TINY, "logger=wandb", f"run.cache={cache}", "trainer.max_epochs=4", "run.dir=multirun/nightly/gru-1")
     command += ("logger.group=nightly",)
-    cut = run(work, "validation", "5", *command, script=TESTS / "interrupting.py", **NO_ACCOUNT)
+    cut = run(work, "validation", "3", *command, script=TESTS / "interrupting.py", **NO_ACCOUNT)
     assert cut.code == -9, cut.err
+    folder = work / "multirun" / "nightly" / "gru-1"
+    (folder / "wandb" / "before").write_text(only_session(folder).name)
     said = call(work, *command)
     assert "going on after epoch" in said.out, said.err
-    return work / "multirun" / "nightly" / "gru-1"
+    return folder
 
 
-def test_a_resumed_run_goes_on_under_its_id(resumed: Path) -> None:
-    first, second = sessions(resumed)
-    one, two = begun(first), begun(second)
-    assert one["run_id"] == two["run_id"]
-    assert one["run_group"] == two["run_group"] == "nightly"
-    assert one["display_name"] == two["display_name"] == "gru-1"
-    # Together the sessions hold every row; one that was computed again stands in both.
-    epochs = {row["epoch"]: row for row in [*logged(first), *logged(second)]}
-    history = told(rows(resumed))
-    assert 1 <= len(logged(first)) < 4
-    assert [epochs[row["epoch"]]["val/loss"] for row in history] == [row["val/loss"] for row in history]
-    assert logged(second) == history[-len(logged(second)) :]
+def only_session(folder: Path) -> Path:
+    (session,) = folder.glob("wandb/offline-run-*")
+    return session
+
+
+def test_a_resumed_run_goes_on_under_its_id_and_holds_every_epoch(resumed: Path) -> None:
+    (session,) = sessions(resumed)
+    run, before = begun(session), (resumed / "wandb" / "before").read_text()
+    assert only_session(resumed).name != before
+    assert only_session(resumed).name.rpartition("-")[2] == before.rpartition("-")[2] == run["run_id"]
+    assert (run["run_group"], run["display_name"]) == ("nightly", "gru-1")
+    # What the killed session had not written down is told again from the history.
+    assert logged(session) == told(rows(resumed))
+    assert [row["epoch"] for row in logged(session)] == [0, 1, 2, 3]
+
+
+def test_a_session_that_was_synced_is_kept_and_not_told_again(tmp_path: Path) -> None:
+    for name in ("offline-run-1-a", "offline-run-2-a"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "run-a.wandb").touch()
+    synced = tmp_path / "offline-run-1-a" / "run-a.wandb.synced"
+    synced.touch()
+    assert not mirror._supersede(tmp_path)
+    assert len(list(tmp_path.iterdir())) == 2
+    synced.unlink()
+    assert mirror._supersede(tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_ids_are_kept_with_a_folder_and_shared_by_none(tmp_path: Path) -> None:
@@ -239,8 +258,6 @@ def test_a_server_that_refuses_costs_no_run_and_the_key_is_written_nowhere(
 
 
 def dashboard(*arguments: str, **environment: str | None) -> subprocess.CompletedProcess[str]:
-    import os
-
     merged = os.environ | ENVIRONMENT | environment
     command = [sys.executable, "-m", "lvm_lab.wandb_dashboard", *arguments]
     known = {name: value for name, value in merged.items() if value is not None}
@@ -277,7 +294,7 @@ def test_dashboard_asks_the_server_for_a_view_of_what_is_logged(
     spec = json.loads(saved["spec"])
     text = json.dumps(spec)
     assert '"nightly"' in text
-    assert '"group"' in text.lower()
+    assert '"group"' in text
     sections = {s["name"]: s["panels"] for s in spec["section"]["panelBankConfig"]["sections"]}
     assert set(sections) == {*wandb_dashboard.CURVES, "Side by side"}
     # Every curve is of something that a run logs.

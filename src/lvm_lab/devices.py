@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from lvm_lab import runs
 from lvm_lab.errors import UserError
 
 HANDED_ON = "LVM_LAB_JOB"
+# Between a process's end and its parent's word of it.
+GRACE_SECONDS = 2.0
 
 
 def lead(config: dict[str, Any], sweep_dir: Path | None) -> None:
@@ -53,6 +56,17 @@ def check(devices: int, batch_size: int, params: int) -> None:
             f"a multirun starts its runs in one process and {devices} devices need one each; leave -m away and start "
             "the runs one by one (of a schedule: schedule=NAME run_id=ROW), or set device.devices=1."
         )
+
+
+def lost(launcher: Any) -> bool:
+    """Whether a process that Lightning's launcher started was killed, which the first one notices by a dead line."""
+    processes = getattr(launcher, "procs", [])
+    ends = time.monotonic() + GRACE_SECONDS
+    while processes and time.monotonic() < ends:
+        if any((process.poll() or 0) < 0 for process in processes):
+            return True
+        time.sleep(0.1)
+    return False
 
 
 def part() -> None:

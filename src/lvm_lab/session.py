@@ -122,6 +122,7 @@ class Session:
             if runs.is_leader():
                 run.cut_history(epochs)
             self.before = sum(row["seconds"] for row in run.read_history())
+            self.mirror.again(run.read_history())
             self.tell(f"going on after epoch {epochs} of {chosen.trainer.max_epochs}")
         batches = VectorDataModule(
             self.data,
@@ -135,6 +136,13 @@ class Session:
         except SystemExit:
             # Lightning turns Ctrl-C into an exit of its own.
             raise KeyboardInterrupt from None
+        except RuntimeError as error:
+            if devices.lost(trainer.strategy.launcher):
+                raise UserError(
+                    "another process of this run was killed (out of memory?); the same command goes on from the last "
+                    "checkpoint."
+                ) from error
+            raise
         self.diverged = divergence.diverged
         devices.part()
         if not trainer.is_global_zero:

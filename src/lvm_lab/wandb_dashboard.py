@@ -13,6 +13,7 @@ from lvm_lab.errors import UserError
 from lvm_lab.settings import LoggerSettings
 
 VAL = "5cat/val"
+MRR = f"{VAL}/B/mrr_unseen"
 # Lines by epoch, a section each: what is logged under these names is what history.jsonl holds.
 CURVES = {
     "5CAT on VAL": {
@@ -20,14 +21,14 @@ CURVES = {
         "A: cosine to the next vector": f"{VAL}/A/cos",
         "A: margin": f"{VAL}/A/margin",
         "B: R@1": f"{VAL}/B/r1",
-        "B: MRR, unseen chunks": f"{VAL}/B/mrr_unseen",
+        "B: MRR, unseen chunks": MRR,
         "D: rollout": f"{VAL}/D/rollout",
     },
     "Loss": {"training": "train/loss", "validation": "val/loss", "cosine on validation": "val/cos", "rate": "lr"},
     "Cost": {"seconds an epoch": "seconds", "windows a second": "windows_per_second"},
 }
-COLUMNS = ("summary:status", "summary:5cat.passed", "summary:5cat.verdict", "config:arch.name", "config:loss.name")
-COLUMNS += ("config:data.name", "config:seed")
+COLUMNS = ["summary:status", "summary:5cat.passed", "summary:5cat.verdict"]
+COLUMNS += [f"config:{key}.value" for key in ("arch.name", "loss.name", "data.name", "seed")]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -80,14 +81,13 @@ def workspace(project: str, entity: str, group: str | None) -> Any:
         for name, curves in CURVES.items()
     ]
     side_by_side = [
-        wr.ScatterPlot(
-            title="ranking against distance", x=wr.SummaryMetric("val/cos"), y=wr.SummaryMetric(f"{VAL}/B/mrr")
-        ),
+        wr.ScatterPlot(title="ranking against cosine", x=wr.SummaryMetric("val/cos"), y=wr.SummaryMetric(MRR)),
         wr.BarPlot(title="A: margin", metrics=[f"{VAL}/A/margin"]),
         wr.RunComparer(diff_only="split"),
         wr.WeavePanelSummaryTable(table_name=GATES),
     ]
     sections.append(ws.Section(name="Side by side", is_open=True, panels=side_by_side))
+    best_first = ws.Ordering(ws.Summary("5cat.passed"), ascending=False)
     chosen = [ws.Metric("Group") == group] if group else []
     return ws.Workspace(
         entity=entity,
@@ -95,11 +95,7 @@ def workspace(project: str, entity: str, group: str | None) -> Any:
         name=f"lvm_lab: {group or 'all runs'}",
         sections=sections,
         settings=ws.WorkspaceSettings(x_axis="epoch", max_runs=100),
-        runset_settings=ws.RunsetSettings(
-            filters=chosen,
-            order=[ws.Ordering(ws.Summary("5cat.passed"), ascending=False)],
-            pinned_columns=list(COLUMNS),
-        ),
+        runset_settings=ws.RunsetSettings(filters=chosen, order=[best_first], pinned_columns=COLUMNS),
     )
 
 

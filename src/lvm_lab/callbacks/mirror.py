@@ -7,6 +7,7 @@ import logging
 import netrc
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,7 @@ log = logging.getLogger(__name__)
 
 CLOUD = "https://api.wandb.ai"
 GATES = "5cat/gates"
+SERVICE = "WANDB_SERVICE"
 COLUMNS = (
     "gate",
     "name",
@@ -32,7 +34,7 @@ COLUMNS = (
     "low",
     "high",
     "threshold",
-    "number_passed",
+    "holds",
     "undecided",
 )
 
@@ -46,17 +48,30 @@ class Mirror:
         mode = _mode(settings)
         if mode is None:
             return
-        named = {"project": settings.project, "entity": settings.entity, "name": run.name, "config": config}
-        named |= {"group": settings.group or _sweep(run.path, config), "id": _id(run.path), "dir": run.path}
-        self.run = _begin(mode, named)
+        named: dict[str, Any] = {
+            "project": settings.project,
+            "entity": settings.entity,
+            "name": run.name,
+            "config": config,
+        }
+        named |= {"group": settings.group or _sweep(run.path, config), "id": _id(run.path), "dir": run.path.absolute()}
+        self.superseded = mode == "online" or _supersede(run.path / "wandb")
+        self.run = _begin(["online", "offline"] if mode == "online" else ["offline"], named)
 
     def row(self, row: dict[str, Any]) -> None:
         """A row of history.jsonl; the epoch is the step. What was no number has no place in a curve."""
         if self.run is not None:
             self.run.log({name: value for name, value in row.items() if value is not None}, step=row["epoch"])
 
+    def again(self, rows: list[dict[str, Any]]) -> None:
+        """The rows of earlier sessions that W&B does not have: a killed session loses what it had not written."""
+        if self.run is not None and self.superseded:
+            for row in rows:
+                if row["epoch"] >= self.run.starting_step:
+                    self.row(row)
+
     def result(self, result: Result, pictures: dict[str, Path]) -> None:
-        """The closing numbers, the plots by name as they lie on disk, the gate table and, if asked for, checkpoints."""
+        """The closing numbers, the plots by name as they lie on disk, the gate table and checkpoints that were best."""
         if self.run is not None:
             import wandb
 
@@ -126,22 +141,25 @@ def has_account() -> bool:
         return False
 
 
-def _begin(mode: Literal["online", "offline"], named: dict[str, Any]) -> Any:
+def _begin(modes: list[Literal["online", "offline"]], named: dict[str, Any]) -> Any:
+    """The W&B run in the first mode that works; what goes wrong is told and costs no run."""
     import wandb  # .8 s that a run without it need not wait for
 
     settings = wandb.Settings(silent=True, console="off", disable_git=True, save_code=False)
     given = named | {"resume": "allow", "reinit": "finish_previous", "settings": settings}
-    try:
-        return wandb.init(mode=mode, **given)
-    except wandb.Error as error:
-        if mode == "offline":
-            raise
-        log.warning(
-            "W&B cannot be reached (%s): mirrored offline, and `wandb sync` brings it there", type(error).__name__
-        )
-        # The service still holds the id of what could not begin.
-        wandb.teardown()
-        return wandb.init(mode="offline", **given)
+    for mode in modes:
+        # W&B's own process would be shared with those that this one starts: killed, they would keep a run's id in use.
+        os.environ.pop(SERVICE, None)
+        try:
+            return wandb.init(mode=mode, **given)
+        except Exception as error:
+            way_out = "mirrored offline, and wandb sync brings it there" if mode == "online" else "not mirrored"
+            log.warning("W&B does not work %s (%s): %s", mode, type(error).__name__, way_out)
+            # The id is in use until the process that tried has ended.
+            wandb.teardown()
+        finally:
+            os.environ.pop(SERVICE, None)
+    return None
 
 
 def _mode(settings: LoggerSettings) -> Literal["online", "offline"] | None:
@@ -152,6 +170,15 @@ def _mode(settings: LoggerSettings) -> Literal["online", "offline"] | None:
     if os.environ.get("WANDB_MODE") in ("online", "offline"):
         return os.environ["WANDB_MODE"]  # type: ignore[return-value]
     return "online" if has_account() else "offline"
+
+
+def _supersede(folder: Path) -> bool:
+    """Remove what earlier offline sessions of the run left; whether none of it was synced, so that all is said anew."""
+    if list(folder.glob("offline-run-*/*.synced")):
+        return False
+    for old in (*folder.glob("offline-run-*"), folder / "staged"):
+        shutil.rmtree(old, ignore_errors=True)
+    return True
 
 
 def _id(folder: Path) -> str:

@@ -124,16 +124,15 @@ function heatTable(runs, part, choose) {
   for (const { run } of runs) {
     for (const gate of run.gates) {
       for (const [name, parts] of Object.entries(gate.numbers)) {
-        if (parts[part] && parts[part].threshold !== undefined) names.set(`${gate.letter} ${name}`, [gate.letter, name]);
+        if (parts[part]) names.set(`${gate.letter} ${name}`, [gate.letter, name]);
       }
     }
   }
   const heads = [...names].sort(([, a], [, b]) => a[0].localeCompare(b[0]));
   const rows = runs.filter(({ run }) => run.gates.length).map(({ run, index }) => {
-    const gates = new Map(run.gates.map((gate) => [gate.letter, gate]));
-    const button = element("button", { type: "button", onclick: () => choose(index) }, run.name);
-    return element("tr", {}, element("td", { class: "run" }, button),
-      ...heads.map(([, [letter, name]]) => heatCell(gates.get(letter)?.numbers[name]?.[part])));
+    const key = `${part} ${index} ${heads.map(([head]) => head)}`;
+    if (!heatRows.has(key)) heatRows.set(key, heatRow(run, part, heads, () => choose(index)));
+    return heatRows.get(key);
   });
   return [
     element("thead", {}, element("tr", {}, element("th", { class: "run", scope: "col" }, "run"),
@@ -141,9 +140,18 @@ function heatTable(runs, part, choose) {
     element("tbody", {}, ...rows)];
 }
 
+// Hundreds of rows are made once and moved after that.
+const heatRows = new Map();
+
+function heatRow(run, part, heads, choose) {
+  const gates = new Map(run.gates.map((gate) => [gate.letter, gate]));
+  return element("tr", {}, element("td", { class: "run" }, element("button", { type: "button", onclick: choose }, run.name)),
+    ...heads.map(([, [letter, name]]) => heatCell(gates.get(letter)?.numbers[name]?.[part])));
+}
+
 // A fifth from the threshold is as strong as it gets; a threshold of .05 and one of .95 are looked at alike.
 function heatCell(number) {
-  if (!number || number.value === null || number.threshold === undefined) return element("td", { class: "value" }, "");
+  if (!number || number.value === null) return element("td", { class: "value" }, "");
   const mark = `${number.passed ? "✓" : "✗"}${number.undecided ? "?" : ""}`;
   const cell = element("td", { class: `value ${number.passed ? "reached" : "missed"}`,
     title: `threshold ${fixed(number.threshold)}, interval ${interval(number)}` }, `${fixed(number.value)} ${mark}`);

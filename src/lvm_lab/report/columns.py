@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -44,7 +45,8 @@ def chosen(row: Row, group: str) -> str | None:
 
 def throughput(row: Row) -> float | None:
     """Training windows a second: the median of the epochs."""
-    found = [r["windows_per_second"] for r in row.history() if isinstance(r.get("windows_per_second"), int | float)]
+    told = [r.get("windows_per_second") for r in row.history()]
+    found = [v for v in told if isinstance(v, int | float) and math.isfinite(v)]
     return statistics.median(found) if found else None
 
 

@@ -36,12 +36,12 @@ function gatesPart(run) {
   const rows = [];
   for (const gate of run.gates) {
     const state = { true: "pass", false: "fail", null: "null" }[String(gate.state)];
-    rows.push(plainRow([`${gate.letter} ${gate.name}`, element("td", {}, element("span", { class: state }, state)),
-      "", "", "", "", "", gate.reason], { class: "gate" }));
+    // Its state is of both parts together.
+    const head = element("td", {}, `${gate.letter} ${gate.name} `, element("span", { class: state }, state));
+    rows.push(plainRow([head, "", "", "", "", "", "", gate.reason], { class: "gate" }));
     for (const [name, parts] of Object.entries(gate.numbers)) {
-      if (!Object.values(parts).some((number) => number.threshold !== undefined)) continue;
       // Gate E has one number for both parts.
-      const ood = parts.ood === parts.val || name === "VAL - OOD" ? undefined : parts.ood;
+      const ood = gate.letter === "E" ? undefined : parts.ood;
       rows.push([name, ...numberCells(parts.val), ...numberCells(ood), ""]);
     }
   }

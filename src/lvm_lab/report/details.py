@@ -15,6 +15,7 @@ from lvm_lab.tables import NAMES
 
 PARTS = ("val", "ood")
 CURVES = ("train/loss", "val/loss", "val/cos", "5cat/val/A/margin")
+CHECK = ("threshold", "passed", "undecided")
 FILES = ("MODEL_CARD.md", "result.json", "config.yaml", "history.jsonl", "train.log")
 # Enough for every figure, and half of a page's size.
 DIGITS = 5
@@ -23,7 +24,8 @@ DIGITS = 5
 def details(row: Row, out: Path) -> dict[str, Any]:
     """Everything about a run that a page in `out` shows, ready for JSON but for numbers that are none.
 
-    gates: a list of (letter, name, state, reason, numbers: name -> part -> value, interval, threshold ...).
+    gates: a list of (letter, name, state, reason, numbers: name -> part -> value, interval, threshold ...),
+        of those that have a threshold.
     offsets: by part and for copy-last, [k, value, low, high] each. curves: by name, one value an epoch.
     links: [name, address relative to `out`] of the files that are there.
     """
@@ -42,7 +44,7 @@ def details(row: Row, out: Path) -> dict[str, Any]:
         "offsets": {part: _offsets(at(judged, "gates", "A", part, "numbers")) for part in PARTS}
         | {"copy_last": _points(at(row.result, "baselines", "copy_last", "val"))},
         "baselines": _baselines(row),
-        "skill": {part: at(row.result, "skill", part) or {} for part in PARTS},
+        "skill": {part: _skill(at(row.result, "skill", part)) for part in PARTS},
         "curves": _curves(row),
         "config": _config(row.folder / "config.yaml"),
         "links": _links(row.folder, out),
@@ -64,12 +66,18 @@ def _gate(letter: str, gate: dict[str, Any]) -> dict[str, Any]:
     numbers: dict[str, dict[str, Any]] = {}
     for part in PARTS:
         for name, number in (at(gate, part, "numbers") or {}).items():
-            numbers.setdefault(name, {})[part] = number
+            if "threshold" in number:
+                numbers.setdefault(name, {})[part] = _kept(number, *CHECK)
     if difference := at(gate, "difference"):
-        numbers["VAL - OOD"] = {"val": difference, "ood": difference}
+        numbers["VAL - OOD"] = {part: _kept(difference, *CHECK) for part in PARTS}
     return {"letter": letter, "name": at(gate, "name"), "state": at(gate, "state"), "reason": at(gate, "reason")} | {
         "numbers": numbers
     }
+
+
+def _kept(number: Any, *more: str) -> dict[str, Any] | None:
+    """A number without what a page does not show of it."""
+    return {key: number[key] for key in ("value", "interval", *more) if key in number} if number else None
 
 
 def _offsets(numbers: dict[str, Any] | None) -> list[list[float | None]]:
@@ -94,11 +102,15 @@ def _baselines(row: Row) -> dict[str, Any]:
             "name": NAMES.get(name, name),
             "passed": at(said, "passed"),
             "values": [at(said, "val", key) for _, key in COMPARED],
-            "lifts": [at(said, "model_lift_val", key) for _, key in COMPARED],
+            "lifts": [_kept(at(said, "model_lift_val", key), "p", "p_holm") for _, key in COMPARED],
         }
         for name, said in beside.items()
     ]
     return {"heads": [head for head, _ in COMPARED], "rows": rows}
+
+
+def _skill(found: dict[str, Any] | None) -> dict[str, Any]:
+    return {key: _kept(number, "over", "baseline") for key, number in (found or {}).items() if number}
 
 
 def _curves(row: Row) -> dict[str, list[Any]]:

@@ -18,6 +18,10 @@ for (const run of data.runs) {
   run.searched = cells.filter(Boolean).join(" ").toLowerCase();
 }
 
+function current() {
+  return byId("grouped").checked ? records.groups : records.runs;
+}
+
 function shown() {
   const matches = matcher(byId("text").value, data.columns);
   const asked = Object.entries(SELECTS).map(([id, key]) => [key, byId(id).value]).filter(([, value]) => value);
@@ -25,8 +29,7 @@ function shown() {
     const run = data.runs[index];
     return asked.every(([key, value]) => run.cells[key] === value) && matches(run);
   };
-  const all = byId("grouped").checked ? records.groups : records.runs;
-  return all.filter((record) => record.members.some(kept)).sort(compareBy(state.column, state.down));
+  return current().filter((record) => record.members.some(kept)).sort(compareBy(state.column, state.down));
 }
 
 function show() {
@@ -44,7 +47,7 @@ function show() {
     }
   }
   byId("rows").replaceChildren(...rows);
-  byId("count").textContent = `${found.length} of ${(byId("grouped").checked ? records.groups : records.runs).length}`;
+  byId("count").textContent = `${found.length} of ${current().length}`;
   for (const head of byId("heads").children) {
     const way = state.down ? "descending" : "ascending";
     head.setAttribute("aria-sort", head.dataset.key === state.column.key ? way : "none");
@@ -93,7 +96,7 @@ function figures(found) {
   byId("figures").replaceChildren(...drawings.map(([title, drawing]) =>
     element("figure", {}, element("figcaption", {}, title), drawing)));
   byId("heat").replaceChildren(...heatTable(runs, part, (index) =>
-    reveal(found.find((record) => record.members.includes(index)))));
+    reveal(current().find((record) => record.members.includes(index)))));
 }
 
 function start() {
