@@ -15,6 +15,7 @@ import yaml
 from torch import Tensor, nn
 
 from lvm_lab.archs.amn import AMN
+from lvm_lab.archs.linear_metric import LinearMetric
 from lvm_lab.errors import UserError
 
 CONF = Path(__file__).parents[1] / "conf" / "arch"
@@ -37,7 +38,11 @@ def build(arch: str, **changes: Any) -> Any:
     cls, options = conf(arch)
     torch.manual_seed(0)
     options |= {key: value for key, value in SMALL.items() if key in options}
-    return cls(dim=DIM, context_length=CONTEXT, **options | changes).eval()
+    backbone = cls(dim=DIM, context_length=CONTEXT, **options | changes).eval()
+    if arch == "linear_metric":
+        # It begins as a copy of the last vector, blind to all others.
+        torch.nn.init.normal_(backbone.metric.weight_T)
+    return backbone
 
 
 def context(batch: int, length: int, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -159,6 +164,19 @@ def test_bad_sizes_are_one_sentence_with_the_way_out(arch: str, key: str) -> Non
 def test_vectors_of_another_dim_are_a_sentence(arch: str) -> None:
     with pytest.raises(UserError, match="use data of that dim"):
         build(arch)(torch.zeros(2, CONTEXT, DIM + 1))
+
+
+def test_the_linear_metric_begins_as_a_copy_and_is_its_formula() -> None:
+    x_BLD = context(3, 7, torch.float64)
+    fresh = LinearMetric(DIM, CONTEXT).double()
+    torch.testing.assert_close(fresh(x_BLD), x_BLD, rtol=0, atol=0)
+    backbone = build("linear_metric").double()
+    torch.nn.init.normal_(backbone.metric.change.weight, std=0.1)
+    weight_T, change_DD = backbone.metric.weight_T, backbone.metric.change.weight
+    for t in range(7):
+        mixed_BD = torch.stack([weight_T[k] * x_BLD[:, t - k] for k in range(min(CONTEXT, t + 1))]).sum(0)
+        wanted_BD = mixed_BD @ (torch.eye(DIM) + change_DD).T
+        torch.testing.assert_close(backbone(x_BLD)[:, t], wanted_BD, rtol=1e-12, atol=1e-12)
 
 
 def test_transformer_heads_of_odd_size() -> None:

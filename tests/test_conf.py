@@ -28,10 +28,12 @@ from lvm_lab.settings import (
     RunSettings,
     TrainerSettings,
 )
+from lvm_lab.types import Stats
 
 CONF = Path(__file__).parents[1] / "conf"
 GROUPS = ("arch", "head", "loss", "data", "device", "five_cat", "logger")
 OPTIONS = [(group, file.stem) for group in GROUPS for file in sorted((CONF / group).glob("*.yaml"))]
+RECIPES = sorted(file.stem for file in (CONF / "recipe").glob("*.yaml"))
 NAMED = ("arch", "head", "loss", "data", "five_cat")
 # What code passes, beside the config's keys.
 GIVEN = {"arch": {"dim", "context_length"}, "head": {"width", "stats"}}
@@ -67,7 +69,7 @@ def imported(name: str) -> Any:
 
 def test_every_group_has_options_and_every_folder_is_a_group():
     assert {group for group, _ in OPTIONS} == set(GROUPS)
-    tested_elsewhere = {"local", "schedule", "encoder", "decoder"}
+    tested_elsewhere = {"local", "schedule", "encoder", "decoder", "recipe"}
     assert {item.name for item in CONF.iterdir() if item.is_dir()} - tested_elsewhere == set(GROUPS)
 
 
@@ -116,6 +118,40 @@ def test_an_option_opens_with_its_command(group, stem):
     command = f"# python -m lvm_lab.train {SPELT.get(group, group)}={stem}"
     first = text.splitlines()[0]
     assert first == command or first.startswith(f"{command} "), first
+
+
+@pytest.mark.parametrize("stem", RECIPES)
+def test_a_recipe_opens_with_its_command_and_changes_settings_that_are_there(stem):
+    lines = (CONF / "recipe" / f"{stem}.yaml").read_text().splitlines()
+    assert lines[0] == "# @package _global_"
+    assert lines[1].startswith(f"# python -m lvm_lab.train recipe={stem}")
+    plain, composed = compose(), compose(f"recipe={stem}")
+    assert composed != plain
+    build.settings(composed)
+    assert "recipe" not in composed
+
+
+@pytest.mark.parametrize("stem", RECIPES)
+@pytest.mark.parametrize(
+    ("override", "group"), [("arch=gru", "arch"), ("loss=mse", "loss"), ("head=linear", "head"), ("arch=ridge", "arch")]
+)
+def test_the_command_line_wins_over_a_recipe(stem, override, group):
+    composed = compose(f"recipe={stem}", override, "data.context_length=3", "trainer.optim.lr=0.5")
+    assert composed[group]["name"] == override.partition("=")[2]
+    assert composed["data"]["context_length"] == 3
+    assert composed["trainer"]["optim"]["lr"] == 0.5
+    chosen = build.settings(composed)
+    model = build.module(chosen, Stats(torch.zeros(16), torch.ones(16)), {})
+    assert model.predict(torch.randn(2, 3, 16)).raw_ND.shape == (2, 16)
+
+
+def test_the_recipe_for_real_text_begins_as_copy_last():
+    """The linear metric, and a sequence model beside it."""
+    stats = Stats(torch.zeros(16), torch.ones(16))
+    context_BLD = torch.randn(4, 16, 16)
+    for overrides in ([], ["arch=gru", "head=residual"]):
+        model = build.module(build.settings(compose("recipe=real_text", *overrides)), stats, {}).eval()
+        torch.testing.assert_close(model.predict(context_BLD).raw_ND, context_BLD[:, -1], rtol=1e-5, atol=1e-5)
 
 
 @every_option

@@ -25,6 +25,7 @@ from lvm_lab.heads._denoising import LEVELS, DenoisingHead, Sampling, cosine_sig
 from lvm_lab.heads.diffusion import DiffusionHead
 from lvm_lab.heads.dual import DualHead
 from lvm_lab.heads.energy import EnergyHead
+from lvm_lab.heads.identity import IdentityHead
 from lvm_lab.heads.two_tower import TwoTowerHead
 from lvm_lab.losses.diffusion import Diffusion
 from lvm_lab.losses.energy import Energy
@@ -33,7 +34,8 @@ from lvm_lab.units import Units
 
 CONF = cli.conf_dir()
 LOSSES = sorted(file.stem for file in (CONF / "loss").glob("*.yaml"))
-SMALL = ["arch=gru", "arch.width=16", "arch.layers=1", "head.hidden=16", "logger=none", "device=cpu"]
+HERE = ("logger=none", "device=cpu")
+SMALL = ("arch=gru", "arch.width=16", "arch.layers=1", "head.hidden=16", *HERE)
 # A loss of its own for every head that is not dual.
 PAIRS = [("dual", "mse"), ("diffusion", "diffusion"), ("two_tower", "diffusion"), ("energy", "energy")]
 HEADS = sorted(name for name, _ in PAIRS)
@@ -65,9 +67,9 @@ def said(draws_SND: Tensor) -> Prediction:
     return replace(Prediction.from_raw(draws_SND.mean(0)), draws_SND=draws_SND)
 
 
-def settings(*overrides: str) -> build.Settings:
+def settings(*overrides: str, small: tuple[str, ...] = SMALL) -> build.Settings:
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        config: Any = OmegaConf.to_container(compose("train", overrides=[*SMALL, *overrides]), resolve=True)
+        config: Any = OmegaConf.to_container(compose("train", overrides=[*small, *overrides]), resolve=True)
     return build.settings(config)
 
 
@@ -153,7 +155,7 @@ class Perfect(DenoisingHead):
 
     def __init__(self, clean_ND: Tensor, steps: int, **sampling: float) -> None:
         chosen = {"guidance": 1.0, "rescale": 0.0, "initial_noise": 0.6, "draws": 2} | sampling
-        super().__init__(STATS, "absolute", Sampling(steps, **chosen), 4, 0.15, None)  # type: ignore[arg-type]
+        super().__init__(STATS, "absolute", 1, Sampling(steps, **chosen), 4, 0.15, None)  # type: ignore[arg-type]
         self.clean_ND = clean_ND
         self.asked: list[Tensor] = []
 
@@ -338,7 +340,8 @@ def test_more_draws_are_colder(name):
 def test_an_untrained_delta_head_copies(name, every):
     reading = reading_of(every=every)
     means = torch.stack([reading.context_BLD[:, : t + 1].mean(1) for t in range(LENGTH)], 1)
-    for predict, expected_BLD in (("delta_last", reading.context_BLD), ("delta_mean", means)):
+    copies = [("delta_last", reading.context_BLD), ("delta_mean", means), ("delta_metric", reading.context_BLD)]
+    for predict, expected_BLD in copies:
         expected = expected_BLD.flatten(0, 1) if every else expected_BLD[:, -1]
         head = head_of(name, predict=predict).eval()
         torch.testing.assert_close(head(reading.hidden_NH, reading).raw_ND, expected, rtol=1e-5, atol=1e-5)
@@ -347,7 +350,43 @@ def test_an_untrained_delta_head_copies(name, every):
             head(reading.hidden_NH)
 
 
-@pytest.mark.parametrize("predict", ["absolute", "delta_last", "delta_mean"])
+@pytest.mark.parametrize("name", HEADS)
+def test_a_learned_metric_mixes_what_each_prediction_was_read_from(name):
+    head, taps = head_of(name, predict="delta_metric", taps=3).eval(), 3
+    with torch.no_grad():
+        head.metric.weight_T.copy_(torch.tensor([0.7, 0.5, -0.3]))
+        head.metric.change.weight.copy_(0.1 * normal(DIM, DIM, seed=8))
+    weight_T, turn_DD = head.metric.weight_T, torch.eye(DIM) + head.metric.change.weight.T
+    context_BLD = reading_of().context_BLD
+    slow_BLD = torch.stack(
+        [sum(weight_T[k] * context_BLD[:, t - k] for k in range(min(taps, t + 1))) @ turn_DD for t in range(LENGTH)], 1
+    )
+    for every, expected in ((True, slow_BLD.flatten(0, 1)), (False, slow_BLD[:, -1])):
+        reading = reading_of(every=every)
+        torch.testing.assert_close(head(reading.hidden_NH, reading).raw_ND, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_the_identity_head_says_the_state_in_the_normalisers_units():
+    state_ND = normal(6, DIM, seed=9)
+    assert torch.equal(IdentityHead(DIM, STATS)(state_ND).raw_ND, state_ND)
+    whitened = replace(STATS, centre_D=STATS.mean_D, scale_D=STATS.std_D, basis_DD=None)
+    head = IdentityHead(DIM, whitened)
+    torch.testing.assert_close(head(Units(whitened)(state_ND)).raw_ND, state_ND, rtol=1e-4, atol=1e-5)
+    with pytest.raises(UserError, match=r"as wide as the vectors \(12\) and this one has 8; set head=linear"):
+        IdentityHead(WIDTH, STATS)
+
+
+@pytest.mark.parametrize("normaliser", ["none", "whiten"])
+def test_an_untrained_linear_metric_copies_the_last_vector(normaliser):
+    chosen = settings("arch=linear_metric", f"normaliser={normaliser}", small=HERE)
+    basis_DD = torch.linalg.qr(normal(DIM, DIM, seed=3))[0]
+    whitened = replace(STATS, centre_D=STATS.mean_D, scale_D=STATS.std_D, basis_DD=basis_DD)
+    model = build.module(chosen, STATS if normaliser == "none" else whitened, {})
+    context_BLD = drawn(4, LENGTH, seed=5)
+    torch.testing.assert_close(model.predict(context_BLD).raw_ND, context_BLD[:, -1], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("predict", ["absolute", "delta_last", "delta_mean", "delta_metric"])
 @pytest.mark.parametrize("normaliser", ["none", "whiten"])
 @pytest.mark.parametrize(("head", "loss"), PAIRS)
 def test_a_checkpoint_comes_back_as_it_was(head, loss, normaliser, predict, tmp_path):

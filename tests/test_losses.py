@@ -133,7 +133,13 @@ def test_a_constant_prediction_has_a_finite_gradient(term):
 
 
 def slow_infonce(
-    unit: Tensor, batch: Batch, temperature: float, symmetric: bool, own_context: bool, same: float
+    unit: Tensor,
+    batch: Batch,
+    temperature: float,
+    symmetric: bool,
+    own_context: bool,
+    same: float,
+    in_batch: bool = True,
 ) -> float:
     """The docstring again, a candidate at a time, in float64."""
     unit, target = unit.double(), F.normalize(batch.target_ND.double(), dim=-1)
@@ -144,7 +150,7 @@ def slow_infonce(
         total = 0.0
         for n in range(rows):
             candidates = [float(of[n] @ among[n])]
-            for m in range(n % positions, rows, positions):
+            for m in range(n % positions, rows, positions) if in_batch else ():
                 other_document = batch.document_N[m] != batch.document_N[n]
                 if m != n and other_document and float(target[n] @ target[m]) <= same:
                     candidates.append(float(of[n] @ among[m]))
@@ -171,7 +177,10 @@ def slow_infonce(
 @pytest.mark.parametrize("symmetric", [True, False])
 @pytest.mark.parametrize("own_context", [True, False])
 @pytest.mark.parametrize("negatives", [0, 4])
-def test_infonce_is_a_slow_loops(positions, symmetric, own_context, negatives):
+@pytest.mark.parametrize("in_batch", [True, False])
+def test_infonce_is_a_slow_loops(positions, symmetric, own_context, negatives, in_batch):
+    if not in_batch and (symmetric or not (negatives or own_context)):
+        pytest.skip("refused")
     windows, dim = 6, 16
     rows = windows * positions
     target = normal(rows, dim, seed=7)
@@ -189,9 +198,28 @@ def test_infonce_is_a_slow_loops(positions, symmetric, own_context, negatives):
     if own_context:
         batch.context_BLD[2, 1] = target[2 * positions]
     prediction = Prediction.from_raw(target + normal(rows, dim, seed=9))
-    term = InfoNCE(temperature=0.2, symmetric=symmetric, own_context=own_context, same_above=0.9)
-    expected = slow_infonce(prediction.unit_ND, batch, 0.2, symmetric, own_context, 0.9)
+    term = InfoNCE(0.2, symmetric=symmetric, own_context=own_context, same_above=0.9, in_batch=in_batch)
+    expected = slow_infonce(prediction.unit_ND, batch, 0.2, symmetric, own_context, 0.9, in_batch)
     assert float(term(prediction, batch, STATS).detach()) == pytest.approx(expected, abs=1e-5)
+
+
+def test_infonce_without_the_batch_needs_other_negatives_and_one_direction():
+    with pytest.raises(UserError, match=r"symmetric=true asks .* set symmetric=false too\.$"):
+        InfoNCE(in_batch=False)
+    with pytest.raises(UserError, match=r"leaves no negatives; set loss\.negatives to 1 or more"):
+        value(InfoNCE(symmetric=False, in_batch=False), drawn(4, seed=1), batch_of(drawn(4, seed=2)))
+
+
+def test_infonce_without_the_batch_has_nothing_to_say_of_a_window_without_negatives():
+    hard = normal(4, 3, DIM, seed=8)
+    mask = torch.zeros(4, 3, dtype=torch.bool)
+    batch = batch_of(drawn(4, seed=2), negatives_BMD=hard, negatives_mask_BM=mask)
+    raw = drawn(4, seed=1).requires_grad_()
+    loss = InfoNCE(symmetric=False, in_batch=False)(Prediction.from_raw(raw), batch, STATS)
+    loss.backward()
+    assert float(loss.detach()) == 0
+    assert raw.grad is not None
+    assert not raw.grad.any()
 
 
 def test_infonce_does_not_care_for_lengths():

@@ -32,7 +32,7 @@ NAMED = ("arch", "head", "loss", "data")
 DATA_KEYS = tuple(DataSettings.__dataclass_fields__)
 GO_TOGETHER = (
     "loss=diffusion with head=diffusion or head=two_tower, loss=energy with head=energy, "
-    "and every other loss with head=dual or head=linear"
+    "and every other loss with head=dual, head=linear or head=identity"
 )
 
 

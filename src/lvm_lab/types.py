@@ -78,12 +78,12 @@ class Reading:
 
     @property
     def hidden_NH(self) -> Tensor:
-        return self._rows(self.hidden_BLH)
+        return self.rows(self.hidden_BLH)
 
     @property
     def last_ND(self) -> Tensor:
         """The last vector that each prediction was read from."""
-        return self._rows(self.context_BLD)
+        return self.rows(self.context_BLD)
 
     @property
     def mean_ND(self) -> Tensor:
@@ -93,7 +93,8 @@ class Reading:
         count_L1 = torch.arange(1, self.context_BLD.shape[1] + 1, device=self.context_BLD.device)[:, None]
         return (self.context_BLD.cumsum(1) / count_L1).flatten(0, 1)
 
-    def _rows(self, x_BLX: Tensor) -> Tensor:
+    def rows(self, x_BLX: Tensor) -> Tensor:
+        """What there is after each position, for the predictions alone: N x ..."""
         return x_BLX.flatten(0, 1) if self.every else x_BLX[:, -1]
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lvm_lab.data.importers import open_source
+from lvm_lab.data.joined import join_stores
 from lvm_lab.data.parts import DataSettings, Opened
 from lvm_lab.data.store import EncoderContract, Store
 from lvm_lab.errors import UserError
@@ -13,22 +14,26 @@ from lvm_lab.errors import UserError
 
 @dataclass(frozen=True)
 class Npz:
-    """path: the vectors that are split into train, val and test; val_path and ood_path stand as a whole.
+    """path: the vectors that are split into train, val and test, of one source or of several that are trained on
+    together; val_path and ood_path stand as a whole.
 
     bank_path joins a sequence file to its documents, so that the offset sweep and the rollout
     become measurable. encoder names what made the vectors, where the file does not say.
     """
 
-    path: str | None = None
+    path: str | list[str] | None = None
     val_path: str | None = None
     ood_path: str | None = None
     bank_path: str | None = None
     encoder: str | None = None
 
     def open(self, cache: Path, settings: DataSettings) -> Opened:
-        if self.path is None:
+        paths = [self.path] if isinstance(self.path, str) else self.path
+        if not paths:
             raise UserError("data=npz needs vectors to read: add data.path=FILE.npz.")
-        store = self._open(self.path, cache, settings, self.bank_path)
+        if self.bank_path and len(paths) > 1:
+            raise UserError("data.bank_path joins one sequence file to its documents; give one data.path with it.")
+        store = join_stores([self._open(path, cache, settings, self.bank_path) for path in paths])
         val = self._open(self.val_path, cache, settings) if self.val_path else None
         ood = self._open(self.ood_path, cache, settings) if self.ood_path else None
         stores = {"store": store, "val": val, "ood": ood}

@@ -11,7 +11,7 @@ from typing import Literal, Protocol
 import numpy as np
 
 from lvm_lab.data.repeated import repeated_rows, row_digests
-from lvm_lab.data.split import FOLDS, part_of
+from lvm_lab.data.split import FOLDS, part_of, position
 from lvm_lab.data.stats import Normaliser, training_stats
 from lvm_lab.data.store import EncoderContract, Store
 from lvm_lab.data.windows import Windows, index_windows
@@ -28,6 +28,8 @@ CROSS_FIT_BELOW = 200
 class DataSettings:
     """What every data source is cut by; the keys of `data` in conf/train.yaml.
 
+    train_windows: train on this many windows only, of whole documents (but for the last) in the order of their hashes,
+        so that a smaller number is a part of every larger one.
     gate: what a failed data gate does before training.
     """
 
@@ -35,6 +37,7 @@ class DataSettings:
     max_per_doc: int = 8
     fold: int | None = None
     skip_repeated: bool = True
+    train_windows: int | None = None
     gate: Literal["warn", "refuse"] = "warn"
 
     def __post_init__(self) -> None:
@@ -42,6 +45,10 @@ class DataSettings:
             raise UserError(f"data.context_length={self.context_length} is no context; set 1 or more.")
         if self.max_per_doc < 1:
             raise UserError(f"data.max_per_doc={self.max_per_doc} leaves nothing to train on; set 1 or more.")
+        if self.train_windows is not None and self.train_windows < 1:
+            raise UserError(
+                f"data.train_windows={self.train_windows} leaves nothing to train on; set 1 or more, or null."
+            )
         if self.fold is not None and not 0 <= self.fold < FOLDS:
             raise UserError(f"data.fold={self.fold} does not exist; choose 0 to {FOLDS - 1}, or null for 70/15/15.")
 
@@ -126,6 +133,10 @@ def cut_parts(
         return windows
 
     train = windows_of("train")
+    if settings.train_windows is not None:
+        train = _first_by_hash(train, settings.train_windows, store)
+        kept = np.isin(store.documents.numbers(), train.document_W)
+        stretches["train"] = [stretch for stretch in stretches["train"] if kept[stretch]]
     val = windows_of("val") if opened.val_store is None else whole_windows(opened.val_store, settings, "data.val_path")
     if opened.val_store is not None:
         _tell_of_leak(store, np.array(stretches["train"]), opened.val_store)
@@ -136,10 +147,17 @@ def cut_parts(
         ood=None if opened.ood_store is None else whole_windows(opened.ood_store, settings, "data.ood_path"),
         stats=training_stats(store, np.array(stretches["train"], dtype=np.int64), cache, normaliser),
         contract=store.contract,
-        documents=len(set(store.documents.names())),
+        documents=int(store.documents.numbers().max()) + 1,
         content=opened.content,
         oracle=opened.oracle,
     )
+
+
+def _first_by_hash(windows: Windows, at_most: int, store: Store) -> Windows:
+    """Windows of whole documents in the order of the documents' hashes, as many as asked for, in store order."""
+    places = dict(zip(store.documents.numbers().tolist(), map(position, store.documents.names()), strict=True))
+    order = np.argsort([places[number] for number in windows.document_W.tolist()], kind="stable")
+    return windows.select(np.sort(order[:at_most]))
 
 
 def whole_windows(store: Store, settings: DataSettings, name: str) -> Windows:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from lvm_lab.data.store import Store
+from lvm_lab.data.store import Rows, Store
 
 
-def row_digests(vectors_ND: np.ndarray, dtype: type | None = None) -> np.ndarray:
+def row_digests(vectors_ND: Rows, dtype: type | None = None) -> np.ndarray:
     """One 64-bit hash a row, in this dtype or its own; equal vectors have equal hashes."""
     digests = np.empty(len(vectors_ND), dtype=np.int64)
     for first in range(0, len(vectors_ND), 16_384):

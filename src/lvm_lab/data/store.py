@@ -15,6 +15,7 @@ import shutil
 import tempfile
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -54,25 +55,44 @@ class EncoderContract:
 
 @dataclass(frozen=True)
 class Documents:
-    """The table of documents, one entry a stretch of consecutive rows."""
+    """The table of documents, one entry a stretch of consecutive rows.
+
+    store: which of several joined stores each entry is from; equal ids of two stores are two documents.
+    """
 
     id: list[str]
     title: list[str]
     source: list[str]
     start: np.ndarray
     length: np.ndarray
+    store: list[int] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.id)
 
     def names(self) -> list[str]:
-        """One string a row that names the whole document: stretches of one document share it."""
+        """One string a row, source and id: stretches of one document share it, and it decides the document's part."""
         return [f"{source}\x1f{ident}" for source, ident in zip(self.source, self.id, strict=True)]
 
     def numbers(self) -> np.ndarray:
         """The document's number for every row: stretches of one document share it."""
-        seen: dict[str, int] = {}
-        return np.array([seen.setdefault(name, len(seen)) for name in self.names()], dtype=np.int64)
+        seen: dict[tuple[int, str], int] = {}
+        whole = zip(self.store or [0] * len(self), self.names(), strict=True)
+        return np.array([seen.setdefault(document, len(seen)) for document in whole], dtype=np.int64)
+
+
+class Rows(Protocol):
+    """Vectors at rest, N x D: a memory map, or several read as one."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def dtype(self) -> Any: ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: Any, /) -> Any: ...
 
 
 @dataclass(frozen=True)
@@ -80,7 +100,7 @@ class Store:
     """An open store; `vectors_ND` is a read-only memory map. `content` names the arrays' content."""
 
     path: Path
-    vectors_ND: np.ndarray
+    vectors_ND: Rows
     documents: Documents
     contract: EncoderContract
     isolated: bool

@@ -9,14 +9,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from lvm_lab.data.store import Store
+from lvm_lab.data.store import Rows, Store
 
 
 @dataclass(frozen=True)
 class Windows:
     """Windows of one part. All arrays have one entry a window; nothing is copied from the store.
 
-    vectors_ND: the store's memory map.
+    vectors_ND: the store's memory map, or several read as one.
     target_row_W: the row of the target; the context is the `context_length` rows before it.
     document_W: the number of the window's document (stretches of one document share it).
     start_W, end_W: the rows [start, end) of the unbroken stretch that the window lies in.
@@ -26,7 +26,7 @@ class Windows:
     normalised: the encoder's vectors have unit length.
     """
 
-    vectors_ND: np.ndarray
+    vectors_ND: Rows
     target_row_W: np.ndarray
     document_W: np.ndarray
     start_W: np.ndarray
@@ -68,11 +68,13 @@ class Windows:
         """context_BLD in float32 for the windows at the given positions."""
         targets = self.target_row_W[chosen]
         rows_BL = targets[:, None] + np.arange(-self.context_length, 0)
-        return self.vectors_ND[rows_BL].astype(np.float32)
+        context_BLD: np.ndarray = self.vectors_ND[rows_BL].astype(np.float32)
+        return context_BLD
 
     def vectors(self, rows: np.ndarray) -> np.ndarray:
         """The vectors at the given rows in float32, of shape rows.shape + (D,)."""
-        return self.vectors_ND[rows].astype(np.float32)
+        found: np.ndarray = self.vectors_ND[rows].astype(np.float32)
+        return found
 
 
 def index_windows(

@@ -82,12 +82,13 @@ class DenoisingHead(Head):
         self,
         stats: Stats,
         predict: Predict,
+        taps: int,
         sampling: Sampling,
         noise_levels: int,
         blind_rows: float,
         snr_clamp: float | None,
     ) -> None:
-        super().__init__(stats, predict)
+        super().__init__(stats, predict, taps)
         if noise_levels < 1 or not 0 <= blind_rows < 1 or (snr_clamp is not None and snr_clamp < 1):
             raise UserError(
                 "head.noise_levels is 1 or more, head.blind_rows from 0 to below 1, head.snr_clamp null or 1 or more; "

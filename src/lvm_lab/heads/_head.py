@@ -9,10 +9,12 @@ from typing import Literal
 
 from torch import Tensor, nn
 
+from lvm_lab.archs._blocks import check_sizes
+from lvm_lab.archs._metric import Metric
 from lvm_lab.types import Prediction, Reading, Stats
 from lvm_lab.units import Units
 
-Predict = Literal["absolute", "delta_last", "delta_mean"]
+Predict = Literal["absolute", "delta_last", "delta_mean", "delta_metric"]
 
 
 class Head(nn.Module):
@@ -20,16 +22,20 @@ class Head(nn.Module):
 
     feeds: what its predictions bring for losses, of "prediction" (raw and unit), "draws" and "denoised".
     predict: what the head's words, z in units, are added to. absolute: raw = centre + scale * z; delta_last and
-        delta_mean: the last vector, or the mean of all vectors, that the prediction was read from. Only these two,
-        and heads with `looks_back`, need the reading.
+        delta_mean: the last vector, or the mean of all vectors, that the prediction was read from; delta_metric: a
+        learned mixture of the last `taps` of them through a learned matrix, which begins as the last vector. All but
+        absolute, and the two-tower head, need the reading.
     """
 
     feeds: frozenset[str] = frozenset({"prediction"})
 
-    def __init__(self, stats: Stats, predict: Predict) -> None:
+    def __init__(self, stats: Stats, predict: Predict, taps: int = 1) -> None:
         super().__init__()
         self.predict = predict
         self.units = Units(stats)
+        if predict == "delta_metric":
+            check_sizes("head", taps=taps)
+            self.metric = Metric(len(stats.mean_D), taps)
 
     def learn(self, hidden_NH: Tensor, target_ND: Tensor, reading: Reading) -> Prediction:
         """What a loss gets: the prediction, unless the head learns from something else."""
@@ -42,6 +48,8 @@ class Head(nn.Module):
             return self.units.centre_D
         if reading is None:
             raise ValueError(f"head.predict={self.predict} adds to the context; pass the reading to the head too")
+        if self.predict == "delta_metric":
+            return self.metric.turn(reading.rows(self.metric.mix(reading.context_BLD)))
         return reading.last_ND if self.predict == "delta_last" else reading.mean_ND
 
     def begin(self, last: nn.Module) -> None:

@@ -35,10 +35,11 @@ class DiffusionHead(DenoisingHead):
         blind_rows: float = 0.15,
         snr_clamp: float | None = None,
         predict: Predict = "absolute",
+        taps: int = 5,
     ) -> None:
         check_sizes("head", hidden=hidden, layers=layers)
         sampling = Sampling(steps, guidance, rescale, initial_noise, draws)
-        super().__init__(stats, predict, sampling, noise_levels, blind_rows, snr_clamp)
+        super().__init__(stats, predict, taps, sampling, noise_levels, blind_rows, snr_clamp)
         dim = len(stats.mean_D)
         self.noisy = nn.Linear(dim, hidden)
         self.seen = nn.Linear(width, hidden)

@@ -20,8 +20,10 @@ class DualHead(Head):
     first step. mean and std are the training part's and travel in the checkpoint.
     """
 
-    def __init__(self, width: int, stats: Stats, hidden: int = 512, predict: Predict = "absolute") -> None:
-        super().__init__(stats, predict)
+    def __init__(
+        self, width: int, stats: Stats, hidden: int = 512, predict: Predict = "absolute", taps: int = 5
+    ) -> None:
+        super().__init__(stats, predict, taps)
         if hidden < 1:
             raise UserError(f"head.hidden={hidden} is not a width; set head.hidden to 1 or more.")
         dim = len(stats.mean_D)

@@ -34,8 +34,9 @@ class EnergyHead(Head):
         training_draws: int = 4,
         draws: int = 16,
         predict: Predict = "absolute",
+        taps: int = 5,
     ) -> None:
-        super().__init__(stats, predict)
+        super().__init__(stats, predict, taps)
         sizes = {"hidden": hidden, "layers": layers, "noise": noise, "draws": draws}
         for name, size in (*sizes.items(), ("training_draws", training_draws - 1)):
             if size < 1:

@@ -14,8 +14,8 @@ from lvm_lab.types import Prediction, Reading, Stats
 class LinearHead(Head):
     """hidden (N, H) -> Prediction (N, D): raw = mean + std * (W hidden + b)."""
 
-    def __init__(self, width: int, stats: Stats, predict: Predict = "absolute") -> None:
-        super().__init__(stats, predict)
+    def __init__(self, width: int, stats: Stats, predict: Predict = "absolute", taps: int = 5) -> None:
+        super().__init__(stats, predict, taps)
         self.project = nn.Linear(width, len(stats.mean_D))
         self.begin(self.project)
 

@@ -9,13 +9,14 @@ import faiss
 import numpy as np
 
 from lvm_lab.data.repeated import row_digests
+from lvm_lab.data.store import Rows
 from lvm_lab.data.windows import Windows
 from lvm_lab.judge.gates.retrieval import TIE, rank_scores
 from lvm_lab.judge.predictions import cosines, normalise
 
 RANKS = (1, 5, 10)
 # Rows that are held as unit vectors at once, and the most (window, row) pairs that one search may return.
-ROWS = 16_384
+BLOCK = 16_384
 PAIRS = 4_000_000
 
 
@@ -54,7 +55,7 @@ def store_scores(unit_BD: np.ndarray, windows: Windows) -> dict[str, np.ndarray]
     }
 
 
-def _within(unit_BD: np.ndarray, least_B: np.ndarray, rows_ND: np.ndarray) -> np.ndarray:
+def _within(unit_BD: np.ndarray, least_B: np.ndarray, rows_ND: Rows) -> np.ndarray:
     """How many rows have a cosine above each window's own least one.
 
     FAISS knows one radius for a whole search: one more dimension, 1 in the rows and -least in the queries, moves
@@ -62,9 +63,9 @@ def _within(unit_BD: np.ndarray, least_B: np.ndarray, rows_ND: np.ndarray) -> np
     """
     query_BD = np.concatenate([normalise(unit_BD), -least_B[:, None]], axis=1).astype(np.float32)
     counts_B = np.zeros(len(query_BD), dtype=np.int64)
-    step = max(1, PAIRS // ROWS)
-    for first in range(0, len(rows_ND), ROWS):
-        unit_ND = normalise(rows_ND[first : first + ROWS]).astype(np.float32)
+    step = max(1, PAIRS // BLOCK)
+    for first in range(0, len(rows_ND), BLOCK):
+        unit_ND = normalise(rows_ND[first : first + BLOCK]).astype(np.float32)
         index = faiss.IndexFlatIP(query_BD.shape[1])
         index.add(np.concatenate([unit_ND, np.ones((len(unit_ND), 1), dtype=np.float32)], axis=1))
         for start in range(0, len(query_BD), step):

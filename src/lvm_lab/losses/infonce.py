@@ -21,7 +21,8 @@ class InfoNCE(nn.Module):
     """Cross-entropy over ln(candidates), so that 1 is chance; with `symmetric`, the mean of both directions.
 
     In-batch negatives are the other windows' targets at the same position, but for those of the same
-    document or with a cosine above `same_above` to the window's own: they may be right answers.
+    document or with a cosine above `same_above` to the window's own: they may be right answers. Without
+    `in_batch` the harder ones alone are left, and what tells documents apart is no longer learned.
     Harder negatives, from prediction to target only: other chunks of the same document
     (`batch.negatives_BMD`) and, with `own_context`, the vectors that the prediction was read from.
     The temperature is learned in log space and clamped to [.01, .5]; it has no weight decay.
@@ -36,12 +37,19 @@ class InfoNCE(nn.Module):
         symmetric: bool = True,
         own_context: bool = False,
         same_above: float = 0.95,
+        in_batch: bool = True,
     ) -> None:
         super().__init__()
+        if symmetric and not in_batch:
+            raise UserError(
+                "InfoNCE's symmetric=true asks a target for its window among those of the batch; with in_batch=false "
+                "set symmetric=false too."
+            )
         if not 0.01 <= temperature <= 0.5:
             raise UserError(f"InfoNCE's temperature={temperature} is outside .01 to .5; set one between.")
         self.log_temperature = nn.Parameter(torch.tensor(math.log(temperature)), requires_grad=learn_temperature)
         self.symmetric, self.own_context, self.same_above = symmetric, own_context, same_above
+        self.in_batch = in_batch
 
     def temperature(self) -> Tensor:
         # Projected back after the optimiser's step: a clamp in the graph would stop the gradient at the edge for good.
@@ -50,6 +58,8 @@ class InfoNCE(nn.Module):
         return self.log_temperature.exp()
 
     def forward(self, prediction: Prediction, batch: Batch, stats: Stats) -> Tensor:
+        if not self.in_batch:
+            return self._within_document(prediction, batch)
         windows = len(batch.context_BLD)
         unit_PBD = _by_position(prediction.unit_ND, windows)
         target_PBD = F.normalize(_by_position(batch.target_ND, windows), dim=-1)
@@ -69,6 +79,22 @@ class InfoNCE(nn.Module):
         if not self.symmetric:
             return loss
         return (loss + _cross_entropy(target_PBD @ every_unit_PGD.mT / temperature, masked_PBG, own_B)) / 2
+
+    def _within_document(self, prediction: Prediction, batch: Batch) -> Tensor:
+        """Each target among its own window's further negatives alone."""
+        windows = len(batch.context_BLD)
+        unit_PBD = _by_position(prediction.unit_ND, windows)
+        target_PBD = F.normalize(_by_position(batch.target_ND, windows), dim=-1)
+        harder = self._harder(unit_PBD, target_PBD, batch)
+        if not harder:
+            raise UserError(
+                "InfoNCE's in_batch=false leaves no negatives; set loss.negatives to 1 or more, or own_context=true."
+            )
+        cosine_PB1 = (unit_PBD * target_PBD).sum(-1, keepdim=True)
+        parts = [(cosine_PB1, torch.zeros_like(cosine_PB1, dtype=torch.bool)), *harder]
+        cosine_PBK, masked_PBK = (torch.cat(part, dim=2) for part in zip(*parts, strict=True))
+        own_B = torch.zeros(windows, dtype=torch.long, device=unit_PBD.device)
+        return _cross_entropy(cosine_PBK / self.temperature(), masked_PBK, own_B)
 
     def _harder(self, unit_PBD: Tensor, target_PBD: Tensor, batch: Batch) -> list[tuple[Tensor, Tensor]]:
         """Cosines with further negatives of each window and which of them are masked, P x B x M each."""

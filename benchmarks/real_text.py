@@ -1,0 +1,209 @@
+"""Trains on PEPs and Wikipedia together and judges each store's test part and a novel: docs/real_text.md's tables.
+
+    python benchmarks/real_text.py DATA_FOLDER [RUN_ROOT] [grid] [recipe] [scaling]
+
+DATA_FOLDER has peps_minilm.npz, wikipedia_minilm.npz and novel_minilm.npz. Runs that are finished under RUN_ROOT
+(outputs/real_text) are not repeated; without names all tables are made.
+
+Shape suffixes: W windows of a test part.
+"""
+
+from __future__ import annotations
+
+import functools
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from common import settings
+from parity_table import ROOT, replace_between
+
+from lvm_lab import build, scoring
+from lvm_lab.data.parts import Parts
+from lvm_lab.data.windows import Windows
+from lvm_lab.judge.bootstrap import Number, means, paired_difference
+from lvm_lab.judge.gates.retrieval import retrieval_scores
+from lvm_lab.judge.predictions import cosines, predict
+from lvm_lab.types import Predictor
+
+PAGE = ROOT / "docs" / "real_text.md"
+STORES = ("peps", "wikipedia", "novel")
+ARCHS = ("lstm", "gru", "transformer", "amn", "mamba2")
+LOSSES = ("mse", "cosine", "infonce", "hybrid")
+GRID = ("arch.width=256", "trainer.max_epochs=5")
+SEEDS = (0, 1, 2)
+CONTEXTS = (5, 16)
+RECIPE = "recipe (linear metric)"
+SEQUENCE = "GRU beside the metric"
+SEQUENCE_MODEL = ("recipe=real_text", "arch=gru", "head=residual")
+# Training windows and how often they are gone through; None: all of them.
+PASSES = {1000: 20, 3000: 15, 10000: 8, None: 5}
+
+Scores = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Bench:
+    """The data folder, and where runs and everything fitted land."""
+
+    data: Path
+    root: Path
+
+    def overrides(self, *names: str) -> list[str]:
+        """Settings that read these stores together, with the novel as the other domain."""
+        files = ",".join(str(self.data / f"{name}_minilm.npz") for name in names)
+        ood = self.data / "novel_minilm.npz"
+        return ["data=npz", f"data.path=[{files}]", f"data.ood_path={ood}", f"run.cache={self.root / 'cache'}"]
+
+    def trained(self, overrides: Sequence[str], seed: int) -> Predictor:
+        """A model of these settings, trained now or found trained."""
+        said = [o for o in overrides if not o.startswith("trainer.max_epochs")]
+        place = self.root / "-".join([*(o.partition("=")[2] for o in said), f"seed{seed}"])
+        common = [*self.overrides("peps", "wikipedia"), "5cat=off", "logger=none", "device=cpu", "device.threads=1"]
+        command = [*common, *overrides, f"seed={seed}", f"run.dir={place}"]
+        subprocess.run([sys.executable, "-m", "lvm_lab.train", *command], check=True)
+        return build.load(place / "checkpoints" / "best.ckpt").predict
+
+    @functools.lru_cache(maxsize=8)  # noqa: B019
+    def parts(self, length: int, *names: str) -> Parts:
+        chosen = settings(*self.overrides(*names), f"data.context_length={length}")
+        return build.parts(chosen)
+
+    def judged(self, length: int) -> dict[str, Windows]:
+        """The test windows of each store."""
+        tests = {name: self.parts(length, name).test for name in STORES[:2]}
+        novel = self.parts(length, "peps", "wikipedia").ood
+        assert novel is not None
+        return tests | {"novel": novel}
+
+    @functools.lru_cache(maxsize=8)  # noqa: B019
+    def baselines(self, length: int) -> dict[str, dict[str, Scores]]:
+        """Every baseline of the closing tables, fitted on the training part of both stores."""
+        found = scoring.baselines(self.parts(length, "peps", "wikipedia"), self.root / "cache", "cpu")
+        return {name: self.scores(predictor, length) for name, predictor in found.items()}
+
+    def scores(self, predictor: Predictor, length: int) -> dict[str, Scores]:
+        return {name: window_scores(predictor, windows) for name, windows in self.judged(length).items()}
+
+    def seeds(self, overrides: Sequence[str], length: int, seeds: Sequence[int]) -> list[dict[str, Scores]]:
+        return [self.scores(self.trained(overrides, seed), length) for seed in seeds]
+
+
+def window_scores(predictor: Predictor, windows: Windows) -> Scores:
+    """Numbers of every window, with the document it is from."""
+    _, unit_WD = predict(predictor, windows.context())
+    retrieved = retrieval_scores(unit_WD, windows)
+    return {
+        "unseen": retrieved["mrr_unseen"],
+        "r1": retrieved["r1"],
+        "cos": cosines(unit_WD, windows.vectors(windows.target_row_W)),
+        "document": windows.document_W,
+    }
+
+
+def mean_of(several: Sequence[Scores]) -> Scores:
+    """Each window's mean over seeds."""
+    return {key: np.mean([scores[key] for scores in several], axis=0) for key in several[0]}
+
+
+def told(number: Number, sign: str = "") -> str:
+    return f"{number.value:{sign}.3f} [{number.low:{sign}.3f}, {number.high:{sign}.3f}]"
+
+
+def mean(scores: Scores, key: str = "unseen") -> Number:
+    return means({key: scores[key]}, scores["document"])[key]
+
+
+def over(mine: Scores, theirs: Scores) -> Number:
+    return paired_difference(mine["unseen"], theirs["unseen"], mine["document"])
+
+
+def table(heads: str, lines: Sequence[Sequence[str]]) -> str:
+    names = heads.split(", ")
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (names, ["---"] * len(names), *lines))
+
+
+def grid(bench: Bench) -> None:
+    """Five architectures under four losses."""
+    found = bench.baselines(5)
+    rows = dict(found)
+    for arch in ARCHS:
+        for loss in LOSSES:
+            rows[f"{arch}, {loss}"] = bench.scores(bench.trained([f"arch={arch}", f"loss={loss}", *GRID], 0), 5)
+    lines = []
+    for name, stores in rows.items():
+        cells = [name.replace("_", "-"), f"{mean(stores['peps'], 'cos').value:.3f}"]
+        for store in STORES:
+            cells.append(told(mean(stores[store])))
+            cells.append("" if name in found else told(over(stores[store], found["copy_last"][store]), "+"))
+        lines.append(cells)
+    heads = "model, cos (peps), peps, over copy-last, wikipedia, over copy-last, novel, over copy-last"
+    replace_between(PAGE, "grid", table(heads, lines))
+
+
+def recipe(bench: Bench) -> None:
+    """The recipe beside all baselines and a sequence model that begins at the same place, at two context lengths."""
+    lines, differences = [], []
+    for length in CONTEXTS:
+        at = f"data.context_length={length}"
+        seeds = {RECIPE: bench.seeds(["recipe=real_text", at], length, SEEDS)}
+        if length == CONTEXTS[0]:
+            seeds[SEQUENCE] = bench.seeds([*SEQUENCE_MODEL, at], length, SEEDS[:2])
+        rows = bench.baselines(length) | {
+            name: {store: mean_of([one[store] for one in each]) for store in STORES} for name, each in seeds.items()
+        }
+        best = rows[RECIPE]
+        for name, stores in rows.items():
+            cells, apart = [str(length), name.replace("_", "-")], [str(length), name.replace("_", "-")]
+            for store in STORES:
+                cells.append(told(mean(stores[store])))
+                cells.append(f"{mean(best[store]).value / mean(stores[store]).value:.2f}")
+                above = sum(over(mine[store], stores[store]).low > 0 for mine in seeds[RECIPE])
+                apart.append(f"{told(over(best[store], stores[store]), '+')}, {above} of {len(SEEDS)}")
+            lines.append(cells)
+            if name != RECIPE:
+                differences.append(apart)
+    heads = "context, model, peps, recipe / it, wikipedia, recipe / it, novel, recipe / it"
+    replace_between(PAGE, "recipe", table(heads, lines))
+    replace_between(PAGE, "differences", table("context, over, peps, wikipedia, novel", differences))
+
+
+def scaling(bench: Bench) -> None:
+    """What more training windows bring to the recipe's linear metric and to a sequence model beside it."""
+    length, lines = CONTEXTS[0], []
+    found = bench.baselines(length)["copy_last"]
+    total = len(bench.parts(length, "peps", "wikipedia").train)
+    for size, epochs in PASSES.items():
+        few = [f"data.context_length={length}"]
+        few += (
+            []
+            if size is None
+            else [f"data.train_windows={size}", "data.max_per_doc=32", f"trainer.max_epochs={epochs}"]
+        )
+        metric = bench.seeds(["recipe=real_text", *few], length, SEEDS[:1])[0]
+        model = bench.seeds([*SEQUENCE_MODEL, *few], length, SEEDS[:1])[0]
+        cells = [f"{size or total:,}", str(epochs)]
+        for store in STORES[:2]:
+            cells += [told(over(one[store], found[store]), "+") for one in (metric, model)]
+            cells.append(told(over(model[store], metric[store]), "+"))
+        lines.append(cells)
+    columns = "metric over copy-last, GRU over copy-last, GRU over metric"
+    replace_between(PAGE, "scaling", table(f"windows, epochs, peps: {columns}, wikipedia: {columns}", lines))
+
+
+TABLES = {"grid": grid, "recipe": recipe, "scaling": scaling}
+
+
+def main(arguments: Sequence[str]) -> None:
+    named = [a for a in arguments if a in TABLES]
+    places = [Path(a) for a in arguments if a not in TABLES]
+    bench = Bench(places[0].resolve(), (places[1] if len(places) > 1 else Path("outputs/real_text")).resolve())
+    for name in named or TABLES:
+        TABLES[name](bench)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
