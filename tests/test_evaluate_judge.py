@@ -79,7 +79,7 @@ def test_ranks_in_the_store_are_those_of_a_plain_loop(tmp_path_factory, seed, ki
     windows = windows_of(folder, planted(kind, seed), LENGTHS, context_length=length, normalised=False)
     unit = predictions(kind, windows, seed)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(store_retrieval, "ROWS", step)
+        patch.setattr(store_retrieval, "BLOCK", step)
         patch.setattr(store_retrieval, "PAIRS", 5 * step)
         fast = store_scores(unit, windows)
     for name, expected in slow_store(unit, windows).items():
