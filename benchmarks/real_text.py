@@ -1,6 +1,6 @@
 """Trains on PEPs and Wikipedia together and judges each store's test part and a novel: docs/real_text.md's tables.
 
-    python benchmarks/real_text.py DATA_FOLDER [RUN_ROOT] [grid] [recipe] [scaling]
+    python benchmarks/real_text.py DATA_FOLDER [RUN_ROOT] [grid] [recipe] [folds] [scaling]
 
 DATA_FOLDER has peps_minilm.npz, wikipedia_minilm.npz and novel_minilm.npz. Runs that are finished under RUN_ROOT
 (outputs/real_text) are not repeated; without names all tables are made.
@@ -23,6 +23,7 @@ from parity_table import ROOT, replace_between
 
 from lvm_lab import build, scoring
 from lvm_lab.data.parts import Parts
+from lvm_lab.data.split import FOLDS
 from lvm_lab.data.windows import Windows
 from lvm_lab.judge.bootstrap import Number, means, paired_difference
 from lvm_lab.judge.gates.retrieval import retrieval_scores
@@ -52,41 +53,45 @@ class Bench:
     data: Path
     root: Path
 
-    def overrides(self, *names: str) -> list[str]:
+    def overrides(self, *names: str, fold: int | None = None) -> list[str]:
         """Settings that read these stores together, with the novel as the other domain."""
         files = ",".join(str(self.data / f"{name}_minilm.npz") for name in names)
         ood = self.data / "novel_minilm.npz"
-        return ["data=npz", f"data.path=[{files}]", f"data.ood_path={ood}", f"run.cache={self.root / 'cache'}"]
+        found = ["data=npz", f"data.path=[{files}]", f"data.ood_path={ood}", f"run.cache={self.root / 'cache'}"]
+        return found if fold is None else [*found, f"data.fold={fold}"]
 
-    def trained(self, overrides: Sequence[str], seed: int) -> Predictor:
+    def trained(self, overrides: Sequence[str], seed: int, fold: int | None = None) -> Predictor:
         """A model of these settings, trained now or found trained."""
         said = [o for o in overrides if not o.startswith("trainer.max_epochs")]
-        place = self.root / "-".join([*(o.partition("=")[2] for o in said), f"seed{seed}"])
-        common = [*self.overrides("peps", "wikipedia"), "5cat=off", "logger=none", "device=cpu", "device.threads=1"]
+        name = [*(o.partition("=")[2] for o in said), f"seed{seed}"] + ([] if fold is None else [f"fold{fold}"])
+        place = self.root / "-".join(name)
+        data = self.overrides("peps", "wikipedia", fold=fold)
+        common = [*data, "5cat=off", "logger=none", "device=cpu", "device.threads=1"]
         command = [*common, *overrides, f"seed={seed}", f"run.dir={place}"]
         subprocess.run([sys.executable, "-m", "lvm_lab.train", *command], check=True)
         return build.load(place / "checkpoints" / "best.ckpt").predict
 
-    @functools.lru_cache(maxsize=8)  # noqa: B019
-    def parts(self, length: int, *names: str) -> Parts:
-        chosen = settings(*self.overrides(*names), f"data.context_length={length}")
+    @functools.lru_cache(maxsize=32)  # noqa: B019
+    def parts(self, length: int, *names: str, fold: int | None = None) -> Parts:
+        chosen = settings(*self.overrides(*names, fold=fold), f"data.context_length={length}")
         return build.parts(chosen)
 
-    def judged(self, length: int) -> dict[str, Windows]:
+    def judged(self, length: int, fold: int | None = None) -> dict[str, Windows]:
         """The test windows of each store."""
-        tests = {name: self.parts(length, name).test for name in STORES[:2]}
-        novel = self.parts(length, "peps", "wikipedia").ood
+        tests = {name: self.parts(length, name, fold=fold).test for name in STORES[:2]}
+        novel = self.parts(length, "peps", "wikipedia", fold=fold).ood
         assert novel is not None
         return tests | {"novel": novel}
 
-    @functools.lru_cache(maxsize=8)  # noqa: B019
-    def baselines(self, length: int) -> dict[str, dict[str, Scores]]:
+    @functools.lru_cache(maxsize=32)  # noqa: B019
+    def baselines(self, length: int, fold: int | None = None) -> dict[str, dict[str, Scores]]:
         """Every baseline of the closing tables, fitted on the training part of both stores."""
-        found = scoring.baselines(self.parts(length, "peps", "wikipedia"), self.root / "cache", "cpu")
-        return {name: self.scores(predictor, length) for name, predictor in found.items()}
+        parts = self.parts(length, "peps", "wikipedia", fold=fold)
+        found = scoring.baselines(parts, self.root / "cache", "cpu")
+        return {name: self.scores(predictor, length, fold) for name, predictor in found.items()}
 
-    def scores(self, predictor: Predictor, length: int) -> dict[str, Scores]:
-        return {name: window_scores(predictor, windows) for name, windows in self.judged(length).items()}
+    def scores(self, predictor: Predictor, length: int, fold: int | None = None) -> dict[str, Scores]:
+        return {name: window_scores(predictor, windows) for name, windows in self.judged(length, fold).items()}
 
     def seeds(self, overrides: Sequence[str], length: int, seeds: Sequence[int]) -> list[dict[str, Scores]]:
         return [self.scores(self.trained(overrides, seed), length) for seed in seeds]
@@ -171,6 +176,43 @@ def recipe(bench: Bench) -> None:
     replace_between(PAGE, "differences", table("context, over, peps, wikipedia, novel", differences))
 
 
+def folds(bench: Bench) -> None:
+    """The recipe in five folds, so that every document is tested once, beside the baselines fitted in each fold."""
+    length = CONTEXTS[-1]
+    at = ["recipe=real_text", f"data.context_length={length}"]
+    names = STORES[:2]
+    chosen_on = {name: set(bench.parts(length, name).val.document_W.tolist()) for name in names}
+    seeds = [
+        joined([bench.scores(bench.trained(at, seed, fold), length, fold) for fold in range(FOLDS)], chosen_on)
+        for seed in SEEDS
+    ]
+    every = [bench.baselines(length, fold) for fold in range(FOLDS)]
+    rows = {name: joined([one[name] for one in every], chosen_on) for name in every[0]}
+    best = {store: mean_of([one[store] for one in seeds]) for store in names}
+    lines = []
+    for name, stores in {RECIPE: best, **rows}.items():
+        cells = [name.replace("_", "-")]
+        for store in names:
+            cells.append(told(mean(stores[store])))
+            if name == RECIPE:
+                cells.append("")
+                continue
+            above = sum(over(mine[store], stores[store]).low > 0 for mine in seeds)
+            cells.append(f"{told(over(best[store], stores[store]), '+')}, {above} of {len(SEEDS)}")
+        lines.append(cells)
+    replace_between(PAGE, "folds", table("model, peps, recipe over it, wikipedia, recipe over it", lines))
+
+
+def joined(by_fold: Sequence[dict[str, Scores]], without: dict[str, set[int]]) -> dict[str, Scores]:
+    """The windows of all folds together, without those documents."""
+    found = {}
+    for store, left_out in without.items():
+        whole = {key: np.concatenate([one[store][key] for one in by_fold]) for key in by_fold[0][store]}
+        kept = ~np.isin(whole["document"], list(left_out))
+        found[store] = {key: values[kept] for key, values in whole.items()}
+    return found
+
+
 def scaling(bench: Bench) -> None:
     """What more training windows bring to the recipe's linear metric and to a sequence model beside it."""
     length, lines = CONTEXTS[0], []
@@ -194,7 +236,7 @@ def scaling(bench: Bench) -> None:
     replace_between(PAGE, "scaling", table(f"windows, epochs, peps: {columns}, wikipedia: {columns}", lines))
 
 
-TABLES = {"grid": grid, "recipe": recipe, "scaling": scaling}
+TABLES = {"grid": grid, "recipe": recipe, "folds": folds, "scaling": scaling}
 
 
 def main(arguments: Sequence[str]) -> None:
