@@ -18,7 +18,7 @@ from lvm_lab.archs.s4 import S4, S4D, _direct, _fourier, hippo_legs
 from lvm_lab.errors import UserError
 from parity.performer import far_from_softmax
 
-NAMES = ("s4", "retnet", "hyena", "linformer", "performer", "lstm", "gru", "amn", "ridge")
+NAMES = ("s4", "retnet", "hyena", "linformer", "performer", "lstm", "gru", "amn", "ridge", "linear_metric")
 BOUND = {"float32": 1e-5, "float64": 1e-10}
 
 
