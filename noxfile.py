@@ -32,7 +32,8 @@ def types(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Everything but the slow ones, in under 10 minutes on 2 cores."""
     install(session, "test")
-    session.run("pytest", *session.posargs, env=ONE_THREAD)
+    # Two processes, each with whole files: what a file trains once is trained once.
+    session.run("pytest", "-n", "2", "--dist", "loadfile", *session.posargs, env=ONE_THREAD)
 
 
 @nox.session
