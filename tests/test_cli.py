@@ -94,6 +94,12 @@ def test_help_names_every_group(tmp_path: Path) -> None:
 
 
 MISTAKES = {
+    "own settings that are not there": (["local=nope"], ["local=nope does not exist; write", "conf/local/nope.yaml"]),
+    "threshold of no gate": (["+5cat.thresholds.a.foo=1"], ["thresholds.a needs exactly val, ood", "missing: foo)"]),
+    "threshold of text": (
+        ["5cat.thresholds.d.val.rollout=high"],
+        ["d.val.rollout=high does not fit; give it a number"],
+    ),
     "unknown option": (["arch=nope"], ["arch=nope does not exist", "amn, distilgpt2, ensemble, gru"]),
     "unknown preset": (["5cat=nope"], ["5cat=nope does not exist", "smoke, standard, strict"]),
     "unknown key": (

@@ -21,7 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from lvm_lab import runs, schedule, sweep
-from lvm_lab.composing import conf_dir, explain, gather, spell_out
+from lvm_lab.composing import check_local, conf_dir, explain, gather, spell_out
 from lvm_lab.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -53,6 +53,7 @@ def launch(
     launcher = Launcher(config_name, job)
     arguments = sys.argv[1:]
     try:
+        check_local(arguments)
         asked, rest = schedule.taken_from(arguments) if config_name == "train" else (None, arguments)
         failed = launcher(arguments) if asked is None else sweep.run(asked, rest, launcher)
         failures = [str(failure) for failure in failed]

@@ -70,6 +70,14 @@ def groups() -> list[str]:
     return [item.name for item in conf_dir().iterdir() if item.is_dir() and item.name not in NO_GROUPS]
 
 
+def check_local(arguments: Sequence[str]) -> None:
+    """Raise UserError for own settings that were asked for and do not exist: Hydra takes the group as optional."""
+    for argument in arguments:
+        key, _, name = argument.partition("=")
+        if key == "local" and name not in ("null", "default") and not (conf_dir() / "local" / f"{name}.yaml").exists():
+            raise UserError(f"local={name} does not exist; write {conf_dir() / 'local' / name}.yaml, or leave it out.")
+
+
 def composed(config_name: str, overrides: Sequence[str]) -> dict[str, Any]:
     """The resolved config in plain containers, without Hydra's own part."""
     GlobalHydra.instance().clear()

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 from lvm_lab.errors import UserError
+
+# The numbers of gates A to D.
+NUMBERS = {
+    "a": ("cos", "margin"),
+    "b": ("r1", "r5", "mrr"),
+    "c": ("shuffled", "reversed", "left_out", "repeated", "foreign"),
+    "d": ("rollout",),
+}
 
 
 @dataclass(frozen=True)
@@ -36,17 +44,34 @@ class Thresholds:
 
     @classmethod
     def from_dict(cls, table: Mapping[str, Any]) -> Thresholds:
-        """Reads `{a: {val: {cos: ...}, ood: {...}}, ..., e: {difference: ...}}`."""
-        try:
-            val, ood = (
-                PartThresholds(**{name: float(x) for gate in "abcd" for name, x in table[gate][part].items()})
-                for part in ("val", "ood")
-            )
-            return cls(val, ood, float(table["e"]["difference"]))
-        except (KeyError, TypeError, ValueError) as error:
-            raise UserError(
-                f"five_cat.thresholds is not a whole table ({error}); start from conf/five_cat/standard.yaml."
-            ) from error
+        """Reads `{a: {val: {cos: ...}, ood: {...}}, ..., e: {difference: ...}}`; every number, and nothing else."""
+        _exactly(table, (*NUMBERS, "e"), "five_cat.thresholds")
+        _exactly(table["e"], ("difference",), "five_cat.thresholds.e")
+        parts: dict[str, dict[str, float]] = {"val": {}, "ood": {}}
+        for gate, names in NUMBERS.items():
+            _exactly(table[gate], parts, f"five_cat.thresholds.{gate}")
+            for part, numbers in parts.items():
+                path = f"five_cat.thresholds.{gate}.{part}"
+                _exactly(table[gate][part], names, path)
+                numbers.update({name: _number(table[gate][part][name], f"{path}.{name}") for name in names})
+        difference = _number(table["e"]["difference"], "five_cat.thresholds.e.difference")
+        return cls(PartThresholds(**parts["val"]), PartThresholds(**parts["ood"]), difference)
+
+
+def _exactly(node: Any, names: Iterable[str], path: str) -> None:
+    found = set(node) if isinstance(node, Mapping) else set()
+    if found != set(names):
+        wrong = ", ".join(sorted(map(str, found ^ set(names))))
+        raise UserError(
+            f"{path} needs exactly {', '.join(names)} (wrong or missing: {wrong}); "
+            "start from conf/five_cat/standard.yaml."
+        )
+
+
+def _number(value: Any, path: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise UserError(f"{path}={value} does not fit; give it a number.")
+    return float(value)
 
 
 @dataclass(frozen=True)
