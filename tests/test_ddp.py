@@ -192,5 +192,5 @@ def test_every_term_sees_the_global_batch(tmp_path: Path) -> None:
 
 def test_nothing_to_train_is_no_run_for_several_devices() -> None:
     with pytest.raises(UserError, match="nothing is trained here that 2 devices could share"):
-        devices.check(2, 64, params=0)
-    devices.check(1, 63, params=0)
+        devices.check(2, 64, trained=False)
+    devices.check(1, 63, trained=False)

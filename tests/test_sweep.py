@@ -353,6 +353,27 @@ def test_ood_chooses_nothing() -> None:
     assert [r.name for r in leaderboard.ranked(rows)] == ["a", "b"]
 
 
+def test_higher_numbers_on_other_documents_are_not_better() -> None:
+    """Folds, other data and other context lengths are no competitors of what most runs were judged on."""
+
+    def on(name: str, margin: float, content: str = "c", member_0: str = "", **data: Any) -> leaderboard.Row:
+        row = row_of(name, judged(4, margin, 0.5))
+        members = {"member_0": member_0} if member_0 else {}
+        row.config.update(data=data, identity={"content": {"planted": content} | members})
+        return row
+
+    rows = [
+        on("a", 0.1),
+        on("b", 0.2, max_per_doc=4),
+        on("mix", 0.3, member_0="e"),
+        on("fold", 0.9, fold=0),
+        on("longer", 0.9, context_length=16),
+        on("other", 0.9, "d"),
+    ]
+    assert [r.name for r in leaderboard.ranked(rows)] == ["mix", "b", "a"]
+    assert [r.name for r in leaderboard.ranked(reversed(rows), gated=False)] == ["mix", "b", "a"]
+
+
 def test_best_architectures_are_one_run_each_and_no_ensembles() -> None:
     rows = [
         row_of("e", judged(4, 0.9, 0.9), "ensemble"),

@@ -40,11 +40,11 @@ def follow(job: Callable[[dict[str, Any], Path | None], None]) -> None:
     sys.exit(0)
 
 
-def check(devices: int, batch_size: int, params: int) -> None:
-    """UserError where a run cannot be shared among so many devices. params: how many numbers are trained."""
+def check(devices: int, batch_size: int, trained: bool) -> None:
+    """UserError where a run cannot be shared among so many devices. trained: whether anything is."""
     if devices == 1:
         return
-    if params == 0:
+    if not trained:
         raise UserError(f"nothing is trained here that {devices} devices could share; set device.devices=1.")
     if batch_size % devices:
         raise UserError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,8 @@ from lvm_lab.errors import UserError
 TABLE, RESOLVED = "schedule.yaml", "resolved.yaml"
 # Halves of 5CAT that one part can pass alone; gate E needs both parts.
 VAL_HALVES = 4
+# The contents in a run's identity that VAL is made of; OOD, an ensemble's members and weights stand there too.
+VAL_CONTENT = ("planted", "store", "val")
 
 Status = Literal["missing", "started", "running", "finished", "diverged", "failed"]
 DONE: tuple[Status, ...] = ("finished", "diverged", "failed")
@@ -78,6 +81,15 @@ class Row:
         """
         return None if self.rank is None else self.rank[0] >= min(self.result["five_cat"]["required"], VAL_HALVES)
 
+    @property
+    def judged_on(self) -> str:
+        """What its VAL is made of; numbers of two runs compare where this is the same."""
+        data = self.config.get("data", {})
+        cut = {key: data.get(key) for key in ("context_length", "fold", "skip_repeated")}
+        content = self.config.get("identity", {}).get("content") or {}
+        read = [content.get(name) for name in VAL_CONTENT]
+        return json.dumps([read, cut], sort_keys=True, default=str)
+
     def history(self) -> list[dict[str, Any]]:
         """history.jsonl by epoch; a last line that is still being written is left out."""
         file = self.folder / "history.jsonl"
@@ -126,9 +138,16 @@ def row(folder: Path, week: int | None = None, phase: int | None = None, setting
     return Row(folder.name, folder, status, week, phase, list(settings), result, config)
 
 
+def comparable(rows: Iterable[Row]) -> list[Row]:
+    """The judged rows on the VAL that most of them have: a higher number on easier documents is no better model."""
+    judged = [r for r in rows if r.rank is not None]
+    on = Counter(r.judged_on for r in sorted(judged, key=lambda r: r.name))
+    return [r for r in judged if r.judged_on == on.most_common(1)[0][0]]
+
+
 def ranked(rows: Iterable[Row], gated: bool = True) -> list[Row]:
-    """The judged rows, best first; gated: only those that pass their preset on VAL."""
-    chosen = [r for r in rows if r.rank is not None and (r.passes or not gated)]
+    """The comparable rows, best first; gated: only those that pass their preset on VAL."""
+    chosen = [r for r in comparable(rows) if r.passes or not gated]
     # Names settle what is equal, so that every reader of the same folder sees the same order.
     return sorted(sorted(chosen, key=lambda r: r.name), key=lambda r: r.rank or (), reverse=True)
 

@@ -113,7 +113,8 @@ class Session:
             ],
             run.path,
         )
-        devices.check(trainer.world_size, chosen.trainer.batch_size, self.params)
+        trained = any(p.requires_grad for p in model.parameters())
+        devices.check(trainer.world_size, chosen.trainer.batch_size, trained)
         log.info("training on %s with %d CPU threads", trainer.strategy.root_device, torch.get_num_threads())
         resume_from = None
         if run.state == "resume":

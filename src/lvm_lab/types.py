@@ -168,5 +168,5 @@ class Term(Protocol):
 
 
 def count_parameters(module: torch.nn.Module) -> int:
-    """The number of trainable numbers in a module."""
-    return sum(p.numel() for p in module.parameters() if p.requires_grad)
+    """The number of parameters of a module, frozen ones (an ensemble's members) included."""
+    return sum(p.numel() for p in module.parameters())

@@ -106,7 +106,7 @@ COLUMNS = (
     _skill("B/mrr_unseen", "skill unseen", "the unseen MRR"),
     _skill("D/rollout", "skill rollout", "the rollout"),
     _number("A/margin", "OOD margin", "the margin out of domain; chooses nothing", "ood", short=False),
-    Column("params", "parameters", "trainable numbers", _params, "whole"),
+    Column("params", "parameters", "all parameters, an ensemble's members included", _params, "whole"),
     Column("seconds", "seconds", "training and scoring", lambda r: r.seconds, "number", 1),
     Column("throughput", "windows/s", "training windows a second, median epoch", throughput, "number", 0, False),
     Column("epochs", "epochs", "done / asked for", _epochs, short=False),
@@ -118,7 +118,7 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class Line:
-    """A run with its cells by column. place: 1 is the best by VAL, None was not judged."""
+    """A run with its cells by column. place: 1 is the best by VAL, None was not judged on the VAL of most."""
 
     row: Row
     place: int | None

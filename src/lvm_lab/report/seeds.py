@@ -55,7 +55,9 @@ def _name(lines: Sequence[Line]) -> str:
     if len(names) == 1:
         return names[0]
     shared = "".join(c[0] for c in takewhile(lambda c: len(set(c)) == 1, zip(*names, strict=False))).rstrip("-_. ")
-    return f"{shared or lines[0].row.arch} ({len(names)} seeds)"
+    # Names that share next to nothing, as of a row and of its later seeds, are told by the first.
+    name = shared if 2 * len(shared) >= len(names[0]) else names[0]
+    return f"{name} ({len(names)} seeds)"
 
 
 def _numbers(lines: Sequence[Line]) -> dict[str, Spread]:

@@ -52,9 +52,12 @@ def summary(board: Board, named: Callable[[str], str]) -> str:
     counts = Counter(line.row.status for line in board.lines)
     told = ", ".join(f"{number} {status}" for status, number in counts.items())
     order = f"by VAL alone: halves passed (of {VAL_HALVES}), margin, unseen MRR"
+    best = f"None is best: no run passes its 5CAT preset on VAL (order {order})."
     if board.best:
-        return f"{len(board.lines)} runs: {told}. Best (★) is {named(board.best)}, {order}."
-    return f"{len(board.lines)} runs: {told}. None is best: no run passes its 5CAT preset on VAL (order {order})."
+        best = f"Best (★) is {named(board.best)}, {order}."
+    apart = sum(line.place is None and line.row.rank is not None for line in board.lines)
+    others = f" {apart} without a place were judged on another VAL than most." if apart else ""
+    return f"{len(board.lines)} runs: {told}. {best}{others}"
 
 
 def written(cell: Cell, column: Column) -> str:
