@@ -52,6 +52,7 @@ def bench(session: nox.Session) -> None:
     session.run("python", "benchmarks/memory.py")
     session.run("python", "benchmarks/startup.py")
     session.run("python", "benchmarks/mamba2_speed.py")
+    session.run("python", "benchmarks/launchers.py")
 
 
 @nox.session
