@@ -129,6 +129,10 @@ MISTAKES = {
     "bad combination": (["arch=transformer", "arch.heads=3"], ["heads = 3 does not divide width = 32"]),
     "unpayable batch": (["trainer.batch_size=4096"], ["cannot fill one batch of 4096", "lower trainer.batch_size"]),
     "too many dims": (["data.dim=16"], ["data.dim=16 is too small", "set data.dim to"]),
+    "no chunk beside a window's own": (
+        ["loss=within_document", "data.length=6"],
+        ["no training window has any besides its own", "set loss=infonce"],
+    ),
     "no documents": (["data.documents=0"], ["data.documents=0 makes no world"]),
     "unknown strategy": (["device.strategy=foo"], ["these device settings do not work"]),
 }

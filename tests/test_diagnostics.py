@@ -272,6 +272,8 @@ sys.exit("torch was imported" if "torch" in sys.modules else code)
         ("lvm_lab.diagnose", ["nothing.ckpt"], 2, "error: nothing.ckpt matches no file"),
         ("lvm_lab.check_data", ["--help"], 0, "Examine data before training"),
         ("lvm_lab.check_data", ["data=nope"], 2, "error: data=nope does not exist"),
+        # The rows of a table are runs, and a run that ends without a result would be given up as failed.
+        ("lvm_lab.check_data", ["-m", "schedule=smoke"], 2, "error: schedule does not exist"),
     ],
 )
 def test_the_commands_answer_without_torch(tmp_path, module, arguments, code, words):

@@ -141,6 +141,7 @@ def test_top3_takes_the_best_of_three_architectures(home: Path) -> None:
         ("GRU", ("data.dim=96",), "trained on other vectors (dim 96 against 64)"),
         ("GRU", ("data.context_length=4",), "context length 4 against 5"),
         ("GRU", ("head=dual",), "set head=ensemble"),
+        ("GRU", ("data.fold=1",), "data.fold=1 against null"),
     ],
 )
 def test_wrong_members_are_told_in_a_sentence(home: Path, members: str, more: tuple[str, ...], said: str) -> None:

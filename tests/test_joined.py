@@ -68,6 +68,14 @@ def test_joined_rows_are_indexed_like_one_array(rows: Any) -> None:
     np.testing.assert_array_equal(np.asarray(joined), whole)
 
 
+def test_read_backwards_nothing_is_copied() -> None:
+    parts = [np.arange(6.0).reshape(3, 2), np.ones((2, 2))]
+    backwards = JoinedRows(parts)[::-1]
+    assert isinstance(backwards, JoinedRows)
+    assert all(any(np.shares_memory(part, one) for one in parts) for part in backwards.parts)
+    np.testing.assert_array_equal(backwards[1:4], np.concatenate(parts)[::-1][1:4])
+
+
 @pytest.mark.parametrize("row", [12, -13, [0, 12]])
 def test_rows_outside_are_no_rows(row: Any) -> None:
     with pytest.raises(IndexError):

@@ -90,6 +90,16 @@ def test_no_two_rows_are_the_same_run(scale: str | None) -> None:
             seen[computes] = row.id
 
 
+def test_references_take_what_the_row_says() -> None:
+    """conf/head/dual.yaml has taps: ${data.context_length}; a row that repeats must not seem to be another run."""
+    row = schedule.Row("longer", 1, 1, ["arch=gru", "data.context_length=16"], None)
+    schedule.register(row, Path("sweep"))
+    theirs = composing.composed("train", ["+run_id=longer"])
+    ours = schedule.config_of(row.id, tuple(row.overrides))
+    assert ours["head"] == theirs["head"]
+    assert ours["head"]["taps"] == 16
+
+
 @pytest.mark.parametrize("row_id", ["w1-lstm-512-lr5e-4", "w2-hybrid-256x12", "w4-lcm-two-tower-large"])
 def test_a_rows_config_is_what_hydra_composes(row_id: str) -> None:
     row = next(row for row in table("hundred", "demo").rows if row.id == row_id)

@@ -374,6 +374,21 @@ def test_higher_numbers_on_other_documents_are_not_better() -> None:
     assert [r.name for r in leaderboard.ranked(reversed(rows), gated=False)] == ["mix", "b", "a"]
 
 
+def test_other_gates_are_no_competitors_and_a_validation_set_of_its_own_is_one() -> None:
+    def on(run: str, content: dict[str, str], **preset: Any) -> leaderboard.Row:
+        row = row_of(run, judged(4, 0.5, 0.5))
+        row.config.update(data={}, identity={"content": content}, five_cat=preset)
+        return row
+
+    rows = [
+        on("a", {"store": "1", "val": "v"}, name="standard", required=5),
+        on("b", {"store": "2", "val": "v"}, name="mild", required=3),
+        on("lower", {"store": "1", "val": "v"}, thresholds={"a": 0}),
+        on("old", {"store": "1", "val": "v"}, tool="lnsp_compat"),
+    ]
+    assert [r.name for r in leaderboard.ranked(rows)] == ["a", "b"]
+
+
 def test_best_architectures_are_one_run_each_and_no_ensembles() -> None:
     rows = [
         row_of("e", judged(4, 0.9, 0.9), "ensemble"),

@@ -32,7 +32,7 @@ NAMED = ("arch", "head", "loss", "data")
 DATA_KEYS = tuple(DataSettings.__dataclass_fields__)
 GO_TOGETHER = (
     "loss=diffusion with head=diffusion or head=two_tower, loss=energy with head=energy, "
-    "and every other loss with head=dual, head=linear or head=identity"
+    "and every other loss with head=dual, head=residual, head=linear or head=identity"
 )
 
 
@@ -102,7 +102,7 @@ def module(chosen: Settings, stats: Stats, contract: dict[str, Any]) -> LatentVe
     arch = _named(config["arch"])
     given: dict[str, Any] = {"dim": dim, "context_length": length}
     if "members" in arch:
-        listed = members.load(arch.pop("members"), load, _rebuilt, dim, length, contract)
+        listed = members.load(arch.pop("members"), load, _rebuilt, dim, length, contract, chosen.data.fold)
         given["members"] = [member for member, _ in listed]
         # What the checkpoint says of the ensemble holds all that its members are, so that it needs no other file.
         config = config | {"arch": config["arch"] | {"members": [said for _, said in listed]}}
@@ -120,6 +120,16 @@ def module(chosen: Settings, stats: Stats, contract: dict[str, Any]) -> LatentVe
     model = LatentVectorModule(backbone, head, loss, stats, chosen.trainer.optim, every_position)
     model.identity = checkpoint.identity(config, contract, dim, length)
     return model
+
+
+def check_negatives(model: LatentVectorModule, parts: Parts) -> None:
+    """UserError for a loss within documents on data whose documents have no chunk beside a window."""
+    others_W = parts.train.end_W - parts.train.start_W - parts.train.context_length - 1
+    if any(getattr(term, "needs_others", False) for term in model.loss.terms.values()) and not (others_W > 0).any():
+        raise UserError(
+            "this loss tells a target from other chunks of its document, and no training window has any besides its "
+            "own; set loss=infonce, or bring whole documents."
+        )
 
 
 def load(path: Path, device: str = "cpu") -> LatentVectorModule:

@@ -18,7 +18,9 @@ SCALE = 5
 
 
 def main() -> None:
-    sys.argv[1:1] = ["hydra.help.app_name=lvm_lab.check_data", f'hydra.help.header="{HEADER}"']
+    # Beside the first setting: Hydra reads settings in one stretch only, and flags such as -m may come before.
+    first = next((i for i, a in enumerate(sys.argv) if i and "=" in a and not a.startswith("-")), len(sys.argv))
+    sys.argv[first:first] = ["hydra.help.app_name=lvm_lab.check_data", f'hydra.help.header="{HEADER}"']
     cli.launch("train", check_data, interrupted="nothing was written")
 
 

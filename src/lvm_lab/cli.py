@@ -35,12 +35,14 @@ def launch(
     job: Job,
     *,
     paths: str | None = None,
+    schedules: bool = False,
     interrupted: str = "the same command goes on from the last checkpoint",
 ) -> None:
     """Compose `config_name` from the command line and call `job(config, sweep_dir)`, for a schedule row by row.
 
     config is resolved and in plain containers; sweep_dir is a multirun's folder, else None. paths: the key that
-    takes the arguments which are paths and no settings. interrupted: what is said after Ctrl-C.
+    takes the arguments which are paths and no settings. schedules: whether schedule=NAME runs a table.
+    interrupted: what is said after Ctrl-C.
     Exit codes: 0 done, 2 a user's mistake, 1 a failed job of a multirun or our own bug, 130 interrupted.
     """
     # Lightning brings matplotlib in, whose first words are about its fonts.
@@ -54,7 +56,7 @@ def launch(
     arguments = sys.argv[1:]
     try:
         check_local(arguments)
-        asked, rest = schedule.taken_from(arguments) if config_name == "train" else (None, arguments)
+        asked, rest = schedule.taken_from(arguments) if schedules else (None, arguments)
         failed = launcher(arguments) if asked is None else sweep.run(asked, rest, launcher)
         failures = [str(failure) for failure in failed]
     except KeyboardInterrupt:

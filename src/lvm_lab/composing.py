@@ -78,12 +78,17 @@ def check_local(arguments: Sequence[str]) -> None:
             raise UserError(f"local={name} does not exist; write {conf_dir() / 'local' / name}.yaml, or leave it out.")
 
 
-def composed(config_name: str, overrides: Sequence[str]) -> dict[str, Any]:
-    """The resolved config in plain containers, without Hydra's own part."""
+def composed(config_name: str, overrides: Sequence[str], resolve: bool = True) -> dict[str, Any]:
+    """The config in plain containers, without Hydra's own part; resolve: with its references looked up."""
     GlobalHydra.instance().clear()
     with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
         found = hydra.compose(config_name, overrides=list(overrides))
-    return OmegaConf.to_container(found, resolve=True, throw_on_missing=True)  # type: ignore[return-value]
+    return OmegaConf.to_container(found, resolve=resolve, throw_on_missing=True)  # type: ignore[return-value]
+
+
+def resolved(config: dict[str, Any]) -> dict[str, Any]:
+    """A config whose references are looked up."""
+    return OmegaConf.to_container(OmegaConf.create(config), resolve=True)  # type: ignore[return-value]
 
 
 def explain(error: Exception, config_name: str, arguments: Sequence[str]) -> str:

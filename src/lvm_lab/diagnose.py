@@ -32,7 +32,7 @@ def diagnose(file: Path, part: str, *, windows: int, data: Path | None, device: 
     said = model.identity
     node = said["config"]["data"]
     if data is not None:
-        own = {key: node[key] for key in build.DATA_KEYS}
+        own = {key: value for key, value in node.items() if key in build.DATA_KEYS}
         node = own | {"name": "npz", "_target_": "lvm_lab.data.npz_source.Npz", "path": str(data)}
     trainer = said["config"]["trainer"] | {"supervision": "last"}
     device_node = vars(DeviceSettings(accelerator="cpu"))

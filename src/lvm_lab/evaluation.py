@@ -58,7 +58,8 @@ class Asked:
 class Model:
     """A checkpoint that can be judged: where it is, and what it says of itself.
 
-    node: the config of the data it is judged on; recorded: what its run knew of that data's content.
+    node: the config of the data it is judged on; recorded: what its run knew of that data's content; trained_on: what
+    it knew of its own.
     """
 
     file: Path
@@ -67,6 +68,7 @@ class Model:
     params: int
     node: dict[str, Any]
     recorded: dict[str, str]
+    trained_on: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,7 @@ def evaluate(asked: Asked) -> dict[str, Any]:
     on: dict[str, list[Model]] = {}
     for model in models:
         with _passing_over(skipped, model.file):
-            key = json.dumps({k: v for k, v in model.node.items() if k not in TRAINING_ALONE}, sort_keys=True)
+            key = _ground(model.node)
             if key not in grounds:
                 grounds[key] = _open(model, asked)
             _check(model, grounds[key])
@@ -149,6 +151,14 @@ def evaluate(asked: Asked) -> dict[str, Any]:
         "data": [_judge_all(grounds[key], listed, labels, asked, device) for key, listed in on.items()],
         "skipped": [{"path": path, "reason": reason} for path, reason in skipped.items()],
     }
+
+
+def _ground(node: dict[str, Any]) -> str:
+    """What models share that are judged together: the data, as cut; the order of several stores counts for nothing."""
+    told = {k: v for k, v in node.items() if k not in TRAINING_ALONE}
+    if isinstance(told.get("path"), list):
+        told["path"] = sorted(told["path"])
+    return json.dumps(told, sort_keys=True)
 
 
 class _passing_over:
@@ -177,7 +187,8 @@ def _look_at(found: selection.Found, asked: Asked) -> Model:
     else:
         # How data is cut, and how much of it a model reads at once, goes with the model.
         node, recorded = {k: v for k, v in own.items() if k in build.DATA_KEYS} | asked.data, {}
-    return Model(found.file, said["config"], said["contract"], count_parameters(model), node, recorded)
+    params = count_parameters(model)
+    return Model(found.file, said["config"], said["contract"], params, node, recorded, found.content)
 
 
 def _open(model: Model, asked: Asked) -> Ground:
@@ -224,6 +235,12 @@ def _check(model: Model, ground: Ground) -> None:
             f"{model.file} was trained on vectors of another encoder than the data's ({conflict}); "
             "give it data of its own encoder, or leave it out."
         )
+    if model.config["data"].get("val_path") and not model.node.get("val_path"):
+        seen = model.trained_on.get("store")
+        if seen == ground.parts.content.get("store"):
+            raise UserError(
+                f"{model.file} had a validation set of its own and was trained on what is val here; add data.val_path."
+            )
     changed = [name for name, digest in ground.parts.content.items() if model.recorded.get(name, digest) != digest]
     if changed:
         raise UserError(
@@ -338,7 +355,8 @@ def _comparisons(reports: dict[str, dict[str, PartReport]], best: str, preset: P
 
 def _source(node: dict[str, Any], part: str) -> str:
     """What a part was read from, in a user's words."""
-    return str(node.get(f"{part}_path") or node.get("path") or node["name"])
+    found = node.get(f"{part}_path") or node.get("path") or node["name"]
+    return ", ".join(found) if isinstance(found, list) else str(found)
 
 
 def _half(part: str) -> str:

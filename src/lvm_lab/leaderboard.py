@@ -18,8 +18,8 @@ from lvm_lab.errors import UserError
 TABLE, RESOLVED = "schedule.yaml", "resolved.yaml"
 # Halves of 5CAT that one part can pass alone; gate E needs both parts.
 VAL_HALVES = 4
-# The contents in a run's identity that VAL is made of; OOD, an ensemble's members and weights stand there too.
-VAL_CONTENT = ("planted", "store", "val")
+# Keys of 5CAT without which a run's halves and margin say something else.
+JUDGING = ("tool", "thresholds", "every_interval_clear", "eval_windows", "rollout_steps", "seed")
 
 Status = Literal["missing", "started", "running", "finished", "diverged", "failed"]
 DONE: tuple[Status, ...] = ("finished", "diverged", "failed")
@@ -83,12 +83,13 @@ class Row:
 
     @property
     def judged_on(self) -> str:
-        """What its VAL is made of; numbers of two runs compare where this is the same."""
-        data = self.config.get("data", {})
-        cut = {key: data.get(key) for key in ("context_length", "fold", "skip_repeated")}
+        """What its VAL is made of and how it was judged; numbers of two runs compare where this is the same."""
+        data, preset = self.config.get("data", {}), self.config.get("five_cat", {})
         content = self.config.get("identity", {}).get("content") or {}
-        read = [content.get(name) for name in VAL_CONTENT]
-        return json.dumps([read, cut], sort_keys=True, default=str)
+        # A validation set of its own stands whole, whatever is trained on.
+        read = content.get("val") or [content.get("planted"), content.get("store"), data.get("fold")]
+        cut = [data.get(key) for key in ("context_length", "skip_repeated")]
+        return json.dumps([read, cut, [preset.get(key) for key in JUDGING]], sort_keys=True, default=str)
 
     def history(self) -> list[dict[str, Any]]:
         """history.jsonl by epoch; a last line that is still being written is left out."""
@@ -139,7 +140,7 @@ def row(folder: Path, week: int | None = None, phase: int | None = None, setting
 
 
 def comparable(rows: Iterable[Row]) -> list[Row]:
-    """The judged rows on the VAL that most of them have: a higher number on easier documents is no better model."""
+    """The rows that were judged as most of them were: a higher number on easier documents is no better model."""
     judged = [r for r in rows if r.rank is not None]
     on = Counter(r.judged_on for r in sorted(judged, key=lambda r: r.name))
     return [r for r in judged if r.judged_on == on.most_common(1)[0][0]]

@@ -29,7 +29,7 @@ def found(config: dict[str, Any]) -> dict[str, Any]:
         return config
     listed = arch["members"]
     if listed == TOP:
-        listed = _best_architectures(Path(config["run"]["root"]), 3)
+        listed = _best_architectures(Path(config["run"]["root"]), 3, config["data"])
     if not isinstance(listed, list) or not listed:
         raise UserError(f"arch.members={listed!r} does not fit; list run folders or checkpoints, or say {TOP}.")
     return config | {"arch": arch | {"members": [m if isinstance(m, dict) else str(_file(m)) for m in listed]}}
@@ -51,10 +51,12 @@ def load(
     dim: int,
     context_length: int,
     contract: dict[str, Any],
+    fold: int | None,
 ) -> Listed:
     """Each member with what a checkpoint has to say of it, so that it can be built again without its file.
 
-    Raises UserError where a member's dims, context length or encoder are not the data's.
+    Raises UserError where a member's dims, context length, encoder or fold are not the data's: in another fold it was
+    trained on what is validation and test here.
     """
     result: Listed = []
     for member in listed:
@@ -64,11 +66,14 @@ def load(
         model = from_file(Path(member))
         theirs = model.identity["contract"]
         conflict = EncoderContract(**contract).conflict(EncoderContract(**theirs)) if contract and theirs else None
-        length = model.identity["config"]["data"]["context_length"]
+        theirs_data = model.identity["config"]["data"]
+        length, their_fold = theirs_data["context_length"], theirs_data.get("fold")
         if len(model.mean_D) != dim:  # type: ignore[arg-type]
             conflict = f"dim {dim} against {len(model.mean_D)}"  # type: ignore[arg-type]
         elif length != context_length:
             conflict = f"context length {context_length} against {length}"
+        elif their_fold != fold:
+            conflict = f"data.fold={_said(fold)} against {_said(their_fold)}"
         if conflict:
             raise UserError(f"{member} was trained on other vectors ({conflict}); leave it out of arch.members.")
         state = model.state_dict()
@@ -78,15 +83,26 @@ def load(
     return result
 
 
-def _best_architectures(root: Path, count: int) -> list[str]:
-    """The best run of each of the best architectures under `root` that pass their 5CAT preset on VAL."""
-    best = leaderboard.best_architectures(leaderboard.read(root), count) if root.is_dir() else []
+def _best_architectures(root: Path, count: int, data: dict[str, Any]) -> list[str]:
+    """The best run of each of the best architectures under `root` on this data that pass their 5CAT preset on VAL."""
+    rows = leaderboard.read(root) if root.is_dir() else []
+    alike = [r for r in rows if _vectors(r.config.get("data", {})) == _vectors(data)]
+    best = leaderboard.best_architectures(alike, count)
     if len(best) < count:
         raise UserError(
-            f"arch.members={TOP} needs finished runs of {count} architectures under {root} that pass their 5CAT preset "
-            f"on VAL and there are {len(best)}; train them first, or list members."
+            f"arch.members={TOP} needs finished runs of {count} architectures under {root} on the same data that pass "
+            f"their 5CAT preset on VAL and there are {len(best)}; train them first, or list members."
         )
     return [str(row.folder) for row in best]
+
+
+def _said(fold: int | None) -> str:
+    return "null" if fold is None else str(fold)
+
+
+def _vectors(data: dict[str, Any]) -> dict[str, Any]:
+    """What a data node says of vectors and parts, without what concerns training alone."""
+    return {key: value for key, value in data.items() if key not in ("max_per_doc", "gate", "train_windows")}
 
 
 def _file(member: Any) -> Path:

@@ -226,7 +226,8 @@ def config_of(row_id: str, overrides: tuple[str, ...], more: tuple[str, ...] = (
             raise UserError(f"row {row_id}: {missing}")
         if key not in said:
             config = _put(config, key.split("."), value)
-    return config
+    # Only now: a reference takes what the row says.
+    return composing.resolved(config)
 
 
 def register(row: Row, folder: Path) -> None:
@@ -294,7 +295,7 @@ def _overrides(row_id: str, overrides: tuple[str, ...]) -> list[Override]:
 @functools.cache
 def _with_options(options: tuple[str, ...], more: tuple[str, ...]) -> dict[str, Any]:
     """Rows with the same options share this, since composing takes a tenth of a second."""
-    return composing.composed("train", [*options, *more])
+    return composing.composed("train", [*options, *more], resolve=False)
 
 
 def _put(node: dict[str, Any], path: list[str], value: Any) -> dict[str, Any]:

@@ -43,6 +43,8 @@ from lvm_lab.types import Prediction, Predictor
 
 log = logging.getLogger(__name__)
 
+# To be raised when a fit gives other numbers than before, so that no cache brings the old ones back.
+FIT_VERSION = 1
 # Fitted to next to nothing, or not at all: what skill is measured from.
 TRIVIAL = ("random", "global_mean", "copy_last", "mean_of_context", "exponential")
 # A training of its own, and a search through the training part for each prediction.
@@ -230,8 +232,10 @@ def _cached(kind: type[T], name: str, parts: Parts, cache: Path, fit: Callable[[
 
 def _digest(parts: Parts, *settings: Any) -> str:
     """What is fitted or judged is the same for the same content, windows and settings."""
-    chosen = [parts.content, parts.train.context_length, TRAINING_WINDOWS, *settings]
+    chosen = [FIT_VERSION, parts.content, parts.train.context_length, TRAINING_WINDOWS, *settings]
     digest = hashlib.sha256(json.dumps(chosen, sort_keys=True).encode())
     digest.update(parts.train.target_row_W.tobytes())
     digest.update(parts.val.target_row_W.tobytes())
+    for windows in (parts.train, parts.val):
+        digest.update(b"" if windows.excluded_N is None else windows.excluded_N.tobytes())
     return digest.hexdigest()

@@ -10,7 +10,7 @@ from lvm_lab import cli, devices
 
 def main() -> None:
     devices.follow(train)
-    cli.launch("train", train)
+    cli.launch("train", train, schedules=True)
 
 
 def train(config: dict[str, Any], sweep_dir: Path | None = None) -> None:
@@ -23,6 +23,7 @@ def train(config: dict[str, Any], sweep_dir: Path | None = None) -> None:
     chosen = build.settings(config)
     data = build.parts(chosen)
     model = build.module(chosen, data.stats, build.contract_of(data))
+    build.check_negatives(model, data)
     root = sweep_dir or Path(chosen.run.root)
 
     content = data.content | members.content(chosen.config)

@@ -29,7 +29,10 @@ class JoinedRows:
     def __len__(self) -> int:
         return self.shape[0]
 
-    def __getitem__(self, rows: Any) -> np.ndarray:
+    def __getitem__(self, rows: Any) -> Any:
+        if isinstance(rows, slice) and rows == slice(None, None, -1):
+            # Read backwards, still from where they lie.
+            return JoinedRows([part[::-1] for part in reversed(self.parts)])
         if isinstance(rows, slice):
             return self._slice(*rows.indices(len(self)))
         rows = np.asarray(rows)

@@ -51,6 +51,11 @@ class InfoNCE(nn.Module):
         self.symmetric, self.own_context, self.same_above = symmetric, own_context, same_above
         self.in_batch = in_batch
 
+    @property
+    def needs_others(self) -> bool:
+        """Whether nothing but other chunks of the same document is left to tell the target from."""
+        return not self.in_batch and not self.own_context
+
     def temperature(self) -> Tensor:
         # Projected back after the optimiser's step: a clamp in the graph would stop the gradient at the edge for good.
         with torch.no_grad():

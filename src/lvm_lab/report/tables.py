@@ -56,7 +56,7 @@ def summary(board: Board, named: Callable[[str], str]) -> str:
     if board.best:
         best = f"Best (★) is {named(board.best)}, {order}."
     apart = sum(line.place is None and line.row.rank is not None for line in board.lines)
-    others = f" {apart} without a place were judged on another VAL than most." if apart else ""
+    others = f" {apart} without a place were judged on another VAL, or by other gates, than most." if apart else ""
     return f"{len(board.lines)} runs: {told}. {best}{others}"
 
 
