@@ -234,6 +234,25 @@ def test_what_cannot_be_judged_is_skipped_among_many_and_an_error_alone(work: Pa
     assert not (work / "alone").exists()
 
 
+def test_who_had_a_validation_set_of_its_own_is_not_judged_on_what_it_was_trained_on(tmp_path: Path) -> None:
+    """With data.val_path, documents that would be val are trained on; without it they would be val here."""
+    bank(tmp_path / "a.npz", 60)
+    bank(tmp_path / "v.npz", 12, seed=1)
+    bank(tmp_path / "b.npz", 60, seed=2)
+    said = call(
+        tmp_path,
+        *("data=npz", "data.path=a.npz", "data.val_path=v.npz", "arch=gru", "arch.width=16", "trainer.max_epochs=1"),
+        *("trainer.batch_size=64", "5cat=off", "device=cpu", "device.threads=1", "logger=none", "run.cache=cache"),
+        "run.dir=outputs/gru",
+    )
+    assert said.code == 0, said.err
+    for path, code in (("a.npz", 2), ("b.npz", 0)):
+        judged = evaluate(tmp_path, "outputs/gru", "data=npz", f"data.path={path}", "parts=[val]")
+        assert judged.code == code, judged.err
+        assert ("had a validation set of its own" in judged.err) == (code == 2)
+    assert evaluate(tmp_path, "outputs/gru", "parts=[val]").code == 0
+
+
 def test_other_vectors_take_the_place_of_the_runs_own(work: Path) -> None:
     bank(work / "others.npz", 80, seed=7)
     said = evaluate(work, "outputs/gru", "data=npz", "data.path=others.npz")
