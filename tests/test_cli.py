@@ -138,6 +138,15 @@ MISTAKES = {
 }
 
 
+def test_a_reader_who_has_seen_enough_is_no_mistake(tmp_path: Path) -> None:
+    command = f"{sys.executable} -m lvm_lab.train --help | true"
+    env = os.environ | ENVIRONMENT
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", command], cwd=tmp_path, env=env, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_mistake_gets_one_sentence(tmp_path: Path, mistake: str) -> None:
     arguments, expected = MISTAKES[mistake]

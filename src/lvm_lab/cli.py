@@ -63,6 +63,10 @@ def launch(
         print(f"interrupted; {interrupted}", file=sys.stderr)
         sys.exit(INTERRUPTED)
     except (HydraException, OmegaConfBaseException, UserError, OSError) as error:
+        if isinstance(error, BrokenPipeError) and not launcher.composed_once:
+            # Whoever reads --help has seen enough; what is left to be flushed goes nowhere.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(0)
         failures, code = [explain(error, config_name, arguments)], MISTAKE
     except ValueError as error:
         if launcher.composed_once:
