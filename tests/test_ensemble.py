@@ -12,8 +12,10 @@ import torch.nn.functional as F
 from commands import Outcome, call, only_run
 from lvm_lab import build, members
 from lvm_lab.archs.ensemble import Ensemble
+from lvm_lab.errors import UserError
 from lvm_lab.module import LatentVectorModule
 from lvm_lab.types import Prediction
+from sweep_files import write_run
 
 WORLD = ("data.dim=64", "data.documents=60", "data.ood_documents=20", "data.planes=8", "data.topic_dims=8")
 RUN = (*WORLD, "trainer.batch_size=32", "trainer.max_epochs=1", "5cat=smoke", "5cat.required=0", "logger=none")
@@ -131,6 +133,21 @@ def test_top3_takes_the_best_of_three_architectures(home: Path) -> None:
     best = build.load(home / "best" / "checkpoints" / "best.ckpt")
     names = [said["config"]["arch"]["name"] for said in best.identity["config"]["arch"]["members"]]
     assert sorted(names) == ["gru", "lstm", "ridge"]
+
+
+def test_top3_takes_runs_on_the_same_data_whatever_most_runs_are_on(tmp_path: Path) -> None:
+    for arch in ("gru", "lstm", "amn", "s4"):
+        write_run(tmp_path / f"planted-{arch}", 0.5, arch=arch)
+    mine = {"name": "npz", "path": ["a.npz", "b.npz"], "train_windows": None}
+    for arch in ("gru", "lstm", "amn"):
+        data = mine | {"path": ["b.npz", "a.npz"], "train_windows": 100}
+        write_run(tmp_path / f"npz-{arch}", 0.2, **{"arch": arch, "data": data})
+    config = {"arch": {"members": "top3"}, "run": {"root": str(tmp_path)}}
+    with pytest.raises(UserError, match="npz-amn, which is no run's folder"):
+        # Made-up runs have no checkpoints; the first of the chosen says so.
+        members.found(config | {"data": mine})
+    with pytest.raises(UserError, match="on the same data that pass their 5CAT preset on VAL and there are 0"):
+        members.found(config | {"data": mine | {"fold": 1}})
 
 
 @pytest.mark.parametrize(

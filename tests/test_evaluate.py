@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from commands import ENVIRONMENT, Outcome, call, tree
-from lvm_lab import cli
+from lvm_lab import cli, diagnose
 from lvm_lab import evaluate as command
 from lvm_lab.selection import find
 
@@ -234,7 +234,9 @@ def test_what_cannot_be_judged_is_skipped_among_many_and_an_error_alone(work: Pa
     assert not (work / "alone").exists()
 
 
-def test_who_had_a_validation_set_of_its_own_is_not_judged_on_what_it_was_trained_on(tmp_path: Path) -> None:
+def test_who_had_a_validation_set_of_its_own_is_not_judged_on_what_it_was_trained_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """With data.val_path, documents that would be val are trained on; without it they would be val here."""
     bank(tmp_path / "a.npz", 60)
     bank(tmp_path / "v.npz", 12, seed=1)
@@ -251,6 +253,10 @@ def test_who_had_a_validation_set_of_its_own_is_not_judged_on_what_it_was_traine
         assert judged.code == code, judged.err
         assert ("had a validation set of its own" in judged.err) == (code == 2)
     assert evaluate(tmp_path, "outputs/gru", "parts=[val]").code == 0
+    monkeypatch.chdir(tmp_path)
+    for path, code in (("a.npz", 2), ("b.npz", 0)):
+        assert diagnose.main(["outputs/gru", "--data", path, "--device", "cpu"]) == code
+        assert ("had a validation set of its own" in capsys.readouterr().err) == (code == 2)
 
 
 def test_other_vectors_take_the_place_of_the_runs_own(work: Path) -> None:

@@ -122,6 +122,31 @@ def module(chosen: Settings, stats: Stats, contract: dict[str, Any]) -> LatentVe
     return model
 
 
+def on_other_data(own: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
+    """Another data node for a model: how data is cut, and how much of it is read at once, goes with the model."""
+    return {key: value for key, value in own.items() if key in DATA_KEYS} | data
+
+
+def as_judged(config: dict[str, Any], node: dict[str, Any], device: DeviceSettings) -> Settings:
+    """A model's own settings on the data of `node`: how training went through the data changes nothing there."""
+    trainer = config["trainer"] | {"supervision": "last"}
+    return settings(config | {"data": node, "trainer": trainer, "normaliser": "none", "device": asdict(device)})
+
+
+def check_unseen(
+    file: Path, own: dict[str, Any], node: dict[str, Any], trained_on: dict[str, str], data: Parts
+) -> None:
+    """UserError for a model with a validation set of its own on the vectors that it was trained on, cut without it.
+
+    own, node: the data nodes of its training and of now; trained_on: the content that its run recorded.
+    """
+    alone = own.get("val_path") and not node.get("val_path")
+    if alone and trained_on.get("store") == data.content.get("store"):
+        raise UserError(
+            f"{file} had a validation set of its own and was trained on what is val here; add data.val_path."
+        )
+
+
 def check_negatives(model: LatentVectorModule, parts: Parts) -> None:
     """UserError for a loss within documents on data whose documents have no chunk beside a window."""
     others_W = parts.train.end_W - parts.train.start_W - parts.train.context_length - 1

@@ -14,7 +14,7 @@ from lvm_lab.errors import UserError
 PARTS = ("val", "test", "ood")
 
 
-def diagnose(file: Path, part: str, *, windows: int, data: Path | None, device: str) -> dict[str, Any]:
+def diagnose(found: selection.Found, part: str, *, windows: int, data: Path | None, device: str) -> dict[str, Any]:
     """The numbers of judge/metrics.py for a checkpoint, on its own data or on that of a file.
 
     Raises UserError for a checkpoint or data that do not fit, and for a part without windows.
@@ -26,18 +26,16 @@ def diagnose(file: Path, part: str, *, windows: int, data: Path | None, device: 
     from lvm_lab.judge.metrics import part_metrics
     from lvm_lab.settings import DeviceSettings
 
-    where = DeviceSettings(accelerator=device)
+    file, where = found.file, DeviceSettings(accelerator=device)
     build.check_device(where)
     model = build.load(file, build.judged_on(where))
     said = model.identity
-    node = said["config"]["data"]
+    own = node = said["config"]["data"]
     if data is not None:
-        own = {key: value for key, value in node.items() if key in build.DATA_KEYS}
-        node = own | {"name": "npz", "_target_": "lvm_lab.data.npz_source.Npz", "path": str(data)}
-    trainer = said["config"]["trainer"] | {"supervision": "last"}
-    device_node = vars(DeviceSettings(accelerator="cpu"))
-    as_judged = {"data": node, "trainer": trainer, "normaliser": "none", "device": device_node}
-    parts = build.parts(build.settings(said["config"] | as_judged))
+        other = {"name": "npz", "_target_": "lvm_lab.data.npz_source.Npz", "path": str(data)}
+        node = build.on_other_data(own, other)
+    parts = build.parts(build.as_judged(said["config"], node, DeviceSettings(accelerator="cpu")))
+    build.check_unseen(file, own, node, found.content, parts)
     conflict = EncoderContract(**said["contract"]).conflict(parts.contract) if said["contract"] else None
     if conflict or len(model.stats.mean_D) != parts.train.dim:
         conflict = conflict or f"dim {len(model.stats.mean_D)} against {parts.train.dim}"
@@ -72,7 +70,7 @@ def main(argv: list[str] | None = None) -> int:
         if not found:
             raise UserError(next(iter(skipped.values())))
         asked = {"windows": args.windows, "data": args.data, "device": args.device}
-        numbers = {str(one.file): diagnose(one.file, args.part, **asked) for one in found}
+        numbers = {str(one.file): diagnose(one, args.part, **asked) for one in found}
         for path, reason in skipped.items():
             console.print(f"skipped {path}: {reason}", highlight=False)
         for path, measured in numbers.items():

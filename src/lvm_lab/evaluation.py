@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Container, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -35,7 +35,6 @@ from lvm_lab.types import Predictor, count_parameters
 log = logging.getLogger(__name__)
 
 # Keys of data that change nothing about what is judged.
-TRAINING_ALONE = ("max_per_doc", "gate")
 RESERVED = ("train", "val", "test", "ood")
 KEYS = ("checkpoints", "parts", "ood", "out", "cache", "device", "five_cat")
 
@@ -127,7 +126,7 @@ def evaluate(asked: Asked) -> dict[str, Any]:
     on: dict[str, list[Model]] = {}
     for model in models:
         with _passing_over(skipped, model.file):
-            key = _ground(model.node)
+            key = json.dumps(runs.as_cut(model.node), sort_keys=True)
             if key not in grounds:
                 grounds[key] = _open(model, asked)
             _check(model, grounds[key])
@@ -151,14 +150,6 @@ def evaluate(asked: Asked) -> dict[str, Any]:
         "data": [_judge_all(grounds[key], listed, labels, asked, device) for key, listed in on.items()],
         "skipped": [{"path": path, "reason": reason} for path, reason in skipped.items()],
     }
-
-
-def _ground(node: dict[str, Any]) -> str:
-    """What models share that are judged together: the data, as cut; the order of several stores counts for nothing."""
-    told = {k: v for k, v in node.items() if k not in TRAINING_ALONE}
-    if isinstance(told.get("path"), list):
-        told["path"] = sorted(told["path"])
-    return json.dumps(told, sort_keys=True)
 
 
 class _passing_over:
@@ -185,22 +176,15 @@ def _look_at(found: selection.Found, asked: Asked) -> Model:
     if asked.data is None:
         node, recorded = own, found.content
     else:
-        # How data is cut, and how much of it a model reads at once, goes with the model.
-        node, recorded = {k: v for k, v in own.items() if k in build.DATA_KEYS} | asked.data, {}
+        node, recorded = build.on_other_data(own, asked.data), {}
     params = count_parameters(model)
     return Model(found.file, said["config"], said["contract"], params, node, recorded, found.content)
 
 
 def _open(model: Model, asked: Asked) -> Ground:
-    # How training went through the data does not change what is judged.
-    as_judged = {
-        "data": model.node,
-        "trainer": model.config["trainer"] | {"supervision": "last"},
-        "normaliser": "none",
-        "run": model.config["run"] | {"cache": asked.cache},
-        "device": asdict(asked.device),
-    }
-    chosen = build.settings(model.config | as_judged)
+    chosen = build.as_judged(
+        model.config | {"run": model.config["run"] | {"cache": asked.cache}}, model.node, asked.device
+    )
     parts = build.parts(chosen)
     samples: dict[str, Windows] = {}
     sources: dict[str, str] = {}
@@ -235,12 +219,7 @@ def _check(model: Model, ground: Ground) -> None:
             f"{model.file} was trained on vectors of another encoder than the data's ({conflict}); "
             "give it data of its own encoder, or leave it out."
         )
-    if model.config["data"].get("val_path") and not model.node.get("val_path"):
-        seen = model.trained_on.get("store")
-        if seen == ground.parts.content.get("store"):
-            raise UserError(
-                f"{model.file} had a validation set of its own and was trained on what is val here; add data.val_path."
-            )
+    build.check_unseen(model.file, model.config["data"], model.node, model.trained_on, ground.parts)
     changed = [name for name, digest in ground.parts.content.items() if model.recorded.get(name, digest) != digest]
     if changed:
         raise UserError(

@@ -92,15 +92,8 @@ class Row:
         return json.dumps([read, cut, [preset.get(key) for key in JUDGING]], sort_keys=True, default=str)
 
     def history(self) -> list[dict[str, Any]]:
-        """history.jsonl by epoch; a last line that is still being written is left out."""
-        file = self.folder / "history.jsonl"
-        found = []
-        for line in file.read_text().splitlines() if file.exists() else []:
-            try:
-                found.append(json.loads(line))
-            except json.JSONDecodeError:
-                break
-        return found
+        """history.jsonl by epoch."""
+        return runs.read_history(self.folder)
 
 
 def read(sweep: Path) -> list[Row]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from lvm_lab import leaderboard
+from lvm_lab import leaderboard, runs
 from lvm_lab.data.store import EncoderContract, sha256
 from lvm_lab.errors import UserError
 from lvm_lab.module import LatentVectorModule
@@ -73,7 +74,7 @@ def load(
         elif length != context_length:
             conflict = f"context length {context_length} against {length}"
         elif their_fold != fold:
-            conflict = f"data.fold={_said(fold)} against {_said(their_fold)}"
+            conflict = f"data.fold={json.dumps(fold)} against {json.dumps(their_fold)}"
         if conflict:
             raise UserError(f"{member} was trained on other vectors ({conflict}); leave it out of arch.members.")
         state = model.state_dict()
@@ -96,13 +97,9 @@ def _best_architectures(root: Path, count: int, data: dict[str, Any]) -> list[st
     return [str(row.folder) for row in best]
 
 
-def _said(fold: int | None) -> str:
-    return "null" if fold is None else str(fold)
-
-
 def _vectors(data: dict[str, Any]) -> dict[str, Any]:
-    """What a data node says of vectors and parts, without what concerns training alone."""
-    return {key: value for key, value in data.items() if key not in ("max_per_doc", "gate", "train_windows")}
+    """What a data node says of vectors and parts; a member may have seen fewer of them."""
+    return runs.as_cut(data) | {"train_windows": None}
 
 
 def _file(member: Any) -> Path:

@@ -24,6 +24,8 @@ from lvm_lab.errors import UserError
 NOT_HASHED = ("device", "logger", "run")
 ARCH_PATHS = ("members", "weights")
 PATH_KEYS = ("path", "val_path", "ood_path", "bank_path")
+# Keys of data that change neither vectors nor parts.
+TRAINING_ALONE = ("max_per_doc", "gate")
 
 
 # A lock is looked at, and then held for a moment, by those who ask whether a run is at work.
@@ -83,6 +85,15 @@ def computing(config: dict[str, Any]) -> dict[str, Any]:
     return kept
 
 
+def as_cut(data: dict[str, Any]) -> dict[str, Any]:
+    """What a data node says of vectors and of their parts, without what concerns training alone.
+
+    The order of several stores counts for nothing.
+    """
+    kept = {key: value for key, value in data.items() if key not in TRAINING_ALONE}
+    return kept | {"path": sorted(kept["path"])} if isinstance(kept.get("path"), list) else kept
+
+
 def reads_files(config: dict[str, Any]) -> bool:
     """Whether what a run computes hangs on files too, so that its config alone does not say it."""
     return any(config["arch"].get(k) for k in ARCH_PATHS) or any(config["data"].get(k) for k in PATH_KEYS)
@@ -125,15 +136,25 @@ class RunFolder:
             os.fsync(file.fileno())
 
     def read_history(self) -> list[dict[str, Any]]:
-        if not self.history.exists():
-            return []
-        return [json.loads(line) for line in self.history.read_text().splitlines()]
+        return read_history(self.path)
 
     def cut_history(self, epochs: int) -> None:
         """Keep the first `epochs` rows: what came after the last checkpoint will be computed again."""
         lines = self.history.read_text().splitlines() if self.history.exists() else []
         whole = [line for line in lines if _is_row_before(line, epochs)]
         write_atomically(self.history, "".join(line + "\n" for line in whole))
+
+
+def read_history(folder: Path) -> list[dict[str, Any]]:
+    """A run's history.jsonl by epoch; a last line that is still being written, or never was to its end, is left out."""
+    file = folder / "history.jsonl"
+    found: list[dict[str, Any]] = []
+    for line in file.read_text().splitlines() if file.exists() else []:
+        try:
+            found.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return found
 
 
 @contextmanager

@@ -122,8 +122,9 @@ class Session:
             epochs = int(checkpoint.read(run.last)["epoch"]) + 1
             if runs.is_leader():
                 run.cut_history(epochs)
-            self.before = sum(row["seconds"] for row in run.read_history())
-            self.mirror.again(run.read_history())
+            history = run.read_history()
+            self.before = sum(row["seconds"] for row in history)
+            self.mirror.again(history)
             self.tell(f"going on after epoch {epochs} of {chosen.trainer.max_epochs}")
         batches = VectorDataModule(
             self.data,

@@ -15,6 +15,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from lvm_lab.plots.record import Record
+from lvm_lab.tables import NAMES
+
 # Its first words are about a font cache.
 logging.getLogger("matplotlib").setLevel(logging.ERROR)
 
@@ -77,9 +80,13 @@ def draw_curve(
     axes.vlines(x_X, low_X, high_X, color=COLOURS[part], linewidth=1.2, alpha=0.8)
 
 
-def beside(axes: Axes, x_X: Sequence[float] | np.ndarray, y_X: Sequence[float], name: str, label: str) -> None:
-    """A baseline, in grey."""
-    axes.plot(x_X, y_X, color=GREY, linestyle=BESIDE[name], linewidth=1, label=label)
+def beside(axes: Axes, run: Record, letter: str, x_X: Sequence[float], names: Sequence[str]) -> None:
+    """The baselines that have all of these numbers of a gate on VAL, in grey."""
+    for name, dashes in BESIDE.items():
+        values = run.baseline(name, letter)
+        if set(names) <= set(values):
+            y_X = [values[point] for point in names]
+            axes.plot(x_X, y_X, color=GREY, linestyle=dashes, linewidth=1, label=f"{NAMES[name]}, VAL")
 
 
 def threshold(axes: Axes, y: float, part: str, x: tuple[float, float] | None = None) -> None:

@@ -2,37 +2,28 @@
 
 from __future__ import annotations
 
-import re
-
 from matplotlib.figure import Figure
 
 from lvm_lab.plots import _style
-from lvm_lab.plots.record import PARTS, Record, curve
-from lvm_lab.tables import NAMES
+from lvm_lab.plots.record import Record, curve, points
 
 
 def figure(run: Record) -> Figure | None:
     """The cosine by offset. Beside k = +1 a short line shows what the margin asks for: the best other and more."""
-    found = {part: run.numbers("A", part) for part in PARTS}
-    found = {part: numbers for part, numbers in found.items() if numbers}
+    found = run.by_part("A")
     if not found:
         return None
     gate = run.gate("A")
     cos, margin = (_style.thresholds([n[name] for n in found.values()]) for name in ("cos", "margin"))
     says = f"passes when cos(+1) reaches {cos} and leads every other offset by {margin} ({_style.parts(found)})"
     drawn, (axes,) = _style.new(_style.judged("A", gate["name"], gate["state"]), says)
-    names = sorted(
-        {name for numbers in found.values() for name in numbers if re.fullmatch(r"k[+-]\d+", name)},
-        key=lambda name: int(name[1:]),
-    )
+    names = points(found, r"k[+-]\d+", lambda name: int(name[1:]))
     offsets = [int(name[1:]) for name in names]
-    for name in _style.BESIDE:
-        values = run.baseline(name, "A")
-        if set(names) <= set(values):
-            _style.beside(axes, offsets, [values[k] for k in names], name, f"{NAMES[name]}, VAL")
+    _style.beside(axes, run, "A", offsets, names)
     for part, numbers in found.items():
-        points = curve(numbers, names)
-        _style.draw_curve(axes, offsets, points, part, f"{part.upper()}, margin {numbers['margin']['value']:+.3f}")
+        _style.draw_curve(
+            axes, offsets, curve(numbers, names), part, f"{part.upper()}, margin {numbers['margin']['value']:+.3f}"
+        )
         _style.threshold(axes, numbers["cos"]["threshold"], part)
         others = [numbers[name]["value"] for name in names if name != "k+1"]
         needed = max(others) + numbers["margin"]["threshold"]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ import numpy as np
 import yaml
 
 from lvm_lab.errors import UserError
-from lvm_lab.runs import write_atomically
+from lvm_lab.runs import read_history, write_atomically
 
 MOMENTS = "moments.npz"
 PARTS = ("val", "ood")
@@ -47,6 +48,11 @@ class Record:
         """One half's numbers that have a value."""
         half = self.gate(letter).get(part) or {"numbers": {}}
         return {name: number for name, number in half["numbers"].items() if number["value"] is not None}
+
+    def by_part(self, letter: str) -> dict[str, dict[str, Any]]:
+        """The numbers of a gate's halves that have any."""
+        found = {part: self.numbers(letter, part) for part in PARTS}
+        return {part: numbers for part, numbers in found.items() if numbers}
 
     def baseline(self, name: str, letter: str, part: str = "val") -> dict[str, float]:
         """A baseline's point estimates for one gate."""
@@ -78,7 +84,7 @@ def read(folder: Path, result: Mapping[str, Any] | None = None) -> Record:
     config = _parse(config_file, lambda: yaml.safe_load(config_file.read_text()))
     if not isinstance(config, dict):
         raise UserError(f"{config_file} is no config of lvm_lab; give the training's command with run.force=true.")
-    return Record(folder, config, _history(folder / "history.jsonl"), found, _read_moments(folder / MOMENTS))
+    return Record(folder, config, read_history(folder), found, _read_moments(folder / MOMENTS))
 
 
 def write_moments(folder: Path, parts: Mapping[str, Mapping[str, np.ndarray]]) -> None:
@@ -87,6 +93,11 @@ def write_moments(folder: Path, parts: Mapping[str, Mapping[str, np.ndarray]]) -
     held = io.BytesIO()
     np.savez(held, allow_pickle=False, **arrays)
     write_atomically(folder / MOMENTS, held.getvalue())
+
+
+def points(found: Mapping[str, Mapping[str, Any]], pattern: str, place: Callable[[str], int]) -> list[str]:
+    """The names of a curve's points in any part, by their place on its axis."""
+    return sorted({name for numbers in found.values() for name in numbers if re.fullmatch(pattern, name)}, key=place)
 
 
 def curve(numbers: Mapping[str, Any], names: Sequence[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -98,18 +109,6 @@ def curve(numbers: Mapping[str, Any], names: Sequence[str]) -> tuple[np.ndarray,
         rows.append([None if number is None else number["value"], low, high])
     value_X, low_X, high_X = np.array(rows, dtype=np.float64).reshape(-1, 3).T
     return value_X, low_X, high_X
-
-
-def _history(file: Path) -> list[dict[str, Any]]:
-    lines = file.read_text().splitlines() if file.exists() else []
-    rows = []
-    for line in lines:
-        try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError:
-            # The row that was being written when a run failed.
-            continue
-    return [row for row in rows if isinstance(row, dict)]
 
 
 def _read_moments(file: Path) -> dict[str, np.ndarray]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import numpy as np
@@ -10,16 +9,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lvm_lab.plots import _style
-from lvm_lab.plots.record import PARTS, Record, curve
-from lvm_lab.tables import NAMES
+from lvm_lab.plots.record import Record, curve, points
 
 ALL, UNSEEN = "", "_unseen"
 
 
 def figure(run: Record) -> Figure | None:
     """R@k against k, left among all chunks of the document, right without those of the context."""
-    found = {part: run.numbers("B", part) for part in PARTS}
-    found = {part: numbers for part, numbers in found.items() if numbers}
+    found = run.by_part("B")
     if not found:
         return None
     gate = run.gate("B")
@@ -35,15 +32,10 @@ def figure(run: Record) -> Figure | None:
 
 
 def _panel(axes: Axes, run: Record, found: dict[str, dict[str, dict[str, float]]], suffix: str) -> None:
-    names = sorted(
-        {name for numbers in found.values() for name in numbers if re.fullmatch(rf"r\d+{suffix}", name)},
-        key=_rank,
-    )
+    names = points(found, rf"r\d+{suffix}", _rank)
     ranks = [_rank(name) for name in names]
-    for name in _style.BESIDE:
-        values = run.baseline(name, "B")
-        if names and set(names) <= set(values):
-            _style.beside(axes, ranks, [values[r] for r in names], name, f"{NAMES[name]}, VAL")
+    if names:
+        _style.beside(axes, run, "B", ranks, names)
     for part, numbers in found.items():
         mrr = numbers.get(f"mrr{suffix}")
         label = f"{part.upper()}" + (f", MRR {mrr['value']:.3f}" if mrr else "")
