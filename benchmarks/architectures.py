@@ -21,7 +21,8 @@ import torch
 from common import settings
 from parity_table import PAGE, replace_between
 
-from lvm_lab import build, cli
+from lvm_lab.build import build
+from lvm_lab.commands import launch as cli
 from lvm_lab.types import Batch, Stats, state_bytes
 
 DIM, LENGTH, ROWS, NEGATIVES = 768, 5, 256, 8

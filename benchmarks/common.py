@@ -12,7 +12,8 @@ from typing import Any
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from lvm_lab import build, cli
+from lvm_lab.build import build
+from lvm_lab.commands import launch as cli
 
 CACHE = Path(tempfile.gettempdir()) / "lvm_lab_benchmarks"
 

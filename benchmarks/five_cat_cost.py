@@ -15,12 +15,12 @@ import numpy as np
 import torch
 from common import machine, settings, spread
 
-from lvm_lab import build
+from lvm_lab.build import build
 from lvm_lab.data.windows import Windows, sample_evenly
-from lvm_lab.judge import scoring
+from lvm_lab.judge import verdict as scoring
 from lvm_lab.judge.bootstrap import means
 from lvm_lab.judge.five_cat import measure
-from lvm_lab.module import LatentVectorModule
+from lvm_lab.training.module import LatentVectorModule
 from lvm_lab.types import Prediction
 
 SIZES = (1_000, 10_000, 100_000)

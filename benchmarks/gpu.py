@@ -12,8 +12,9 @@ from typing import Any
 import torch
 from common import settings
 
-from lvm_lab import build, cli
-from lvm_lab.archs import _mamba2
+from lvm_lab.build import build
+from lvm_lab.commands import launch as cli
+from lvm_lab.nn import mamba2 as _mamba2
 from lvm_lab.types import Stats
 
 DIM, WIDTH, ROUNDS = 768, 512, 20

@@ -16,7 +16,7 @@ from pathlib import Path
 from common import settings
 from parity_table import ROOT, replace_between
 
-from lvm_lab import build
+from lvm_lab.build import build
 
 PAGE = ROOT / "docs" / "5cat.md"
 MODEL = ("arch=mamba2", "loss=infonce", "data=planted", "seed=0")

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from lvm_lab import cli, train
+from lvm_lab import train
+from lvm_lab.commands import launch as cli
 from lvm_lab.data.store import Documents, EncoderContract, write_store
 
 LENGTH = 100

@@ -21,13 +21,14 @@ import numpy as np
 from common import settings
 from parity_table import ROOT, replace_between
 
-from lvm_lab import build, scoring
+from lvm_lab.build import build
 from lvm_lab.data.parts import Parts
 from lvm_lab.data.split import FOLDS
 from lvm_lab.data.windows import Windows
 from lvm_lab.judge.bootstrap import Number, means, paired_difference
 from lvm_lab.judge.gates.retrieval import retrieval_scores
 from lvm_lab.judge.predictions import cosines, predict
+from lvm_lab.scoring import judging as scoring
 from lvm_lab.types import Predictor
 
 PAGE = ROOT / "docs" / "real_text.md"

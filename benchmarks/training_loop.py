@@ -14,18 +14,19 @@ import pytorch_lightning as pl
 import torch
 from common import machine, settings, spread
 
-from lvm_lab import build, runs
-from lvm_lab.callbacks.checkpoints import Checkpoints
-from lvm_lab.callbacks.divergence import Divergence
-from lvm_lab.callbacks.history import History
-from lvm_lab.callbacks.progress import RunProgress
-from lvm_lab.callbacks.reseed import Reseed
+from lvm_lab.build import build
 from lvm_lab.data.batches import WindowBatches
-from lvm_lab.data.datamodule import VectorDataModule
 from lvm_lab.data.parts import Parts
 from lvm_lab.data.sampler import DiverseBatches
 from lvm_lab.logs import to_terminal
-from lvm_lab.module import LatentVectorModule, WarmupCosine
+from lvm_lab.runs import folder as runs
+from lvm_lab.training.callbacks.checkpoints import Checkpoints
+from lvm_lab.training.callbacks.divergence import Divergence
+from lvm_lab.training.callbacks.history import History
+from lvm_lab.training.callbacks.progress import RunProgress
+from lvm_lab.training.callbacks.reseed import Reseed
+from lvm_lab.training.datamodule import VectorDataModule
+from lvm_lab.training.module import LatentVectorModule, WarmupCosine
 
 BLOCKS = 9
 STEPS = 20

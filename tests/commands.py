@@ -19,7 +19,7 @@ import pytest
 from hydra.core.global_hydra import GlobalHydra
 
 from lvm_lab import train
-from lvm_lab.callbacks.history import TIMES
+from lvm_lab.training.callbacks.history import TIMES
 
 TESTS = Path(__file__).parent
 WORLD = ("data.dim=128", "data.documents=120", "data.ood_documents=40", "trainer.batch_size=64", "5cat=smoke")

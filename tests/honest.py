@@ -12,10 +12,10 @@ import numpy as np
 import torch
 
 from judge_data import Leaky
+from lvm_lab.config.presets import Preset
 from lvm_lab.data.parts import Parts
 from lvm_lab.data.windows import Windows
 from lvm_lab.judge.baselines import CopyLast, GlobalMean, MeanOfContext, Random
-from lvm_lab.judge.presets import Preset
 from lvm_lab.judge.results import FiveCat, PartScores
 from lvm_lab.types import Prediction, Predictor
 

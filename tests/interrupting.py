@@ -14,8 +14,10 @@ import signal
 import sys
 from typing import Any
 
-from lvm_lab import checkpoint, session, train
-from lvm_lab.module import LatentVectorModule
+from lvm_lab import train
+from lvm_lab.jobs import session
+from lvm_lab.training import checkpoint
+from lvm_lab.training.module import LatentVectorModule
 
 
 def main() -> None:

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 import yaml
 
+from lvm_lab.config.presets import Preset
 from lvm_lab.data.store import Documents, EncoderContract, write_store
 from lvm_lab.data.windows import Windows, index_windows
-from lvm_lab.judge.presets import Preset
 from lvm_lab.types import Prediction
 
 CONF = Path(__file__).parents[1] / "conf" / "five_cat"

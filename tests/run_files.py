@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import yaml
 
-from lvm_lab.plots.record import write_moments
-from lvm_lab.runs import Result
+from lvm_lab.reporting.plots.record import write_moments
+from lvm_lab.runs.folder import Result
 
 DIM = 12
 EPOCHS = 6

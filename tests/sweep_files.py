@@ -8,8 +8,8 @@ from typing import Any
 
 import yaml
 
-from lvm_lab.leaderboard import TABLE
-from lvm_lab.runs import Result, write_atomically
+from lvm_lab.runs.folder import Result, write_atomically
+from lvm_lab.sweeps.leaderboard import TABLE
 
 THRESHOLDS = {"A": {"cos": 0.5, "margin": 0.12}, "B": {"r1": 0.6}, "C": {"shuffled": -0.15}, "D": {"rollout": 0.45}}
 SHIFTS = {"val": 0.0, "ood": -0.05}

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import pytest
 
-from lvm_lab.binding import check, dataclass_from, describe, fits, unknown_key
+from lvm_lab.config.binding import check, dataclass_from, describe, fits, unknown_key
 from lvm_lab.errors import UserError
 
 

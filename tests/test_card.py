@@ -11,11 +11,11 @@ import pytest
 
 import run_files
 from commands import TINY, call, only_run
-from lvm_lab.card import CARD, main, text, write
-from lvm_lab.limits import limits
-from lvm_lab.plots import FIGURES
-from lvm_lab.plots.draw import draw
-from lvm_lab.plots.record import read
+from lvm_lab.reporting.card import CARD, main, text, write
+from lvm_lab.reporting.limits import limits
+from lvm_lab.reporting.plots import FIGURES
+from lvm_lab.reporting.plots.draw import draw
+from lvm_lab.reporting.plots.record import read
 
 NOTHING: dict[str, Any] = {name: {} for name in ("five_cat", "val", "test", "ood", "baselines")}
 
@@ -239,7 +239,7 @@ def test_diverged_and_failed_runs_get_one_too(tmp_path: Path, monkeypatch: pytes
     def broken(*_: Any) -> None:
         raise RuntimeError("a bug of ours")
 
-    monkeypatch.setattr("lvm_lab.module.LatentVectorModule.validation_step", broken)
+    monkeypatch.setattr("lvm_lab.training.module.LatentVectorModule.validation_step", broken)
     with pytest.raises(RuntimeError, match="a bug of ours"):
         call(tmp_path, *TINY, "run.cache=cache", "run.dir=failed")
     assert "RuntimeError: a bug of ours" in (tmp_path / "failed" / CARD).read_text()

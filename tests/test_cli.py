@@ -13,7 +13,7 @@ import torch
 from filelock import FileLock
 
 from commands import ENVIRONMENT, TINY, call, only_run, run, tree
-from lvm_lab import cli
+from lvm_lab.commands import launch as cli
 
 
 @pytest.mark.parametrize(

@@ -16,11 +16,10 @@ import torch
 import yaml
 from omegaconf import DictConfig, OmegaConf
 
-from lvm_lab import binding, build
-from lvm_lab.data.parts import DataSettings
-from lvm_lab.errors import UserError
-from lvm_lab.judge.presets import Preset
-from lvm_lab.settings import (
+from lvm_lab.build import build
+from lvm_lab.config import binding
+from lvm_lab.config.presets import Preset
+from lvm_lab.config.settings import (
     CheckpointSettings,
     DeviceSettings,
     LoggerSettings,
@@ -28,6 +27,8 @@ from lvm_lab.settings import (
     RunSettings,
     TrainerSettings,
 )
+from lvm_lab.data.parts import DataSettings
+from lvm_lab.errors import UserError
 from lvm_lab.types import Stats
 
 CONF = Path(__file__).parents[1] / "conf"

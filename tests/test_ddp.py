@@ -16,13 +16,13 @@ import torch.multiprocessing as mp
 from torch import Tensor
 
 from commands import MODEL, call, finish, only_run, rows, run, start, tree, wait_until
-from lvm_lab import devices
 from lvm_lab.errors import UserError
 from lvm_lab.losses.energy import Energy
 from lvm_lab.losses.infonce import InfoNCE
 from lvm_lab.losses.moment import Moment
 from lvm_lab.losses.variance import Variance
-from lvm_lab.losses.weighted import WeightedTerms
+from lvm_lab.training import devices
+from lvm_lab.training.objective import WeightedTerms
 from lvm_lab.types import Batch, Prediction, Stats
 
 WORLD = ("data.dim=32", "data.documents=60", "data.ood_documents=12", "data.planes=4", "data.topic_dims=4")

@@ -10,10 +10,10 @@ import torch
 import torch.nn.functional as F
 
 from commands import Outcome, call, only_run
-from lvm_lab import build, members
 from lvm_lab.archs.ensemble import Ensemble
+from lvm_lab.build import build, members
 from lvm_lab.errors import UserError
-from lvm_lab.module import LatentVectorModule
+from lvm_lab.training.module import LatentVectorModule
 from lvm_lab.types import Prediction
 from sweep_files import write_run
 

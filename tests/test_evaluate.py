@@ -16,9 +16,10 @@ import numpy as np
 import pytest
 
 from commands import ENVIRONMENT, Outcome, call, tree
-from lvm_lab import cli, diagnose
 from lvm_lab import evaluate as command
-from lvm_lab.selection import find
+from lvm_lab.commands import launch as cli
+from lvm_lab.jobs import diagnose
+from lvm_lab.runs.selecting import find
 
 QUICK = ("5cat=smoke", "5cat.resamples=50", "cache=cache", "device=cpu", "device.threads=1")
 
@@ -330,7 +331,7 @@ def test_a_mistake_is_one_sentence_before_any_work(work: Path, arguments: list[s
 
 def without_test(path: Path) -> None:
     """A bank of documents of which none falls into the test part."""
-    from lvm_lab.data.importers import DEFAULT_SOURCE
+    from lvm_lab.data.importers.npz import DEFAULT_SOURCE
     from lvm_lab.data.split import part_of
 
     ids = np.array([i for i in range(200) if part_of(f"{DEFAULT_SOURCE}\x1f{i}") != "test"])

@@ -13,11 +13,11 @@ import pytest
 import torch
 
 import judge_data
+from lvm_lab.config.presets import Preset
 from lvm_lab.data.windows import Windows
 from lvm_lab.judge.five_cat import measure
 from lvm_lab.judge.gates.ablations import derangements, foreign_partners
 from lvm_lab.judge.lnsp_compat import old_orders
-from lvm_lab.judge.presets import Preset
 from lvm_lab.judge.results import FiveCat, PartScores
 from lvm_lab.types import Prediction
 from reference_five_cat import PRODUCTION, REQUIRED, STANDARD, alarm, gate_states, reference

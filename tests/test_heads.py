@@ -18,10 +18,10 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from torch import Tensor
 
-from lvm_lab import build, checkpoint, cli
+from lvm_lab.build import build
+from lvm_lab.commands import launch as cli
 from lvm_lab.data.stats import training_stats
 from lvm_lab.errors import UserError
-from lvm_lab.heads._denoising import LEVELS, DenoisingHead, Sampling, cosine_signal, trailing
 from lvm_lab.heads.diffusion import DiffusionHead
 from lvm_lab.heads.dual import DualHead
 from lvm_lab.heads.energy import EnergyHead
@@ -29,8 +29,10 @@ from lvm_lab.heads.identity import IdentityHead
 from lvm_lab.heads.two_tower import TwoTowerHead
 from lvm_lab.losses.diffusion import Diffusion
 from lvm_lab.losses.energy import Energy
+from lvm_lab.nn.denoising import LEVELS, DenoisingHead, Sampling, cosine_signal, trailing
+from lvm_lab.nn.normaliser import Units
+from lvm_lab.training import checkpoint
 from lvm_lab.types import Batch, Prediction, Reading, Stats
-from lvm_lab.units import Units
 
 CONF = cli.conf_dir()
 LOSSES = sorted(file.stem for file in (CONF / "loss").glob("*.yaml"))

@@ -10,9 +10,9 @@ import pytest
 
 from honest import ARRANGEMENTS, cases, line, rearranged, states
 from judge_data import preset
-from lvm_lab import build
+from lvm_lab.build import build
 from lvm_lab.data.parts import DataSettings, Parts, cut_parts
-from lvm_lab.data.planted import PlantedWorld
+from lvm_lab.data.sources.planted import PlantedWorld
 from lvm_lab.judge.five_cat import measure
 from lvm_lab.judge.results import FiveCat
 

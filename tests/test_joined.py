@@ -13,9 +13,9 @@ import pytest
 from commands import MODEL, call
 from conftest import make_documents
 from lvm_lab.data.joined import JoinedRows, join_stores
-from lvm_lab.data.npz_source import Npz
 from lvm_lab.data.parts import DataSettings, Opened, Parts, cut_parts
 from lvm_lab.data.repeated import repeated_rows
+from lvm_lab.data.sources.npz import Npz
 from lvm_lab.data.split import PARTS
 from lvm_lab.data.store import EncoderContract, Store, write_store
 from lvm_lab.errors import UserError

@@ -21,7 +21,7 @@ from lvm_lab.losses.infonce import InfoNCE
 from lvm_lab.losses.moment import Moment
 from lvm_lab.losses.mse import MSE
 from lvm_lab.losses.variance import Variance
-from lvm_lab.losses.weighted import WeightedTerms
+from lvm_lab.training.objective import WeightedTerms
 from lvm_lab.types import Batch, Prediction, Stats
 
 DIM = 64

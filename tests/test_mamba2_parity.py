@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lvm_lab.archs._mamba2 import causal_conv
-from lvm_lab.archs._ssd import ssd_scan
 from lvm_lab.archs.mamba2 import Mamba2
+from lvm_lab.nn.mamba2 import causal_conv
+from lvm_lab.nn.ssd import ssd_scan
 
 BATCH, HEADS, HEAD_DIM, STATE = 2, 4, 3, 5
 WIDTH = 32

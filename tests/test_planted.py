@@ -14,15 +14,15 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
+from lvm_lab.config.presets import Preset
 from lvm_lab.data.parts import DataSettings, Parts, cut_parts
-from lvm_lab.data.planted import VARIANTS, Oracle, PlantedWorld
+from lvm_lab.data.sources.planted import VARIANTS, Oracle, PlantedWorld
 from lvm_lab.data.split import part_of
 from lvm_lab.data.windows import Windows, index_windows
 from lvm_lab.errors import UserError
 from lvm_lab.judge.baselines import CopyLast, GlobalMean, MeanOfContext
 from lvm_lab.judge.data_gate import data_gate
 from lvm_lab.judge.five_cat import measure
-from lvm_lab.judge.presets import Preset
 from lvm_lab.types import Predictor
 
 CONF = Path(__file__).parents[1] / "conf"

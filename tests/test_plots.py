@@ -13,6 +13,7 @@ from typing import Any
 import matplotlib.figure
 import numpy as np
 import pytest
+from lvm_lab.reporting.plots.__main__ import main
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.image import imread
@@ -20,13 +21,12 @@ from matplotlib.lines import Line2D
 
 import run_files
 from commands import ENVIRONMENT, TINY, call, only_run, run, tree
+from lvm_lab.config.thresholds import STD_RATIO
 from lvm_lab.judge.gates import coherence as gate_e
 from lvm_lab.judge.gates.retrieval import RANKS
-from lvm_lab.judge.thresholds import STD_RATIO
-from lvm_lab.plots import FIGURES, _style, coherence
-from lvm_lab.plots.__main__ import main
-from lvm_lab.plots.draw import DRAW, draw, figures
-from lvm_lab.plots.record import Record, read
+from lvm_lab.reporting.plots import FIGURES, _style, coherence
+from lvm_lab.reporting.plots.draw import DRAW, draw, figures
+from lvm_lab.reporting.plots.record import Record, read
 
 
 @pytest.fixture
@@ -292,7 +292,7 @@ def test_commands_need_no_torch_and_their_help_no_matplotlib(module: str, folder
 
 def test_training_starts_without_the_figures() -> None:
     # Lightning's metrics import matplotlib themselves where it is installed; ours comes in to draw.
-    code = "import sys, lvm_lab.session; sys.exit('lvm_lab.plots._style' in sys.modules)"
+    code = "import sys, lvm_lab.jobs.session; sys.exit('lvm_lab.reporting.plots._style' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], env=os.environ | ENVIRONMENT, timeout=120)
     assert done.returncode == 0
 
@@ -350,7 +350,7 @@ def test_a_figure_that_fails_costs_no_run_its_numbers(tmp_path: Path, monkeypatc
         assert not list(tmp_path.rglob("result.json")), "result.json has to be the last file"
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("lvm_lab.plots.draw.draw", full)
+    monkeypatch.setattr("lvm_lab.reporting.plots.draw.draw", full)
     said = call(tmp_path, *TINY, "run.cache=cache", "trainer.max_epochs=1")
     assert said.code == 0, said.err
     folder = only_run(tmp_path / "outputs")
@@ -371,7 +371,7 @@ def test_killed_while_drawing_the_same_command_finishes(tmp_path: Path, monkeypa
 
     command = (*TINY, "run.cache=cache", "trainer.max_epochs=1")
     with monkeypatch.context() as patch:
-        patch.setattr("lvm_lab.plots.draw.draw", killed)
+        patch.setattr("lvm_lab.reporting.plots.draw.draw", killed)
         assert call(tmp_path, *command).code == 130
     folder = only_run(tmp_path / "outputs")
     assert not (folder / "result.json").exists()

@@ -15,10 +15,11 @@ from urllib.parse import unquote
 import pytest
 
 from commands import ENVIRONMENT, TINY, call, tree
-from lvm_lab import leaderboard, runs
-from lvm_lab.report import __main__ as report
-from lvm_lab.report.columns import COLUMNS
-from lvm_lab.report.page import embedded
+from lvm_lab.reporting.board import write as report
+from lvm_lab.reporting.board.columns import COLUMNS
+from lvm_lab.reporting.board.page import embedded
+from lvm_lab.runs import folder as runs
+from lvm_lab.sweeps import leaderboard
 from sweep_files import write_run, write_table
 
 FILES = ("leaderboard.csv", "leaderboard.md", "index.html")
@@ -269,7 +270,7 @@ def test_a_page_carries_all_that_it_needs(sweep: Path) -> None:
 def test_no_torch_is_imported(sweep: Path) -> None:
     write_run(sweep / "run", 0.2)
     script = (
-        "import sys; from lvm_lab.report.__main__ import main; main([sys.argv[1]])\n"
+        "import sys; from lvm_lab.reporting.board.write import main; main([sys.argv[1]])\n"
         "assert not {'torch', 'pytorch_lightning', 'matplotlib'} & set(sys.modules)"
     )
     done = subprocess.run(

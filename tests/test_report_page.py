@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlparse
 import pytest
 
 from browser import BROWSER, REQUIRED, Page, chromium
-from lvm_lab.report import __main__ as report
+from lvm_lab.reporting.board import write as report
 from sweep_files import write_run, write_table
 
 pytestmark = pytest.mark.skipif(

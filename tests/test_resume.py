@@ -18,7 +18,7 @@ import pytest
 import torch
 
 from commands import MODEL, TESTS, WORLD, Outcome, call, finish, only_run, rows, run, start, timeless, tree, wait_until
-from lvm_lab import build
+from lvm_lab.build import build
 
 INTERRUPTING = TESTS / "interrupting.py"
 EPOCHS = 6

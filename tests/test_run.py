@@ -15,9 +15,11 @@ import torch
 import yaml
 
 from commands import TINY, Outcome, call, only_run, rows, run, timeless, tree
-from lvm_lab import build, runs, scoring
+from lvm_lab.build import build
 from lvm_lab.errors import UserError
-from lvm_lab.plots import FIGURES
+from lvm_lab.reporting.plots import FIGURES
+from lvm_lab.runs import folder as runs
+from lvm_lab.scoring import judging as scoring
 
 DOCUMENTED = {
     "config.yaml",
@@ -198,7 +200,7 @@ def test_our_own_error_is_recorded_as_failed(tmp_path: Path, monkeypatch: pytest
     def broken(*_: Any) -> None:
         raise RuntimeError("a bug of ours")
 
-    monkeypatch.setattr("lvm_lab.module.LatentVectorModule.validation_step", broken)
+    monkeypatch.setattr("lvm_lab.training.module.LatentVectorModule.validation_step", broken)
     with pytest.raises(RuntimeError, match="a bug of ours"):
         call(tmp_path, *TINY, "run.cache=cache")
     folder = only_run(tmp_path / "outputs")

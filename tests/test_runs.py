@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 import yaml
 
-from lvm_lab import runs
 from lvm_lab.errors import UserError
-from lvm_lab.runs import Result, RunFolder, claim, fingerprint, write_atomically
+from lvm_lab.runs import folder as runs
+from lvm_lab.runs.folder import Result, RunFolder, claim, fingerprint, write_atomically
 
 CONTENT = {"store": "a" * 64, "ood": "b" * 64}
 CONFIG: dict[str, Any] = {

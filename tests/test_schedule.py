@@ -11,9 +11,13 @@ from typing import Any
 import pytest
 
 from commands import call, tree
-from lvm_lab import build, composing, runs, schedule
+from lvm_lab.build import build
+from lvm_lab.commands import composing
+from lvm_lab.config import conf
 from lvm_lab.errors import UserError
-from lvm_lab.schedule import Asked, Row, Table
+from lvm_lab.runs import folder as runs
+from lvm_lab.sweeps import schedule
+from lvm_lab.sweeps.schedule import Asked, Row, Table
 
 
 @functools.cache
@@ -66,7 +70,7 @@ def test_week_5_is_nine_seeds_three_ensembles_and_three_finals_in_this_order() -
 
 
 def test_smoke_has_every_arch_and_production_the_four_that_serve() -> None:
-    there = {file.stem for file in (composing.conf_dir() / "arch").glob("*.yaml")}
+    there = {file.stem for file in (conf.conf_dir() / "arch").glob("*.yaml")}
     assert {arch(row) for row in table("smoke").rows} == there
     assert {arch(row) for row in table("production").rows} == {"transformer", "gru", "lstm", "amn"}
 

@@ -1,4 +1,4 @@
-"""Checkpoints, run folders and sweeps that version 0.1.0 wrote: they load, list as finished, resume, keep their names."""
+"""Checkpoints, runs and sweeps that version 0.1.0 wrote: they load, list as finished, resume and keep their names."""
 
 from __future__ import annotations
 
@@ -8,9 +8,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from commands import call, rows
 
-from lvm_lab import build, composing, leaderboard, runs
+from commands import call, rows
+from lvm_lab.build import build
+from lvm_lab.commands import composing
+from lvm_lab.config import conf
+from lvm_lab.runs import folder as runs
+from lvm_lab.sweeps import leaderboard
 
 SCHEMA1 = Path(__file__).parent / "fixtures" / "schema1"
 COMMANDS = json.loads((SCHEMA1 / "commands.json").read_text())
@@ -27,7 +31,7 @@ def test_every_old_checkpoint_loads_and_says_what_it_said(file: Path) -> None:
 
 @pytest.mark.parametrize("settings", sorted(FINGERPRINTS))
 def test_an_unchanged_composition_keeps_its_fingerprint(settings: str) -> None:
-    config = composing.composed("train", composing.spell_out(settings.split()))
+    config = composing.composed("train", conf.spell_out(settings.split()))
     planted = config["data"]["name"] == "planted"
     content = {"planted": "0" * 64} if planted else {"store": "1" * 64, "ood": "2" * 64}
     assert runs.fingerprint(config, content) == FINGERPRINTS[settings]

@@ -11,12 +11,12 @@ import pytest
 import torch
 
 from judge_data import preset
-from lvm_lab import scoring
 from lvm_lab.data.parts import DataSettings, Parts, cut_parts
-from lvm_lab.data.planted import PlantedWorld
-from lvm_lab.fitted import MetricSettings
+from lvm_lab.data.sources.planted import PlantedWorld
 from lvm_lab.judge.baselines import CopyLast
-from lvm_lab.tables import NAMES
+from lvm_lab.judge.baselines.linear_metric import MetricSettings
+from lvm_lab.reporting.tables import NAMES
+from lvm_lab.scoring import judging as scoring
 
 ALL = [*scoring.TRIVIAL, "nearest", "ridge", "linear_metric", "oracle"]
 FITTED = {"exponential", "ridge", "linear_metric"}

@@ -15,9 +15,11 @@ import yaml
 from filelock import FileLock
 from rich.console import Console
 
-from lvm_lab import leaderboard, runs, schedule, status, sweep
 from lvm_lab.errors import UserError
-from lvm_lab.sweep import Failure, Sweep
+from lvm_lab.reporting import status
+from lvm_lab.runs import folder as runs
+from lvm_lab.sweeps import leaderboard, schedule, sweep
+from lvm_lab.sweeps.sweep import Failure, Sweep
 
 TABLE = {
     "common": ["trainer.max_epochs=3", "logger=none"],

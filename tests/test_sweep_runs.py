@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from commands import TINY, call, finish, rows, start, timeless, wait_until
-from lvm_lab import leaderboard
+from lvm_lab.sweeps import leaderboard
 
 SMOKE = ("-m", "schedule=smoke", "device=cpu")
 # Threads and launchers may not change a number, so every run has the same.

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from lvm_lab.runs import Result
-from lvm_lab.tables import COLUMNS, NAMES, closing_tables
+from lvm_lab.reporting.tables import COLUMNS, NAMES, closing_tables
+from lvm_lab.runs.folder import Result
 
 
 def result(**changes: Any) -> Result:

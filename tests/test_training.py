@@ -12,7 +12,10 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from rich.console import Console
 
-from lvm_lab import build, cli, runs, session
+from lvm_lab.build import build
+from lvm_lab.commands import launch as cli
+from lvm_lab.jobs import session
+from lvm_lab.runs import folder as runs
 from lvm_lab.types import Batch, Stats
 
 CONF = cli.conf_dir()

@@ -18,9 +18,9 @@ from typing import Any
 import pytest
 
 from commands import ENVIRONMENT, TESTS, call, only_run, rows, run
-from lvm_lab import wandb_dashboard
-from lvm_lab.callbacks import mirror
 from lvm_lab.errors import UserError
+from lvm_lab.loggers import dashboard as wandb_dashboard
+from lvm_lab.loggers import wandb as mirror
 
 WORLD = ("data.dim=32", "data.documents=60", "data.ood_documents=12", "data.planes=4", "data.topic_dims=4")
 TINY = (*WORLD, "arch=gru", "arch.width=16", "trainer.batch_size=64", "5cat=smoke", "device=cpu", "device.threads=1")

@@ -69,7 +69,7 @@ def test_the_console_script_is_declared(wheel: Path) -> None:
 
 def test_conf_is_found_from_another_folder(installed: Path, tmp_path: Path) -> None:
     found = execute(
-        "-c", "import lvm_lab.cli as c; print(c.conf_dir())", cwd=tmp_path, PYTHONPATH=str(installed)
+        "-c", "from lvm_lab.config import conf; print(conf.conf_dir())", cwd=tmp_path, PYTHONPATH=str(installed)
     ).strip()
     assert Path(found) == installed / "lvm_lab" / "conf"
     arguments = ("arch=gru", "5cat=strict", "--cfg", "job")

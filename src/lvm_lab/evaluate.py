@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from lvm_lab import cli
+from lvm_lab.commands import launch as cli
 from lvm_lab.errors import UserError
 
 
@@ -18,7 +18,9 @@ def evaluate(config: dict[str, Any], sweep_dir: Path | None = None) -> None:
     if sweep_dir is not None:
         raise UserError("one evaluation takes any number of checkpoints and stores; leave -m out.")
     # Torch comes in only now: --help and --cfg job answer without it.
-    from lvm_lab import evaluation, evaluation_report, logs
+    from lvm_lab import logs
+    from lvm_lab.jobs import evaluate as evaluation
+    from lvm_lab.reporting import evaluation as evaluation_report
 
     console = logs.to_terminal()
     asked = evaluation.settings(config)

@@ -14,10 +14,10 @@ import torch.nn.functional as F
 import transformers
 from torch import Tensor
 
-from lvm_lab.archs._attention import RotaryAttention
-from lvm_lab.archs._ssd import ssd_scan
 from lvm_lab.archs.mamba2 import Mamba2
 from lvm_lab.archs.mamba2_attention import Mamba2Attention
+from lvm_lab.nn.attention import RotaryAttention
+from lvm_lab.nn.ssd import ssd_scan
 from parity._common import Row, affine, against, carrying, largest, rms_norm, rotary_attention, rows, shaken, step
 
 WIDTH, STATE, EPSILON = 32, 8, 1e-5

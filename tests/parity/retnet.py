@@ -10,8 +10,8 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from lvm_lab.archs._attention import rotate
 from lvm_lab.archs.retnet import RetNet, retention_chunkwise, retention_parallel, retention_recurrent
+from lvm_lab.nn.attention import rotate
 from parity._common import Row, largest, rows, step
 
 FORMS = ("parallel", "chunkwise", "recurrent")

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lvm_lab.archs._blocks import GatedMLP, InputProjection, check_divides, check_sizes
+from lvm_lab.nn.blocks import GatedMLP, InputProjection, check_divides, check_sizes
 
 Cache = tuple[Tensor, Tensor]
 

@@ -15,10 +15,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lvm_lab.archs._attention import Cache, attend
-from lvm_lab.archs._blocks import InputProjection, check_divides, check_sizes
-from lvm_lab.archs._streaming import step_layers
 from lvm_lab.errors import UserError
+from lvm_lab.nn.attention import Cache, attend
+from lvm_lab.nn.blocks import InputProjection, check_divides, check_sizes
+from lvm_lab.nn.streaming import step_layers
 
 
 class DistilGPT2(nn.Module):

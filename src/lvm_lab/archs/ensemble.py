@@ -11,8 +11,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from lvm_lab.archs._blocks import InputProjection, check_sizes
 from lvm_lab.errors import UserError
+from lvm_lab.nn.blocks import InputProjection, check_sizes
 
 
 class Ensemble(nn.Module):

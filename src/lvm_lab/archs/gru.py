@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from torch import nn
 
-from lvm_lab.archs._blocks import check_sizes
-from lvm_lab.archs._recurrent import ResidualRecurrent
+from lvm_lab.nn.blocks import check_sizes
+from lvm_lab.nn.recurrent import ResidualRecurrent
 
 
 class GRU(ResidualRecurrent):

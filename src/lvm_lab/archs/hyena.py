@@ -13,9 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lvm_lab.archs._blocks import ResidualLayer, ResidualStack, check_sizes
 from lvm_lab.archs.s4 import causal_convolution
 from lvm_lab.errors import UserError
+from lvm_lab.nn.blocks import ResidualLayer, ResidualStack, check_sizes
 
 
 class Hyena(ResidualStack):

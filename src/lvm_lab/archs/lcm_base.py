@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from torch import nn
 
-from lvm_lab.archs._attention import RotaryAttention, check_heads
-from lvm_lab.archs._blocks import ResidualLayer, ResidualStack, check_sizes
+from lvm_lab.nn.attention import RotaryAttention, check_heads
+from lvm_lab.nn.blocks import ResidualLayer, ResidualStack, check_sizes
 
 
 class LCMBase(ResidualStack):

@@ -8,8 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from lvm_lab.archs._blocks import check_context, check_sizes
-from lvm_lab.archs._metric import Metric
+from lvm_lab.nn.blocks import check_context, check_sizes
+from lvm_lab.nn.metric import Metric
 
 
 class LinearMetric(nn.Module):

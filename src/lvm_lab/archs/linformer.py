@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lvm_lab.archs._blocks import InputProjection, ResidualLayer, check_divides, check_sizes
 from lvm_lab.errors import UserError
+from lvm_lab.nn.blocks import InputProjection, ResidualLayer, check_divides, check_sizes
 
 
 class Linformer(nn.Module):

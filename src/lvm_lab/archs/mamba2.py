@@ -10,8 +10,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-from lvm_lab.archs._blocks import InputProjection, check_sizes
-from lvm_lab.archs._mamba2 import Layer, Mixer, Stack, State, check_mixer
+from lvm_lab.nn.blocks import InputProjection, check_sizes
+from lvm_lab.nn.mamba2 import Layer, Mixer, Stack, State, check_mixer
 
 
 class Mamba2(nn.Module):

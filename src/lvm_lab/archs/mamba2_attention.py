@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lvm_lab.archs._attention import RotaryAttention, check_heads
-from lvm_lab.archs._blocks import InputProjection, check_sizes
-from lvm_lab.archs._mamba2 import Layer, Mixer, Stack, check_mixer
 from lvm_lab.errors import UserError
+from lvm_lab.nn.attention import RotaryAttention, check_heads
+from lvm_lab.nn.blocks import InputProjection, check_sizes
+from lvm_lab.nn.mamba2 import Layer, Mixer, Stack, check_mixer
 
 
 class Mamba2Attention(nn.Module):

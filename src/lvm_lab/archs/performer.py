@@ -9,8 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from lvm_lab.archs._attention import check_heads, rotate
-from lvm_lab.archs._blocks import GatedMLP, ResidualStack, check_sizes
+from lvm_lab.nn.attention import check_heads, rotate
+from lvm_lab.nn.blocks import GatedMLP, ResidualStack, check_sizes
 
 State = tuple[Tensor, Tensor, Tensor]
 

@@ -12,9 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lvm_lab.archs._attention import check_heads, rotate
-from lvm_lab.archs._blocks import ResidualLayer, ResidualStack, check_sizes
 from lvm_lab.errors import UserError
+from lvm_lab.nn.attention import check_heads, rotate
+from lvm_lab.nn.blocks import ResidualLayer, ResidualStack, check_sizes
 
 State = tuple[Tensor, Tensor]
 

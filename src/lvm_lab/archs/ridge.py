@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lvm_lab.archs._blocks import check_context, check_sizes
+from lvm_lab.nn.blocks import check_context, check_sizes
 
 
 class Ridge(nn.Module):

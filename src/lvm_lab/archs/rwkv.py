@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lvm_lab.archs._blocks import InputProjection, check_sizes
-from lvm_lab.archs._streaming import step_layers
+from lvm_lab.nn.blocks import InputProjection, check_sizes
+from lvm_lab.nn.streaming import step_layers
 
 # The sums of wkv so far: numerator and denominator, both times exp(-greatest exponent), and that exponent.
 Sums = tuple[Tensor, Tensor, Tensor]

@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lvm_lab.archs._blocks import ResidualStack, check_sizes
 from lvm_lab.errors import UserError
+from lvm_lab.nn.blocks import ResidualStack, check_sizes
 
 DIRECT_UP_TO = 64
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from lvm_lab.archs._attention import Cache, RotaryAttention, check_heads
-from lvm_lab.archs._blocks import GatedMLP, ResidualStack, check_sizes
+from lvm_lab.nn.attention import Cache, RotaryAttention, check_heads
+from lvm_lab.nn.blocks import GatedMLP, ResidualStack, check_sizes
 
 
 class Transformer(ResidualStack):

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from lvm_lab.archs._blocks import check_sizes
-from lvm_lab.heads._denoising import Adaptive, DenoisingHead, LevelEmbedding, Sampling, modulate
-from lvm_lab.heads._head import Predict
+from lvm_lab.nn.blocks import check_sizes
+from lvm_lab.nn.denoising import Adaptive, DenoisingHead, LevelEmbedding, Sampling, modulate
+from lvm_lab.nn.head import Predict
 from lvm_lab.types import Reading, Stats
 
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from lvm_lab.errors import UserError
-from lvm_lab.heads._head import Head, Predict
-from lvm_lab.heads._noise import normal
+from lvm_lab.nn.head import Head, Predict
+from lvm_lab.nn.noise import normal
 from lvm_lab.types import Prediction, Reading, Stats
 
 

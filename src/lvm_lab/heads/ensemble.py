@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from lvm_lab.heads._head import Head
+from lvm_lab.nn.head import Head
 from lvm_lab.types import Prediction, Reading, Stats
 
 

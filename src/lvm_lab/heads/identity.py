@@ -8,7 +8,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from lvm_lab.errors import UserError
-from lvm_lab.heads._head import Head
+from lvm_lab.nn.head import Head
 from lvm_lab.types import Prediction, Reading, Stats
 
 

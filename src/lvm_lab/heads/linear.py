@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from lvm_lab.heads._head import Head, Predict
+from lvm_lab.nn.head import Head, Predict
 from lvm_lab.types import Prediction, Reading, Stats
 
 

@@ -13,9 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lvm_lab.archs._blocks import GatedMLP, check_divides, check_sizes
-from lvm_lab.heads._denoising import Adaptive, DenoisingHead, LevelEmbedding, Sampling, modulate
-from lvm_lab.heads._head import Predict
+from lvm_lab.nn.blocks import GatedMLP, check_divides, check_sizes
+from lvm_lab.nn.denoising import Adaptive, DenoisingHead, LevelEmbedding, Sampling, modulate
+from lvm_lab.nn.head import Predict
 from lvm_lab.types import Reading, Stats
 
 

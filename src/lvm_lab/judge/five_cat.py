@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from lvm_lab.config.presets import Preset
 from lvm_lab.data.windows import Windows, sample_evenly
 from lvm_lab.judge import lnsp_compat
 from lvm_lab.judge.gates.ablations import derangements, foreign_partners, order_changes
@@ -18,9 +19,8 @@ from lvm_lab.judge.gates.offsets import offset_cosines
 from lvm_lab.judge.gates.retrieval import retrieval_scores
 from lvm_lab.judge.gates.rollout import rollout_cosines
 from lvm_lab.judge.predictions import Forward, cosines
-from lvm_lab.judge.presets import Preset
 from lvm_lab.judge.results import FiveCat, PartScores
-from lvm_lab.judge.scoring import Table, put_together, score_part
+from lvm_lab.judge.verdict import Table, put_together, score_part
 from lvm_lab.types import Predictor
 
 SLICE = 2048

@@ -19,6 +19,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from lvm_lab.config.presets import Preset
 from lvm_lab.data.windows import Windows
 from lvm_lab.judge.gates.ablations import CHANGES
 from lvm_lab.judge.gates.coherence import HIGH, coherence, coherence_bins
@@ -26,8 +27,7 @@ from lvm_lab.judge.gates.offsets import OFFSETS, offset_cosines
 from lvm_lab.judge.gates.retrieval import FEWEST_CANDIDATES, retrieval_scores
 from lvm_lab.judge.gates.rollout import rollout_cosines
 from lvm_lab.judge.predictions import Forward, cosines
-from lvm_lab.judge.presets import Preset
-from lvm_lab.judge.scoring import Table
+from lvm_lab.judge.verdict import Table
 
 SHIFT = 1  # its offset 0 is the target
 SLICE = 2048

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from lvm_lab.config.presets import Preset
 from lvm_lab.data.windows import Windows
 from lvm_lab.judge.bootstrap import means
 from lvm_lab.judge.contrastive import contrastive_scores
@@ -17,7 +18,6 @@ from lvm_lab.judge.five_cat import SLICE, measure_part
 from lvm_lab.judge.gates.retrieval import retrieval_scores
 from lvm_lab.judge.metrics import part_metrics
 from lvm_lab.judge.predictions import cosines, predict
-from lvm_lab.judge.presets import Preset
 from lvm_lab.judge.results import PartScores
 from lvm_lab.judge.store_retrieval import store_scores
 from lvm_lab.types import Predictor, Stats

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from lvm_lab.losses._gather import gather
+from lvm_lab.nn.gather import gather
 from lvm_lab.types import Batch, Prediction, Stats
 
 

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lvm_lab.errors import UserError
-from lvm_lab.losses._gather import gather, rank
+from lvm_lab.nn.gather import gather, rank
 from lvm_lab.types import Batch, Prediction, Stats
 
 

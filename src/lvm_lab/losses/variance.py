@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from lvm_lab.losses._gather import gather
+from lvm_lab.nn.gather import gather
 from lvm_lab.types import Batch, Prediction, Stats
 
 

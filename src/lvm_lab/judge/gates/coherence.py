@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from lvm_lab.config.thresholds import NORMAL
 from lvm_lab.judge.predictions import normalise
-from lvm_lab.judge.thresholds import NORMAL
 
 LOW, HIGH = NORMAL
 FEWEST_WINDOWS, FEWEST_DOCUMENTS = 30, 10

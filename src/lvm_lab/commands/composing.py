@@ -1,0 +1,123 @@
+"""Where the configs are, how they are asked for, and what is said where Hydra refuses; no torch."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import hydra
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
+from omegaconf import OmegaConf
+
+from lvm_lab.config.binding import unknown_key
+from lvm_lab.config.conf import conf_dir, groups
+from lvm_lab.errors import UserError
+
+# Hydra's flags whose value is the next argument.
+VALUE_FLAGS = ("--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd")
+
+
+def gather(arguments: Sequence[str], key: str) -> list[str]:
+    """Arguments with those that are paths gathered, in their order, into one setting of `key`.
+
+    A path is what has no `=`, or a slash or a wildcard before it: `./epoch=04.ckpt` is one, `epoch=04.ckpt` is a
+    setting, and so is `hydra/launcher=joblib`.
+    """
+    flags: list[str] = []
+    settings: list[str] = []
+    paths: list[str] = []
+    takes_value = False
+    for argument in arguments:
+        before, equals, _ = argument.partition("=")
+        without_slash = not re.search(r"[/*?\\]", before) or before.startswith("hydra/")
+        if takes_value or argument.startswith("-"):
+            flags.append(argument)
+        elif without_slash and (equals or before.startswith("~")):
+            settings.append(argument)
+        else:
+            paths.append(argument)
+        takes_value = not takes_value and argument in VALUE_FLAGS
+    if paths:
+        settings.append(f"{key}=[{','.join(map(_quoted, paths))}]")
+    # Hydra reads settings in one stretch only, and a user may put flags between paths.
+    return [*flags, *settings]
+
+
+def _quoted(text: str) -> str:
+    """A text as Hydra's grammar takes it whole: a backslash counts only before a quotation mark."""
+    return "'" + re.sub(r"(\\*)('|$)", lambda m: m[1] * 2 + ("\\'" if m[2] else ""), text) + "'"
+
+
+def check_local(arguments: Sequence[str]) -> None:
+    """Raise UserError for own settings that were asked for and do not exist: Hydra takes the group as optional."""
+    for argument in arguments:
+        key, _, name = argument.partition("=")
+        if key == "local" and name not in ("null", "default") and not (conf_dir() / "local" / f"{name}.yaml").exists():
+            raise UserError(f"local={name} does not exist; write {conf_dir() / 'local' / name}.yaml, or leave it out.")
+
+
+def composed(config_name: str, overrides: Sequence[str], resolve: bool = True) -> dict[str, Any]:
+    """The config in plain containers, without Hydra's own part; resolve: with its references looked up."""
+    GlobalHydra.instance().clear()
+    with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        found = hydra.compose(config_name, overrides=list(overrides))
+    return OmegaConf.to_container(found, resolve=resolve, throw_on_missing=True)  # type: ignore[return-value]
+
+
+def resolved(config: dict[str, Any]) -> dict[str, Any]:
+    """A config whose references are looked up."""
+    return OmegaConf.to_container(OmegaConf.create(config), resolve=True)  # type: ignore[return-value]
+
+
+def explain(error: Exception, config_name: str, arguments: Sequence[str]) -> str:
+    """One sentence for what we, Hydra, OmegaConf or the machine refused, with the right options or keys."""
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, OSError) and not isinstance(error, HydraException):
+        place = f"{error.filename}: " if error.filename else ""
+        return f"{place}{error.strerror or error}; mend that and give the same command again."
+    if isinstance(error, MissingConfigException) and error.options is not None and error.missing_cfg_file:
+        group, _, option = str(error.missing_cfg_file).rpartition("/")
+        typed = group.replace("five_cat", "5cat")
+        return f"{typed}={option} does not exist; choose one of {', '.join(sorted(error.options))}."
+    if isinstance(error, OverrideParseException):
+        return f"{error.override!r} is no setting; write group=option or key=value, for instance arch=gru."
+    if isinstance(error, ConfigCompositionException):
+        refused = re.search(r"Could not (?:override|append to) '([^']+)'", str(error))
+        if refused:
+            return _unknown(refused.group(1), config_name, arguments)
+    ambiguous = re.match(r"Ambiguous value for argument '([^']+)'", str(error))
+    if ambiguous:
+        return f"{ambiguous.group(1)} names several values; put -m before the settings to run them all."
+    first = str(error).strip().splitlines()[0]
+    return f"{first.rstrip('.')}; see --help for the options."
+
+
+def missing_key(key: str, config: dict[str, Any]) -> str | None:
+    """A sentence for a dotted key that `config` does not have; None where it has it."""
+    node: Any = config
+    known = ""
+    for name in key.split("."):
+        if not isinstance(node, dict) or name not in node:
+            break
+        node, known = node[name], f"{known}.{name}".lstrip(".")
+    wrong = key[len(known) :].lstrip(".").split(".")[0]
+    if not wrong:
+        return None
+    keys = [str(k) for k in node if k not in ("_target_", "name")] if isinstance(node, dict) else []
+    return unknown_key(f"{known}.{wrong}".lstrip("."), keys).replace("five_cat", "5cat")
+
+
+def _unknown(key: str, config_name: str, arguments: Sequence[str]) -> str:
+    """A sentence for an unknown key, from the config as it composes without the settings of single keys."""
+    options = [a for a in arguments if a.partition("=")[0] in groups() and "," not in a]
+    try:
+        node = composed(config_name, options)
+    except ConfigCompositionException:
+        # A group of another command.
+        node = composed(config_name, [])
+    sentence = missing_key(key, node)
+    group = key.partition(".")[0]
+    return sentence or f"{key} cannot be set, because another setting takes {group} away; leave one of them out."

@@ -1,0 +1,1 @@
+"""Settings: config nodes held against types and signatures, with neither torch nor Hydra."""

@@ -1,0 +1,106 @@
+"""The article-bank layout: one row a chunk, with its article and its place there, back to documents."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from lvm_lab.data.importers.npz_file import NpzFile
+from lvm_lab.data.store import Documents
+from lvm_lab.errors import UserError
+
+VECTORS = ("vectors", "embeddings", "X")
+ARTICLES = ("article_indices", "article_ids", "batch_ids")
+CHUNKS = ("chunk_indices", "seq_idx", "seq_in_article")
+NEEDED = "an article bank needs vectors (N x D), article_indices (N) and chunk_indices (N)"
+
+
+@dataclass(frozen=True)
+class Material:
+    """What a store is written from. `reason` says why the windows of a sequence file stay isolated."""
+
+    vectors_ND: np.ndarray
+    documents: Documents
+    texts: list[str] | None = None
+    isolated: bool = False
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class BankIndex:
+    """Where a bank's rows belong: all arrays are sorted by (article, chunk).
+
+    file_row_N: the row in the file. article_N, chunk_N: the ids as the file has them.
+    """
+
+    key: str
+    file_row_N: np.ndarray
+    article_N: np.ndarray
+    chunk_N: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.file_row_N)
+
+
+def is_bank(npz: NpzFile) -> bool:
+    return all((npz.find(*VECTORS, rank=2), npz.find(*ARTICLES), npz.find(*CHUNKS)))
+
+
+def index_bank(npz: NpzFile) -> BankIndex:
+    """Read a bank's ids and sort its rows; the vectors stay unread."""
+    key = npz.find(*VECTORS, rank=2) or npz.find(*VECTORS)
+    articles, chunks = npz.find(*ARTICLES), npz.find(*CHUNKS)
+    if key is None or articles is None:
+        raise UserError(f"{npz.path} has {_listed(npz)}, and {NEEDED}; add what is missing.")
+    npz.require(key, (None, None), "N x D")
+    if chunks is None:
+        raise UserError(
+            f"{npz.path} is a bank without order: it has {_listed(npz)} and no chunk_indices, so that nothing says "
+            "which chunk follows which; add chunk_indices (N), the place of each chunk in its article."
+        )
+    length = npz.headers[key].shape[0]
+    article_N = npz.indices(articles, (length,), "one integer for each vector")
+    chunk_N = npz.indices(chunks, (length,), "one integer for each vector")
+    order = np.lexsort((chunk_N, article_N))
+    article_N, chunk_N = article_N[order], chunk_N[order]
+    twice = (article_N[1:] == article_N[:-1]) & (chunk_N[1:] == chunk_N[:-1])
+    if twice.any():
+        at = int(np.argmax(twice))
+        raise UserError(
+            f"{npz.path}: article {article_N[at]} has chunk {chunk_N[at]} twice (rows {order[at]} and {order[at + 1]})"
+            "; keep one row for each (article, chunk)."
+        )
+    return BankIndex(key, order, article_N, chunk_N)
+
+
+def read_bank(npz: NpzFile, index: BankIndex, source: str, keep_N: np.ndarray | None = None) -> Material:
+    """The documents of a bank, in the order of their ids.
+
+    keep_N: a mask over the sorted rows that holds whole articles; the others are not kept.
+    """
+    keep_N = np.ones(len(index), dtype=bool) if keep_N is None else keep_N
+    file_row_K = index.file_row_N[keep_N]
+    place_N = np.full(len(index), -1, dtype=np.int64)
+    place_N[file_row_K] = np.arange(len(file_row_K))
+    dtype = npz.vector_dtype(index.key)
+    vectors_KD = np.empty((len(file_row_K), npz.headers[index.key].shape[1]), dtype=dtype)
+    for first, block in npz.vectors(index.key, dtype):
+        places = place_N[first : first + len(block)]
+        vectors_KD[places[places >= 0]] = block[places >= 0]
+    texts = npz.texts(len(index))
+    ids, start, length = np.unique(index.article_N[keep_N], return_index=True, return_counts=True)
+    return Material(
+        vectors_KD,
+        make_documents([str(i) for i in ids.tolist()], start, length, source),
+        texts=None if texts is None else [texts[row] for row in file_row_K.tolist()],
+    )
+
+
+def make_documents(ids: list[str], start: np.ndarray, length: np.ndarray, source: str) -> Documents:
+    """A table of documents without titles, which these layouts do not have."""
+    return Documents(ids, [""] * len(ids), [source] * len(ids), start.astype(np.int64), length.astype(np.int64))
+
+
+def _listed(npz: NpzFile) -> str:
+    return ", ".join(f"{key} {header.shape}" for key, header in sorted(npz.headers.items()))

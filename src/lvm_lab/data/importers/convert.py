@@ -1,0 +1,131 @@
+"""Turn a trusted `.npz` with pickled object arrays into a store with texts.
+
+`python -m lvm_lab.convert_npz IN.npz OUT_FOLDER --trust-pickle`
+
+Reading a pickle can run any code that its maker put in: this is the only place that does it, and
+only when asked in so many words.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lvm_lab.data.importers import article_bank, sequences
+from lvm_lab.data.importers.npz import DEFAULT_SOURCE, measure_contract, read_material
+from lvm_lab.data.importers.npz_file import TEXT_KEYS, NpzFile
+from lvm_lab.data.store import EncoderContract, Store, write_store
+from lvm_lab.errors import UserError
+
+VECTOR_KEYS = frozenset((*article_bank.VECTORS, *sequences.CONTEXTS, *sequences.TARGETS))
+NUMBER_KEYS = VECTOR_KEYS.union(article_bank.ARTICLES, article_bank.CHUNKS, ("target_indices", "context_indices"))
+# What the dicts of `metadata` call the plain arrays that they can stand in for.
+FROM_METADATA = {
+    "article_index": ("article_ids", article_bank.ARTICLES),
+    "chunk_index": ("chunk_indices", article_bank.CHUNKS),
+    "target_chunk_index": ("target_indices", ("target_indices",)),
+}
+
+
+def convert(path: Path, folder: Path, *, trust_pickle: bool, source: str = DEFAULT_SOURCE) -> Store:
+    """Write the store of an article bank or a sequence file, with its texts, to `folder`.
+
+    Rows whose text the file does not hold (the first context vectors of a sequence file's
+    documents) have an empty one. Raises UserError without `trust_pickle`, and for what an import
+    would refuse.
+    """
+    if not trust_pickle:
+        raise UserError(
+            f"{path} is read with its pickles here, which can run any code that its maker put in; "
+            "if you trust whoever made it, add --trust-pickle."
+        )
+    if folder.exists():
+        raise UserError(f"{folder} exists already; name a folder that does not.")
+    with NpzFile(path) as probe:
+        pickled = [key for key in probe.pickled() if key in NUMBER_KEYS or key in TEXT_KEYS or key == "metadata"]
+        plain_keys = set(probe.headers) - set(probe.pickled())
+    objects = _unpickle(path, pickled)
+    plain = {key: _numbers(path, key, values) for key, values in objects.items() if key in NUMBER_KEYS}
+    for key, values in _from_metadata(path, objects.get("metadata", [])).items():
+        name, aliases = FROM_METADATA[key]
+        if not any(alias in plain or alias in plain_keys for alias in aliases):
+            plain[name] = values
+    text_key = next((key for key in TEXT_KEYS if key in objects), None)
+    texts = None if text_key is None else ["" if text is None else str(text) for text in objects[text_key]]
+    with NpzFile(path, plain=plain, texts=texts) as npz:
+        material = read_material(npz, source)
+    contract = measure_contract(path, material.vectors_ND, EncoderContract())
+    if material.isolated:
+        print(f"{path}: {material.reason}, so that the store holds isolated windows.", file=sys.stderr)
+    return write_store(
+        folder,
+        material.vectors_ND,
+        material.documents,
+        contract,
+        isolated=material.isolated,
+        texts=material.texts,
+    )
+
+
+def _unpickle(path: Path, keys: list[str]) -> dict[str, list[Any]]:
+    if not keys:
+        return {}
+    try:
+        with np.load(path, allow_pickle=True) as npz:
+            return {key: list(npz[key].ravel() if key not in NUMBER_KEYS else npz[key]) for key in keys}
+    except Exception as error:  # unpickling raises whatever the pickled classes raise
+        raise UserError(
+            f"{path}: its pickles cannot be read ({type(error).__name__}: {error}); "
+            "save the file again with plain arrays."
+        ) from error
+
+
+def _numbers(path: Path, key: str, values: list[Any]) -> np.ndarray:
+    """A plain array from an object array of numbers or of equally long vectors."""
+    try:
+        array = np.stack([np.asarray(value, dtype=np.float32 if key in VECTOR_KEYS else None) for value in values])
+    except (ValueError, TypeError) as error:
+        raise UserError(f"{path}: {key} does not hold one array of numbers ({error}); save it as one.") from error
+    if array.dtype.kind not in "iuf":
+        raise UserError(f"{path}: {key} holds {array.dtype} where numbers are needed; save it as int64 or float32.")
+    return array
+
+
+def _from_metadata(path: Path, metadata: list[Any]) -> dict[str, np.ndarray]:
+    """The indices that one dict of lists, or one dict a row, supplies."""
+    dicts = [entry for entry in metadata if isinstance(entry, dict)]
+    if not dicts or len(dicts) != len(metadata):
+        return {}
+    found = {}
+    for key in FROM_METADATA:
+        have = sum(key in entry for entry in dicts)
+        if have == 0:
+            continue
+        if have < len(dicts):
+            raise UserError(
+                f"{path}: {have} of {len(dicts)} metadata entries have {key}; give all of them one or save it as an "
+                "array."
+            )
+        values = dicts[0][key] if len(dicts) == 1 else [entry[key] for entry in dicts]
+        found[key] = _numbers(path, f"metadata {key}", list(np.atleast_1d(values)))
+    return found
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m lvm_lab.convert_npz", description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("input", type=Path, metavar="IN.npz", help="an article bank or a sequence file")
+    parser.add_argument("folder", type=Path, metavar="OUT_FOLDER", help="where the store goes; must not exist")
+    parser.add_argument("--trust-pickle", action="store_true", help="read pickles, which can run any code")
+    args = parser.parse_args(argv)
+    try:
+        store = convert(args.input, args.folder, trust_pickle=args.trust_pickle)
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 2
+    texts = "with texts" if store.texts() is not None else "without texts"
+    print(f"{store.path}: {len(set(store.documents.names()))} documents, {len(store.vectors_ND)} vectors, {texts}")
+    return 0

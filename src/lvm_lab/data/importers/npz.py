@@ -1,0 +1,207 @@
+"""From the `.npz` files that people have to a store: one document a stretch of rows, imported once by content.
+
+A file is imported into the cache under the sha256 of its bytes and of what else decides the result,
+so that a second run opens the store, and a moved or renamed file is the same data.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from contextlib import ExitStack
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+
+from lvm_lab.data.importers import article_bank, sequences
+from lvm_lab.data.importers.article_bank import Material
+from lvm_lab.data.importers.npz_file import NpzFile, converter_command
+from lvm_lab.data.store import SCHEMA_VERSION, EncoderContract, Store, open_store, sha256, write_store
+from lvm_lab.errors import UserError
+
+# Part of the cached store's name: a change of what an import gives makes old imports unused.
+IMPORT_VERSION = 1
+# Parts are drawn by (source, id), so that the default may not hang on where the file lies.
+DEFAULT_SOURCE = "npz"
+UNIT_TOLERANCE = 1e-2
+UNKNOWN = EncoderContract()
+
+logger = logging.getLogger(__name__)
+
+
+def open_source(
+    path: Path,
+    cache: Path,
+    *,
+    context_length: int,
+    bank_path: Path | None = None,
+    contract: EncoderContract = UNKNOWN,
+    source: str | None = None,
+) -> Store:
+    """A store from what a user points at: a store's folder is opened and verified, an `.npz` imported.
+
+    Raises UserError where the path is neither, or the store contradicts the given contract.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        return import_npz(
+            path, cache, context_length=context_length, bank_path=bank_path, contract=contract, source=source
+        )
+    if not (path / "manifest.json").exists():
+        raise UserError(f"{path} is a folder without manifest.json; give the folder of a store or an .npz file.")
+    if bank_path is not None:
+        raise UserError(f"{path} is a store, which has its documents already; leave data.bank_path out.")
+    store = open_store(path, verify=True)
+    conflict = replace(contract, dim=contract.dim or store.dim).conflict(store.contract)
+    if conflict is not None:
+        raise UserError(f"{path} is not of the encoder that the config names ({conflict}); change one of the two.")
+    _require_windows(path, store.documents.length, context_length)
+    return store
+
+
+def import_npz(
+    path: Path,
+    cache: Path,
+    *,
+    context_length: int,
+    bank_path: Path | None = None,
+    contract: EncoderContract = UNKNOWN,
+    source: str | None = None,
+) -> Store:
+    """Import an article bank or a sequence file into the cache, or open what an earlier run imported.
+
+    bank_path: the article bank that a sequence file was cut from; the store then holds the bank's
+        documents for the articles that occur in the file.
+    contract: what is known of the encoder; `normalised` is measured where it is None.
+    source: the documents' source; parts are drawn by (source, id).
+
+    Raises UserError, before anything is written, for files that cannot be imported.
+    """
+    path, cache, source = Path(path), Path(cache), DEFAULT_SOURCE if source is None else source
+    with ExitStack() as stack:
+        npz = stack.enter_context(NpzFile(path))
+        bank = None if bank_path is None else stack.enter_context(NpzFile(Path(bank_path)))
+        _check_layout(npz, context_length, bank)
+        folder = cache / _content_key(path, bank_path, contract, source)
+        if folder.exists():
+            store = open_store(folder, verify=True)
+            logger.info("%s was imported before: opened %s", path, folder)
+            _require_windows(path, store.documents.length, context_length)
+            _warn(path, npz.pickled(), "its windows could not be glued to documents" if store.isolated else "")
+            return store
+        material = read_material(npz, source, bank)
+    _require_windows(path, material.documents.length, context_length)
+    contract = measure_contract(path, material.vectors_ND, contract)
+    _warn(path, npz.pickled(), material.reason)
+    store = write_store(
+        folder,
+        material.vectors_ND,
+        material.documents,
+        contract,
+        isolated=material.isolated,
+        texts=material.texts,
+    )
+    logger.info("imported %s: %d documents, %d vectors in %s", path, len(set(store.documents.names())), *_size(store))
+    return store
+
+
+def read_material(npz: NpzFile, source: str, bank: NpzFile | None = None) -> Material:
+    """Documents, or isolated windows, from an open file in either layout."""
+    if article_bank.is_bank(npz):
+        return article_bank.read_bank(npz, article_bank.index_bank(npz), source)
+    if sequences.is_sequences(npz):
+        index = sequences.index_sequences(npz)
+        if bank is not None:
+            return sequences.join_bank(npz, index, bank, source)
+        return sequences.read_sequences(npz, index, source)
+    if npz.find(*article_bank.VECTORS, rank=2) and npz.find(*article_bank.ARTICLES):
+        article_bank.index_bank(npz)  # raises: there is no order
+    raise _unknown_layout(npz)
+
+
+def measure_contract(path: Path, vectors_ND: np.ndarray, contract: EncoderContract) -> EncoderContract:
+    """The contract with `normalised` as measured; refuse one that the vectors contradict."""
+    farthest = 0.0
+    for start in range(0, len(vectors_ND), 16_384):
+        squares = np.square(vectors_ND[start : start + 16_384], dtype=np.float32).sum(axis=1)
+        farthest = max(farthest, float(np.abs(np.sqrt(squares) - 1).max(initial=0)))
+    normalised = farthest <= UNIT_TOLERANCE
+    if contract.normalised is not None and contract.normalised != normalised:
+        measured = "all of length 1" if normalised else f"up to {farthest:.3g} away from length 1"
+        raise UserError(
+            f"{path}: the encoder contract says normalised={contract.normalised} and the vectors are {measured}; "
+            f"set normalised={normalised} or give the right file."
+        )
+    dim = int(vectors_ND.shape[1])
+    if contract.dim not in (0, dim):
+        raise UserError(
+            f"{path}: the encoder contract says dim={contract.dim} and the vectors have {dim}; "
+            f"set dim={dim} or give the right file."
+        )
+    return replace(contract, normalised=normalised)
+
+
+def _check_layout(npz: NpzFile, context_length: int, bank: NpzFile | None) -> None:
+    """What the headers alone can refuse, before any hash is made or value read."""
+    if article_bank.is_bank(npz):
+        if bank is not None:
+            raise UserError(f"{npz.path} is an article bank itself; leave data.bank_path out.")
+        return
+    if not sequences.is_sequences(npz):
+        read_material(npz, "")  # raises
+        return
+    key = npz.find(*sequences.CONTEXTS, rank=3)
+    assert key is not None
+    npz.require(key, (None, None, None), "N x L x D")
+    length = npz.headers[key].shape[1]
+    if length != context_length:
+        raise UserError(
+            f"{npz.path} has windows of {length} context vectors and data.context_length is {context_length}; "
+            f"set data.context_length={length}."
+        )
+
+
+def _content_key(path: Path, bank_path: Path | None, contract: EncoderContract, source: str) -> str:
+    bank = None if bank_path is None else sha256(Path(bank_path))
+    parts = [IMPORT_VERSION, SCHEMA_VERSION, sha256(path), bank, source, asdict(contract)]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _require_windows(path: Path, length: np.ndarray, context_length: int) -> None:
+    if int(length.max(initial=0)) <= context_length:
+        raise UserError(
+            f"{path}: no document is longer than the context of {context_length} (the longest has "
+            f"{int(length.max(initial=0))} chunks), so that there is no window; set a smaller data.context_length or "
+            "give longer documents."
+        )
+
+
+def _unknown_layout(npz: NpzFile) -> UserError:
+    there = ", ".join(f"{key} {header.shape}" for key, header in sorted(npz.headers.items()))
+    return UserError(
+        f"{npz.path} has {there}; {article_bank.NEEDED}, and {sequences.NEEDED}: save it in one of the two layouts."
+    )
+
+
+def _warn(path: Path, pickled: list[str], isolated_because: str) -> None:
+    if pickled:
+        logger.warning(
+            "%s: %s left unread, since pickled object arrays can run code when read; if you trust the file, %s keeps "
+            "the texts",
+            path,
+            ", ".join(pickled),
+            converter_command(path),
+        )
+    if isolated_because:
+        logger.warning(
+            "%s: %s, so that it is imported as isolated windows and the offset sweep and the rollout are not "
+            "measurable; data.bank_path with the article bank that they were cut from mends that",
+            path,
+            isolated_because,
+        )
+
+
+def _size(store: Store) -> tuple[int, Path]:
+    return len(store.vectors_ND), store.path

@@ -1,0 +1,1 @@
+"""Where vectors come from, one data source a file: file stem = option of conf/data/."""

@@ -1,0 +1,49 @@
+"""The data source for a user's own vectors: .npz files or store folders."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from lvm_lab.data.importers.npz import open_source
+from lvm_lab.data.joined import join_stores
+from lvm_lab.data.parts import DataSettings, Opened
+from lvm_lab.data.store import EncoderContract, Store
+from lvm_lab.errors import UserError
+
+
+@dataclass(frozen=True)
+class Npz:
+    """path: the vectors that are split into train, val and test, of one source or of several that are trained on
+    together; val_path and ood_path stand as a whole.
+
+    bank_path joins a sequence file to its documents, so that the offset sweep and the rollout
+    become measurable. encoder names what made the vectors, where the file does not say.
+    """
+
+    path: str | list[str] | None = None
+    val_path: str | None = None
+    ood_path: str | None = None
+    bank_path: str | None = None
+    encoder: str | None = None
+
+    def open(self, cache: Path, settings: DataSettings) -> Opened:
+        paths = [self.path] if isinstance(self.path, str) else self.path
+        if not paths:
+            raise UserError("data=npz needs vectors to read: add data.path=FILE.npz.")
+        if self.bank_path and len(paths) > 1:
+            raise UserError("data.bank_path joins one sequence file to its documents; give one data.path with it.")
+        store = join_stores([self._open(path, cache, settings, self.bank_path) for path in paths])
+        val = self._open(self.val_path, cache, settings) if self.val_path else None
+        ood = self._open(self.ood_path, cache, settings) if self.ood_path else None
+        stores = {"store": store, "val": val, "ood": ood}
+        return Opened(store, {name: s.content for name, s in stores.items() if s is not None}, val, ood)
+
+    def _open(self, path: str, cache: Path, settings: DataSettings, bank: str | None = None) -> Store:
+        return open_source(
+            Path(path),
+            cache,
+            context_length=settings.context_length,
+            bank_path=Path(bank) if bank else None,
+            contract=EncoderContract(encoder=self.encoder),
+        )

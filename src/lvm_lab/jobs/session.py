@@ -1,0 +1,259 @@
+"""One run at work in its folder: logs, training or resuming, scoring, and what is shown at the end."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import torch
+from rich.console import Console
+
+from lvm_lab import logs
+from lvm_lab.build import build
+from lvm_lab.data.parts import CROSS_FIT_BELOW, Parts
+from lvm_lab.errors import UserError
+from lvm_lab.judge.results import PartScores
+from lvm_lab.loggers.wandb import Mirror
+from lvm_lab.reporting import card, tables
+from lvm_lab.reporting import diagnostics as diagnostic_tables
+from lvm_lab.reporting.plots import record
+from lvm_lab.runs import folder as runs
+from lvm_lab.scoring import judging as scoring
+from lvm_lab.training import checkpoint, devices
+from lvm_lab.training.callbacks.checkpoints import Checkpoints
+from lvm_lab.training.callbacks.diagnosis import Diagnosis
+from lvm_lab.training.callbacks.divergence import Divergence
+from lvm_lab.training.callbacks.gate import FiveCatGate
+from lvm_lab.training.callbacks.history import History
+from lvm_lab.training.callbacks.plateau import Plateau
+from lvm_lab.training.callbacks.progress import RunProgress
+from lvm_lab.training.callbacks.reseed import Reseed
+from lvm_lab.training.datamodule import VectorDataModule
+from lvm_lab.training.module import LatentVectorModule
+from lvm_lab.types import count_parameters
+
+log = logging.getLogger(__name__)
+
+ALARM = ("name", "part", "best_k", "check")
+
+
+class Session:
+    """Context manager around the work in one run folder; closes logs and W&B however the work ends."""
+
+    def __init__(self, chosen: build.Settings, data: Parts, run: runs.RunFolder, console: Console) -> None:
+        self.chosen, self.data, self.run, self.console = chosen, data, run, console
+        self.started = time.perf_counter()
+        self.before = 0.0
+        self.diverged = False
+        self.params = 0
+        self.gate: dict[str, Any] = {}
+        self.notes: list[str] = []
+
+    def __enter__(self) -> Session:
+        silent = self.run.state == "finished" or not runs.is_leader()
+        self.log = None if silent else logs.RunLog(self.run.path).__enter__()
+        settings = build.LoggerSettings() if silent else self.chosen.logger
+        self.mirror = Mirror(settings, self.run, self.chosen.config)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        # A full disk or a missing right is no failure of the run: what was reached is kept to go on from.
+        # Of several processes the first one records: the others also end with an error when that one was killed.
+        failed = kind is not None and issubclass(kind, Exception) and not issubclass(kind, UserError | OSError)
+        if kind is not None and failed and runs.is_leader():
+            log.error("failed", exc_info=error)
+            result = self._result("failed", error=f"{kind.__name__}: {error}")
+            self._picture(result)
+            self.run.finish(result)
+        self.mirror.close(failed=kind is not None)
+        if self.log is not None:
+            self.log.__exit__()
+
+    def tell(self, sentence: str) -> None:
+        log.info("%s: %s", self.run.path, sentence)
+
+    def check_data(self) -> None:
+        """The data gate: warns of, or refuses, windows that can hardly be predicted forwards."""
+        self.gate = scoring.gate(self.data)
+        curve = " ".join(f"{c:.3f}" for c in self.gate["curve"])
+        log.info(
+            "data gate %s: coherence %s, signal %+.3f, position curve %s",
+            "passed" if self.gate["passed"] else "FAILED",
+            self.gate["coherence"] and round(self.gate["coherence"], 3),
+            self.gate["signal"],
+            curve,
+        )
+        log.info("arrow of time: %s", diagnostic_tables.arrow_line(self.gate["arrow"]))
+        if not self.gate["passed"]:
+            reasons = "; ".join(self.gate["failed"])
+            if self.chosen.data.gate == "refuse":
+                raise UserError(f"the data gate failed ({reasons}); check the order of chunks, or set data.gate=warn.")
+            log.warning("the data gate failed (%s): check the order of chunks and the encoder", reasons)
+        if self.data.documents < CROSS_FIT_BELOW:
+            self.notes.append(
+                f"{self.data.documents} documents are few: for a report, cross-fit with -m data.fold=0,1,2,3,4"
+            )
+            log.warning(self.notes[-1])
+
+    def fit(self, model: LatentVectorModule) -> None:
+        """Train from the start or from last.ckpt, to the end."""
+        chosen, run = self.chosen, self.run
+        self.params = count_parameters(model)
+        divergence = Divergence()
+        trainer = build.trainer(
+            chosen,
+            [
+                Reseed(chosen.seed),
+                divergence,
+                Plateau(chosen.trainer.patience),
+                FiveCatGate(self.data.val, chosen.preset, self._show_judgement),
+                Diagnosis(self.data.val, chosen.preset),
+                RunProgress(self.console),
+                History(run.append_history, self.mirror.row),
+                Checkpoints(run.checkpoints, chosen.trainer.checkpoint),
+            ],
+            run.path,
+        )
+        trained = any(p.requires_grad for p in model.parameters())
+        devices.check(trainer.world_size, chosen.trainer.batch_size, trained)
+        log.info("training on %s with %d CPU threads", trainer.strategy.root_device, torch.get_num_threads())
+        resume_from = None
+        if run.state == "resume":
+            resume_from = run.last
+            epochs = int(checkpoint.read(run.last)["epoch"]) + 1
+            if runs.is_leader():
+                run.cut_history(epochs)
+            history = run.read_history()
+            self.before = sum(row["seconds"] for row in history)
+            self.mirror.again(history)
+            self.tell(f"going on after epoch {epochs} of {chosen.trainer.max_epochs}")
+        batches = VectorDataModule(
+            self.data,
+            chosen.trainer.batch_size,
+            chosen.data.max_per_doc,
+            chosen.config["loss"]["negatives"],
+            chosen.seed,
+        )
+        try:
+            trainer.fit(model, datamodule=batches, ckpt_path=resume_from, weights_only=True)
+        except SystemExit:
+            # Lightning turns Ctrl-C into an exit of its own.
+            raise KeyboardInterrupt from None
+        except RuntimeError as error:
+            if devices.lost(trainer.strategy.launcher):
+                raise UserError(
+                    "another process of this run was killed (out of memory?); the same command goes on from the last "
+                    "checkpoint."
+                ) from error
+            raise
+        self.diverged = divergence.diverged
+        devices.part()
+        if not trainer.is_global_zero:
+            sys.exit(0)
+
+    def score(self) -> runs.Result:
+        """Score the chosen checkpoint once: five gates, val, test, OOD, and the baselines."""
+        if self.diverged:
+            result = self._result("diverged")
+            self._picture(result)
+            return result
+        best_5cat = self.run.checkpoints / "best_5cat.ckpt"
+        file = best_5cat if best_5cat.exists() else self.run.checkpoints / "best.ckpt"
+        device = build.judged_on(self.chosen.device)
+        model = build.load(file, device)
+        result = self._result("finished", checkpoint=file.name)
+        preset, data = self.chosen.preset, self.data
+        if preset.eval_windows:
+            judged = scoring.judge(model.predict, data, preset, device)
+            result.five_cat = judged.to_dict() | {"model": scoring.summary(judged)}
+            beside = scoring.beside(judged, data, preset, self.chosen.cache, device)
+            result.baselines, result.skill, result.not_fitted = beside.baselines, beside.skill, beside.not_fitted
+        moments = {}
+        for name in ("val", "test", "ood"):
+            found, moments[name] = scoring.numbers(model.predict, getattr(data, name), data, preset, device)
+            setattr(result, name, found)
+        record.write_moments(self.run.path, {name: vars(m) for name, m in moments.items() if m is not None})
+        result.seconds = self._seconds()
+        self.mirror.result(result, self._picture(result))
+        return result
+
+    def finish(self, result: runs.Result) -> None:
+        """Write result.json, then let go of what only an unfinished run needs."""
+        self.run.finish(result)
+        if not self.chosen.run.keep_last:
+            self.run.last.unlink(missing_ok=True)
+
+    def show(self, result: runs.Result) -> None:
+        """The closing tables, the verdict and where the checkpoint is."""
+        shown = [*tables.closing_tables(result), tables.verdict_line(result)]
+        for item in shown:
+            self.console.print(item)
+        for alarm in result.five_cat.get("alarms", []):
+            log.warning("%s on %s (best offset %+d): check %s", *(alarm[k] for k in ALARM))
+        told = [alarm["name"] for alarm in result.five_cat.get("alarms", [])]
+        for finding in result.val.get("alarms", []):
+            if finding["name"] not in told:
+                log.warning("%s on val (%s): check %s", *(finding[k] for k in ("name", "measured", "check")))
+        for note in result.notes:
+            self.console.print(f"note: {note}", highlight=False)
+        if result.checkpoint:
+            self.console.print(f"{result.status} in {result.seconds:.0f} s: {self.run.checkpoints / result.checkpoint}")
+        else:
+            self.console.print(f"{result.status} in {result.seconds:.0f} s: {self.run.path}")
+
+    def _picture(self, result: runs.Result) -> dict[str, Path]:
+        """Draw the plots and write the model card, before result.json is: killed here, the run scores again.
+
+        What goes wrong here, a full disk too, is told and costs no run its numbers.
+        """
+        if not runs.is_leader():
+            return {}
+        pictures: dict[str, Path] = {}
+        try:
+            from lvm_lab.reporting.plots.draw import draw  # matplotlib comes in only now
+
+            seen = record.read(self.run.path, asdict(result))
+            try:
+                pictures = draw(seen)
+            finally:
+                card.write(seen)
+        except Exception as error:
+            again = f"python -m lvm_lab.plots {self.run.path} and python -m lvm_lab.card {self.run.path} make them"
+            log.warning("no plots or no model card (%s: %s); %s", type(error).__name__, error, again)
+        return pictures
+
+    def _show_judgement(self, scores: PartScores) -> None:
+        halves = {letter: half.to_dict() for letter, half in scores.halves.items() if letter != "E"}
+        table = tables.part_table(f"5CAT in training, VAL: {scores.passed} of 4 halves", halves)
+        self.console.print(table)
+
+    def _seconds(self) -> float:
+        """This session's time and that of the epochs before it."""
+        return round(self.before + time.perf_counter() - self.started, 3)
+
+    def _result(self, status: Any, **more: Any) -> runs.Result:
+        config = self.chosen.config
+        rows = self.run.read_history()
+        return runs.Result(
+            name=self.run.name,
+            arch=config["arch"]["name"],
+            loss=config["loss"]["name"],
+            data=config["data"]["name"],
+            status=status,
+            seed=self.chosen.seed,
+            fingerprint=self.run.fingerprint,
+            seconds=self._seconds(),
+            params=self.params,
+            epochs=len(rows),
+            data_gate=self.gate,
+            contract={k: v for k, v in asdict(self.data.contract).items() if k != "probes"},
+            parts=scoring.sizes(self.data),
+            notes=self.notes,
+            commit=runs.commit(),
+            **more,
+        )

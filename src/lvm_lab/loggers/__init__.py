@@ -1,0 +1,1 @@
+"""Where a run is mirrored to, one logger a file; the run's folder stays the truth."""

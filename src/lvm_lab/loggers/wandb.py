@@ -1,0 +1,216 @@
+"""Mirrors a run to Weights & Biases under the names that the disk has; the disk stays the truth."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import netrc
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from lvm_lab.config.settings import LoggerSettings
+from lvm_lab.reporting.plots import FIGURES
+from lvm_lab.runs.folder import Result, RunFolder, write_atomically
+from lvm_lab.sweeps.leaderboard import TABLE
+
+log = logging.getLogger(__name__)
+
+CLOUD = "https://api.wandb.ai"
+GATES = "5cat/gates"
+SERVICE = "WANDB_SERVICE"
+COLUMNS = (
+    "gate",
+    "name",
+    "part",
+    "passed",
+    "number",
+    "value",
+    "low",
+    "high",
+    "threshold",
+    "holds",
+    "undecided",
+)
+
+
+class Mirror:
+    """One W&B run for one run folder: its group is the sweep, its name the run's, and a resumed run keeps its id."""
+
+    def __init__(self, settings: LoggerSettings, run: RunFolder, config: dict[str, Any]) -> None:
+        self.run: Any = None
+        self.folder, self.artifacts = run, settings.artifacts
+        mode = _mode(settings)
+        if mode is None:
+            return
+        named: dict[str, Any] = {
+            "project": settings.project,
+            "entity": settings.entity,
+            "name": run.name,
+            "config": config,
+        }
+        named |= {"group": settings.group or _sweep(run.path, config), "id": _id(run.path), "dir": run.path.absolute()}
+        self.superseded = mode == "online" or _supersede(run.path / "wandb")
+        self.run = _begin(["online", "offline"] if mode == "online" else ["offline"], named)
+
+    def row(self, row: dict[str, Any]) -> None:
+        """A row of history.jsonl; the epoch is the step. What was no number has no place in a curve."""
+        if self.run is not None:
+            self.run.log({name: value for name, value in row.items() if value is not None}, step=row["epoch"])
+
+    def again(self, rows: list[dict[str, Any]]) -> None:
+        """The rows of earlier sessions that W&B does not have: a killed session loses what it had not written."""
+        if self.run is not None and self.superseded:
+            for row in rows:
+                if row["epoch"] >= self.run.starting_step:
+                    self.row(row)
+
+    def result(self, result: Result, pictures: dict[str, Path]) -> None:
+        """The closing numbers, the plots by name as they lie on disk, the gate table and checkpoints that were best."""
+        if self.run is not None:
+            import wandb
+
+            images = {f"plots/{name}": wandb.Image(str(file), caption=FIGURES[name]) for name, file in pictures.items()}
+            if images:
+                self.run.log(images)
+            numbers = {"passed": result.five_cat.get("passed"), "verdict": result.five_cat.get("verdict")}
+            self.run.summary.update({"status": result.status, "5cat": numbers, "val": result.val, "ood": result.ood})
+            self._gates(result)
+            self._checkpoints(result)
+
+    def close(self, failed: bool = False) -> None:
+        """Two runs in one process would share an id without this."""
+        if self.run is not None:
+            self.run.finish(exit_code=int(failed))
+            self.run = None
+
+    def _gates(self, result: Result) -> None:
+        rows = gate_rows(result.five_cat)
+        if rows:
+            import wandb
+
+            with _staging_in(self.folder.path):
+                self.run.log({GATES: wandb.Table(columns=list(COLUMNS), data=rows)})
+
+    def _checkpoints(self, result: Result) -> None:
+        files = [file for name in ("best.ckpt", "best_5cat.ckpt") if (file := self.folder.checkpoints / name).exists()]
+        if not (self.artifacts and files):
+            return
+        import wandb
+
+        said = {
+            "numbers_of": result.checkpoint,
+            "fingerprint": result.fingerprint,
+            "5cat": result.five_cat.get("passed"),
+        }
+        artifact = wandb.Artifact(f"checkpoints-{self.run.id}", type="model", metadata=said)
+        for file in files:
+            # Read from where it lies when it is sent: a staged or cached copy would double what a run takes.
+            artifact.add_file(str(file.absolute()), policy="immutable", skip_cache=True)
+        self.run.log_artifact(artifact, aliases=["best"])
+
+
+def gate_rows(five_cat: dict[str, Any]) -> list[list[Any]]:
+    """result.json's gates as rows of COLUMNS, one a number; `passed` is the part's half (None: not measurable)."""
+    rows = []
+    for letter, gate in five_cat.get("gates", {}).items():
+        halves = {part: gate[part] for part in ("val", "ood") if gate.get(part)}
+        if gate.get("difference"):
+            halves["val - ood"] = {"state": gate["state"], "numbers": {"difference": gate["difference"]}}
+        for part, half in halves.items():
+            for name, number in half["numbers"].items():
+                low, high = number.get("interval") or (None, None)
+                check = [number.get(key) for key in ("threshold", "passed", "undecided")]
+                rows.append([letter, gate["name"], part, half["state"], name, number["value"], low, high, *check])
+    return rows
+
+
+def has_account() -> bool:
+    """Whether this machine knows a key for the W&B server; the key itself is not looked at."""
+    if os.environ.get("WANDB_API_KEY"):
+        return True
+    host = urlsplit(os.environ.get("WANDB_BASE_URL") or CLOUD).hostname or ""
+    try:
+        return netrc.netrc(os.environ.get("NETRC") or Path.home() / ".netrc").authenticators(host) is not None
+    except (OSError, netrc.NetrcParseError):
+        return False
+
+
+def _begin(modes: list[Literal["online", "offline"]], named: dict[str, Any]) -> Any:
+    """The W&B run in the first mode that works; what goes wrong is told and costs no run."""
+    import wandb  # .8 s that a run without it need not wait for
+
+    settings = wandb.Settings(silent=True, console="off", disable_git=True, save_code=False)
+    given = named | {"resume": "allow", "reinit": "finish_previous", "settings": settings}
+    for mode in modes:
+        # W&B's own process would be shared with those that this one starts: killed, they would keep a run's id in use.
+        os.environ.pop(SERVICE, None)
+        try:
+            return wandb.init(mode=mode, **given)
+        except Exception as error:
+            way_out = "mirrored offline, and wandb sync brings it there" if mode == "online" else "not mirrored"
+            log.warning("W&B does not work %s (%s): %s", mode, type(error).__name__, way_out)
+            # The id is in use until the process that tried has ended.
+            wandb.teardown()
+        finally:
+            os.environ.pop(SERVICE, None)
+    return None
+
+
+def _mode(settings: LoggerSettings) -> Literal["online", "offline"] | None:
+    if settings.wandb == "off" or os.environ.get("WANDB_MODE") == "disabled":
+        return None
+    if settings.wandb != "auto":
+        return settings.wandb
+    if os.environ.get("WANDB_MODE") in ("online", "offline"):
+        return os.environ["WANDB_MODE"]  # type: ignore[return-value]
+    return "online" if has_account() else "offline"
+
+
+def _supersede(folder: Path) -> bool:
+    """Remove what earlier offline sessions of the run left; whether none of it was synced, so that all is said anew."""
+    if list(folder.glob("offline-run-*/*.synced")):
+        return False
+    for old in (*folder.glob("offline-run-*"), folder / "staged"):
+        shutil.rmtree(old, ignore_errors=True)
+    return True
+
+
+def _id(folder: Path) -> str:
+    """The W&B run's id: of a number that the folder keeps until it is started over, and of where it lies.
+
+    A fingerprint would be shared by two folders of one config, and the number alone by a folder and its copy.
+    """
+    file = folder / "wandb" / "seed"
+    if not file.exists():
+        file.parent.mkdir(exist_ok=True)
+        write_atomically(file, secrets.token_hex(16))
+    said = "/".join([file.read_text().strip(), *folder.absolute().parts[-2:]])
+    return hashlib.sha256(said.encode()).hexdigest()[:16]
+
+
+@contextmanager
+def _staging_in(folder: Path) -> Iterator[None]:
+    """A table's file waits in the run's folder until it is sent, so that the folder alone can be synced."""
+    before = os.environ.get("WANDB_DATA_DIR")
+    os.environ["WANDB_DATA_DIR"] = str(folder.absolute() / "wandb" / "staged")
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["WANDB_DATA_DIR"]
+        else:
+            os.environ["WANDB_DATA_DIR"] = before
+
+
+def _sweep(folder: Path, config: dict[str, Any]) -> str | None:
+    """The sweep that a run's folder belongs to; a run by itself has none."""
+    sweep = folder.absolute().parent
+    asked = config["run"]
+    in_multirun = asked["dir"] is None and sweep != Path(asked["root"]).absolute()
+    return sweep.name if in_multirun or (sweep / TABLE).exists() else None

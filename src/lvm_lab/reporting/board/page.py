@@ -1,0 +1,79 @@
+"""The page: one file with its data, style and script inside, which opens from disk without a network; no torch."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+import json
+import re
+from datetime import datetime
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from lvm_lab.reporting.board.columns import COLUMNS, Board, Column
+from lvm_lab.reporting.board.details import details, rounded
+from lvm_lab.reporting.board.seeds import Group, groups
+from lvm_lab.reporting.board.tables import summary
+from lvm_lab.sweeps.leaderboard import VAL_HALVES
+
+SCRIPTS = ("dom.js", "table.js", "charts.js", "details.js", "page.js")
+
+
+def page(board: Board, folder: Path, out: Path) -> str:
+    """The HTML of a board; links lead from `out` to the runs' files."""
+    here = files("lvm_lab.reporting.board")
+    style = (here / "page.css").read_text(encoding="utf-8")
+    script = "\n".join((here / name).read_text(encoding="utf-8") for name in SCRIPTS)
+    name = folder.resolve().name
+    slots = {
+        "title": html.escape(name),
+        "policy": f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'",
+        "style": style,
+        "script": script,
+        "data": embedded(_data(board, name, out)),
+    }
+    # In one pass, so that nothing that was put in is looked at again.
+    return re.sub(r"\{\{(\w+)\}\}", lambda slot: slots[slot[1]], (here / "page.html").read_text(encoding="utf-8"))
+
+
+def embedded(found: Any) -> str:
+    """JSON that no text inside can end: HTML sees no `<` in it."""
+    return json.dumps(rounded(found), allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
+
+
+def _data(board: Board, name: str, out: Path) -> dict[str, Any]:
+    number_of = {line.row.name: i for i, line in enumerate(board.lines)}
+    runs = [
+        {"name": line.row.name, "cells": {"place": line.place, "run": line.row.name} | line.cells}
+        | details(line.row, out)
+        for line in board.lines
+    ]
+    return {
+        "name": name,
+        "read": datetime.now().astimezone().isoformat(sep=" ", timespec="seconds"),
+        "summary": summary(board, lambda text: text),
+        "halves": VAL_HALVES,
+        "best": None if board.best is None else number_of[board.best],
+        "columns": [
+            {"key": "place", "title": "#", "says": "place by VAL alone", "kind": "whole", "digits": 0},
+            {"key": "run", "title": "run", "says": "a click opens its details", "kind": "text", "digits": 0},
+            *(_column(c) for c in COLUMNS),
+        ],
+        "runs": runs,
+        "groups": [_group(group, [number_of[line.row.name] for line in group.lines]) for group in groups(board)],
+    }
+
+
+def _column(column: Column) -> dict[str, Any]:
+    return {name: getattr(column, name) for name in ("key", "title", "says", "kind", "digits")}
+
+
+def _group(group: Group, members: list[int]) -> dict[str, Any]:
+    spreads = {key: [s.mean, s.deviation, s.count] for key, s in group.numbers.items()}
+    return {"name": group.name, "members": members, "numbers": spreads}
+
+
+def _hash(text: str) -> str:
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"

@@ -1,0 +1,76 @@
+"""Runs that differ in nothing but their seed, as mean and deviation; no torch."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import takewhile
+
+from lvm_lab.reporting.board.columns import COLUMNS, Board, Line, at
+from lvm_lab.runs import folder as runs
+
+
+@dataclass(frozen=True)
+class Spread:
+    """mean and deviation (over count - 1; None of one alone) of a number over the seeds that have it."""
+
+    mean: float
+    deviation: float | None
+    count: int
+
+
+@dataclass(frozen=True)
+class Group:
+    """lines: the runs of one config. numbers: by column; a gate's is the share of seeds that pass it."""
+
+    name: str
+    lines: list[Line]
+    numbers: dict[str, Spread]
+
+
+def groups(board: Board) -> list[Group]:
+    """Every run in one group, in the order of the first of each; what has no config yet stands alone."""
+    found: dict[str, list[Line]] = {}
+    for line in board.lines:
+        found.setdefault(_key(line), []).append(line)
+    return [Group(_name(lines), lines, _numbers(lines)) for lines in found.values()]
+
+
+def _key(line: Line) -> str:
+    config = line.row.config
+    if not config:
+        return line.row.name
+    computing = {k: v for k, v in runs.computing(config).items() if k != "seed"}
+    content = at(config, "identity", "content")
+    if not content:
+        # It failed before its data were read.
+        return line.row.name
+    return json.dumps([computing, content], sort_keys=True, default=str)
+
+
+def _name(lines: Sequence[Line]) -> str:
+    names = [line.row.name for line in lines]
+    if len(names) == 1:
+        return names[0]
+    shared = "".join(c[0] for c in takewhile(lambda c: len(set(c)) == 1, zip(*names, strict=False))).rstrip("-_. ")
+    # Names that share next to nothing, as of a row and of its later seeds, are told by the first.
+    name = shared if 2 * len(shared) >= len(names[0]) else names[0]
+    return f"{name} ({len(names)} seeds)"
+
+
+def _numbers(lines: Sequence[Line]) -> dict[str, Spread]:
+    numbers = {}
+    for column in COLUMNS:
+        found = [line.cells[column.key] for line in lines]
+        if column.kind == "state":
+            values = [float(cell == "pass") for cell in found if cell is not None]
+        elif column.kind in ("whole", "number") and column.key not in ("week", "seed"):
+            values = [float(cell) for cell in found if isinstance(cell, int | float)]
+        else:
+            continue
+        if values:
+            deviation = statistics.stdev(values) if len(values) > 1 else None
+            numbers[column.key] = Spread(statistics.fmean(values), deviation, len(values))
+    return numbers

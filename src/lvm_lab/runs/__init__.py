@@ -1,0 +1,1 @@
+"""A run on disk: its fingerprint, folder, result and history; no torch."""

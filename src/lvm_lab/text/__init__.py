@@ -1,1 +1,0 @@
-"""Text at the edges: chunkers, encoders with their contract, decoders (to come)."""

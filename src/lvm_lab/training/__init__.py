@@ -1,0 +1,1 @@
+"""The Lightning room: the module around a model, its batches, trainer, devices and callbacks."""

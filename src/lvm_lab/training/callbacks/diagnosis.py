@@ -1,0 +1,40 @@
+"""Writes down, at each judged epoch, whether predictions collapse, copy or leave the encoder's scale (VAL only)."""
+
+from __future__ import annotations
+
+import pytorch_lightning as pl
+
+from lvm_lab.config.presets import Preset
+from lvm_lab.data.windows import Windows, sample_evenly
+from lvm_lab.judge.diagnostics import history_row
+from lvm_lab.judge.metrics import part_metrics
+from lvm_lab.training.module import LatentVectorModule
+
+AT_MOST = 1_000
+
+
+class Diagnosis(pl.Callback):
+    """Stands after FiveCatGate, whose rank says that this epoch is a judged one, and before History.
+
+    Alarms go to the history by name and are told once, for the finished run: early in training most models copy.
+    """
+
+    def __init__(self, val: Windows, preset: Preset) -> None:
+        self.sample = sample_evenly(val, min(preset.max_windows, AT_MOST), preset.seed)
+        self.preset = preset
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: LatentVectorModule) -> None:  # type: ignore[override]
+        if "5cat/rank" not in pl_module.metrics or not trainer.is_global_zero:
+            return
+        training = pl_module.training
+        pl_module.eval()
+        numbers = part_metrics(
+            pl_module.predict,
+            self.sample,
+            pl_module.stats,
+            resamples=self.preset.resamples,
+            seed=self.preset.seed,
+            device=pl_module.device,
+        )
+        pl_module.train(training)
+        pl_module.metrics |= {f"diagnosis/{name}": value for name, value in history_row(numbers).items()}

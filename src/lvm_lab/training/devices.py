@@ -1,0 +1,84 @@
+"""A run on several devices: what its processes say to each other before and after they train together; no torch."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from lvm_lab.errors import UserError
+from lvm_lab.runs import folder as runs
+
+HANDED_ON = "LVM_LAB_JOB"
+# Between a process's end and its parent's word of it.
+GRACE_SECONDS = 2.0
+
+
+def lead(config: dict[str, Any], sweep_dir: Path | None) -> None:
+    """Leave word of what is run here to the processes that Lightning will start with this one's command line.
+
+    That line does not say it: a schedule's row is known in its first process alone.
+    """
+    if runs.is_leader():
+        os.environ[HANDED_ON] = json.dumps({"config": config, "sweep_dir": sweep_dir and str(sweep_dir)})
+
+
+def follow(job: Callable[[dict[str, Any], Path | None], None]) -> None:
+    """In a process that another one started: run what that one runs, and leave. Elsewhere nothing."""
+    if runs.is_leader() or HANDED_ON not in os.environ:
+        return
+    said = json.loads(os.environ[HANDED_ON])
+    try:
+        job(said["config"], said["sweep_dir"] and Path(said["sweep_dir"]))
+    except (KeyboardInterrupt, UserError, OSError):
+        # The first process tells.
+        sys.exit(1)
+    sys.exit(0)
+
+
+def check(devices: int, batch_size: int, trained: bool) -> None:
+    """UserError where a run cannot be shared among so many devices. trained: whether anything is."""
+    if devices == 1:
+        return
+    if not trained:
+        raise UserError(f"nothing is trained here that {devices} devices could share; set device.devices=1.")
+    if batch_size % devices:
+        raise UserError(
+            f"trainer.batch_size={batch_size} cannot be shared evenly by {devices} devices; "
+            f"set {batch_size // devices * devices or devices} or another multiple of {devices}."
+        )
+    if _in_multirun():
+        raise UserError(
+            f"a multirun starts its runs in one process and {devices} devices need one each; leave -m away and start "
+            "the runs one by one (of a schedule: schedule=NAME run_id=ROW), or set device.devices=1."
+        )
+
+
+def lost(launcher: Any) -> bool:
+    """Whether a process that Lightning's launcher started was killed, which the first one notices by a dead line."""
+    processes = getattr(launcher, "procs", [])
+    ends = time.monotonic() + GRACE_SECONDS
+    while processes and time.monotonic() < ends:
+        if any((process.poll() or 0) < 0 for process in processes):
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def part() -> None:
+    """End what the processes of a run have in common: the first one goes on alone, to score."""
+    import torch.distributed as dist
+
+    if dist.is_available() and dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def _in_multirun() -> bool:
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+
+    return bool(HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN)

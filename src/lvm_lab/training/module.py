@@ -1,0 +1,166 @@
+"""The one LightningModule: a backbone, a head and a loss.
+
+Shape suffixes: B windows, L context length, D vector dim, H hidden dim, N predictions.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from dataclasses import replace
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+
+from lvm_lab.config.settings import OptimSettings
+from lvm_lab.nn.head import Head
+from lvm_lab.nn.normaliser import Units
+from lvm_lab.training.objective import WeightedTerms
+from lvm_lab.types import Backbone, Batch, Prediction, Reading, Stats
+
+
+class LatentVectorModule(pl.LightningModule):
+    """`predict` is the model's whole interface to judges, decoders and servers.
+
+    normaliser: what the context goes through on its way in, where one is asked for.
+    every_position: supervise all positions of a causal backbone, not the last alone.
+    metrics: the epoch's numbers so far; callbacks add theirs and History writes them down.
+    identity: what every checkpoint says of itself (config, encoder contract, version).
+    """
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        head: Head,
+        loss: WeightedTerms,
+        stats: Stats,
+        optim: OptimSettings,
+        every_position: bool = False,
+    ) -> None:
+        super().__init__()
+        self.backbone: Backbone | nn.Module = backbone
+        self.head, self.loss, self.optim, self.every_position = head, loss, optim, every_position
+        self.register_buffer("mean_D", stats.mean_D.clone())
+        self.register_buffer("std_D", stats.std_D.clone())
+        self.normaliser = nn.Identity() if stats.centre_D is None else Units(stats)
+        self.metrics: dict[str, Any] = {}
+        self.identity: dict[str, Any] = {}
+        self._sums: dict[str, Tensor] = {}
+        self._count = 0
+
+    @property
+    def stats(self) -> Stats:
+        return Stats(self.mean_D, self.std_D)  # type: ignore[arg-type]
+
+    def predict(self, context_BLD: Tensor) -> Prediction:
+        """The next vector after each context."""
+        reading = self.read(context_BLD)
+        return self.head(reading.hidden_NH, reading)
+
+    forward = predict
+
+    def read(self, context_BLD: Tensor, every: bool = False) -> Reading:
+        """The backbone's states over the context, for a prediction after its end or after every position."""
+        return Reading(context_BLD, self.backbone(self.normaliser(context_BLD)), every)
+
+    def supervised(self, batch: Batch, every: bool | None = None) -> tuple[Prediction, Batch]:
+        """What the loss reads at the supervised positions, and the batch with a target for each."""
+        every = self.every_position if every is None else every
+        if every:
+            next_BLD = torch.cat([batch.context_BLD[:, 1:], batch.target_ND[:, None]], dim=1)
+            documents_N = batch.document_N.repeat_interleave(next_BLD.shape[1])
+            batch = replace(batch, target_ND=next_BLD.flatten(0, 1), document_N=documents_N)
+        reading = self.read(batch.context_BLD, every)
+        return self.head.learn(reading.hidden_NH, batch.target_ND, reading), batch
+
+    def on_train_epoch_start(self) -> None:
+        self.metrics = {}
+        self._sums, self._count = {}, 0
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor | None:
+        prediction, supervised = self.supervised(batch)
+        total, parts = self.loss(prediction, supervised, self.stats)
+        if batch_idx == 0:
+            shares = self.loss.gradient_shares(prediction, parts)
+            self.metrics |= {f"gradient_share/{name}": share for name, share in shares.items()}
+        self._add({"loss": total, **parts})
+        return total if total.requires_grad else None
+
+    def on_validation_epoch_start(self) -> None:
+        self.metrics |= self._means("train")
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        prediction, batch = self.supervised(batch, every=False)
+        total, parts = self.loss(prediction, batch, self.stats)
+        if "prediction" not in self.head.feeds:
+            prediction = self.predict(batch.context_BLD)
+        cosine = torch.cosine_similarity(prediction.unit_ND, batch.target_ND, dim=-1).mean()
+        self._add({"loss": total, **parts, "cos": cosine}, rows=len(batch.target_ND))
+
+    def on_validation_epoch_end(self) -> None:
+        self.metrics |= self._means("val")
+        # A mean of trained members has no optimiser to ask.
+        groups = [group for optimizer in self.trainer.optimizers for group in optimizer.param_groups]
+        self.metrics["lr"] = groups[0]["lr"] if groups else 0.0
+
+    def configure_optimizers(self) -> Any:
+        groups: dict[bool, list[nn.Parameter]] = defaultdict(list)
+        for parameter in self.parameters():
+            if parameter.requires_grad:
+                groups[parameter.ndim >= 2].append(parameter)
+        if not groups:
+            return None
+        # Gains, biases and the temperature are scales, not maps: decay would only bias them.
+        optimizer = torch.optim.AdamW(
+            [
+                {"params": groups[True], "weight_decay": self.optim.weight_decay},
+                {"params": groups[False], "weight_decay": 0.0},
+            ],
+            lr=self.optim.lr,
+            fused=self.device.type == "cpu",
+        )
+        total = int(self.trainer.estimated_stepping_batches)
+        scale = WarmupCosine(round(self.optim.warmup * total), total, self.optim.final_lr)
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, scale)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        golden_BLD = self.identity["golden_input"]
+        checkpoint["lvm_lab"] = self.identity | {"golden_output": self.golden_output(golden_BLD)}
+
+    def golden_output(self, golden_BLD: Tensor) -> Tensor:
+        """The raw prediction for a fixed input, in evaluation mode, on the CPU: checked when a checkpoint is loaded."""
+        training = self.training
+        self.eval()
+        with torch.no_grad():
+            output_BD = self.predict(golden_BLD.to(self.device, self.dtype)).raw_ND.float().cpu()  # type: ignore[arg-type]
+        self.train(training)
+        return output_BD
+
+    def _add(self, values: dict[str, Tensor], rows: int = 1) -> None:
+        for name, value in values.items():
+            addition = value.detach() * rows
+            self._sums[name] = self._sums[name] + addition if name in self._sums else addition
+        self._count += rows
+
+    def _means(self, prefix: str) -> dict[str, float]:
+        # Of all devices: what ends a training is decided by these, and every device has to decide alike.
+        reduce = self.trainer.strategy.reduce
+        means = {f"{prefix}/{name}": float(reduce(v, reduce_op="mean")) / self._count for name, v in self._sums.items()}
+        self._sums, self._count = {}, 0
+        return means
+
+
+class WarmupCosine:
+    """step -> the learning rate's factor: linear up to 1 over `warmup` steps, then a cosine down to `final`."""
+
+    def __init__(self, warmup: int, total: int, final: float) -> None:
+        self.warmup, self.total, self.final = warmup, total, final
+
+    def __call__(self, step: int) -> float:
+        if step < self.warmup:
+            return (step + 1) / self.warmup
+        done = min(1.0, (step - self.warmup) / max(1, self.total - self.warmup))
+        return self.final + (1 - self.final) * (1 + math.cos(math.pi * done)) / 2

@@ -1,0 +1,38 @@
+"""A loss: weighted terms, their total and every part."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from lvm_lab.nn.gather import summed
+from lvm_lab.types import Batch, Prediction, Stats
+
+
+class WeightedTerms(nn.Module):
+    """(prediction, batch, stats) -> the weighted sum and each term's value before its weight."""
+
+    def __init__(self, terms: dict[str, nn.Module], weights: dict[str, float]) -> None:
+        super().__init__()
+        self.terms = nn.ModuleDict(terms)
+        self.weights = weights
+
+    def forward(self, prediction: Prediction, batch: Batch, stats: Stats) -> tuple[Tensor, dict[str, Tensor]]:
+        parts = {name: term(prediction, batch, stats) for name, term in self.terms.items()}
+        total = torch.stack([self.weights[name] * part for name, part in parts.items()]).sum()
+        return total, parts
+
+    def gradient_shares(self, prediction: Prediction, parts: dict[str, Tensor]) -> dict[str, float]:
+        """Each weighted term's share of the gradient norms at what the head says: what the weights really weigh."""
+        if not prediction.spoken.requires_grad:
+            # A mean of trained members has nothing to learn.
+            return {}
+        norms = {}
+        for name, part in parts.items():
+            (gradient,) = torch.autograd.grad(
+                self.weights[name] * part, prediction.spoken, retain_graph=True, allow_unused=True
+            )
+            squared = prediction.spoken.new_zeros(()) if gradient is None else gradient.square().sum()
+            norms[name] = float(summed(squared).sqrt())
+        total = sum(norms.values()) or 1.0
+        return {name: norm / total for name, norm in norms.items()}
