@@ -33,7 +33,7 @@ def trained(place: Path) -> build.LatentVectorModule:
 
 def main(place: Path) -> None:
     sys.path.insert(0, str(ROOT / "tests"))
-    from honest import cases, line
+    from helpers.honest import cases, line
     from lvm_lab.judge.five_cat import measure
 
     model = trained(place)

@@ -24,8 +24,10 @@ def replace_between(page: Path, mark: str, text: str) -> None:
 def main() -> None:
     sys.path.insert(0, str(ROOT / "tests"))
     worst: dict[tuple[str, str], dict[tuple[int, str], float]] = defaultdict(dict)
-    for file in sorted((ROOT / "tests" / "parity").glob("[a-z]*.py")):
-        for arch, reference, length, dtype, difference in importlib.import_module(f"parity.{file.stem}").comparisons():
+    for file in sorted((ROOT / "tests" / "helpers" / "parity").glob("[a-z]*.py")):
+        for arch, reference, length, dtype, difference in importlib.import_module(
+            f"helpers.parity.{file.stem}"
+        ).comparisons():
             cell = worst[arch, reference]
             cell[length, dtype] = max(difference, cell.get((length, dtype), 0.0))
     columns = [(5, "float32"), (256, "float32"), (5, "float64"), (256, "float64")]

@@ -28,7 +28,7 @@ from lvm_lab.data.windows import Windows
 from lvm_lab.judge.bootstrap import Number, means, paired_difference
 from lvm_lab.judge.gates.retrieval import retrieval_scores
 from lvm_lab.judge.predictions import cosines, predict
-from lvm_lab.scoring import judging as scoring
+from lvm_lab.scoring import baselines as fitted_baselines
 from lvm_lab.types import Predictor
 
 PAGE = ROOT / "docs" / "real_text.md"
@@ -88,7 +88,7 @@ class Bench:
     def baselines(self, length: int, fold: int | None = None) -> dict[str, dict[str, Scores]]:
         """Every baseline of the closing tables, fitted on the training part of both stores."""
         parts = self.parts(length, "peps", "wikipedia", fold=fold)
-        found = scoring.baselines(parts, self.root / "cache", "cpu")
+        found = fitted_baselines.baselines(parts, self.root / "cache", "cpu")
         return {name: self.scores(predictor, length, fold) for name, predictor in found.items()}
 
     def scores(self, predictor: Predictor, length: int, fold: int | None = None) -> dict[str, Scores]:

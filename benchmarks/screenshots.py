@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-from browser import chromium
+from helpers.browser import chromium
 
 WIDTH, HEIGHT = 1400, 900
 TO = "document.querySelector({!r}).scrollIntoView({{block: 'start'}})"

@@ -9,9 +9,10 @@ from typing import Any
 
 import torch
 
-from lvm_lab.data.store import EncoderContract, sha256
+from lvm_lab.data.store import EncoderContract
 from lvm_lab.errors import UserError
-from lvm_lab.runs import folder as runs
+from lvm_lab.files import sha256
+from lvm_lab.runs.identity import as_cut
 from lvm_lab.sweeps import leaderboard
 from lvm_lab.sweeps.schedule import TOP
 from lvm_lab.training.module import LatentVectorModule
@@ -100,7 +101,7 @@ def _best_architectures(root: Path, count: int, data: dict[str, Any]) -> list[st
 
 def _vectors(data: dict[str, Any]) -> dict[str, Any]:
     """What a data node says of vectors and parts; a member may have seen fewer of them."""
-    return runs.as_cut(data) | {"train_windows": None}
+    return as_cut(data) | {"train_windows": None}
 
 
 def _file(member: Any) -> Path:

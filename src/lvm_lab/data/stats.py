@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -13,6 +11,7 @@ import numpy as np
 import torch
 
 from lvm_lab.data.store import Store
+from lvm_lab.files import write_arrays
 from lvm_lab.types import Stats
 
 Normaliser = Literal["none", "standard", "robust", "whiten"]
@@ -90,15 +89,3 @@ def _moments(store: Store, stretches: np.ndarray, cache: Path) -> Stats:
     mean32, std32 = (mean + origin).astype(np.float32), std.astype(np.float32)
     write_arrays(file, mean=mean32, std=std32)
     return Stats(torch.from_numpy(mean32), torch.from_numpy(std32))
-
-
-def write_arrays(file: Path, **arrays: np.ndarray) -> None:
-    """Write an .npz whole or not at all."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=file.parent, suffix=".npz")
-    try:
-        with os.fdopen(handle, "wb") as out:
-            np.savez(out, allow_pickle=False, **arrays)
-        os.replace(name, file)
-    finally:
-        Path(name).unlink(missing_ok=True)

@@ -22,6 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lvm_lab.errors import UserError
+from lvm_lab.files import sha256
 
 SCHEMA_VERSION = 1
 DOCUMENT_COLUMNS = ("id", "title", "source", "start", "length")
@@ -212,11 +213,6 @@ def check_vectors(vectors_ND: np.ndarray, name: str) -> None:
         if np.any(squares == 0):
             row = start + int(np.argmin(squares))
             raise UserError(f"{name}: vector {row} is all zeros; drop or encode that chunk again.")
-
-
-def sha256(file: Path) -> str:
-    with open(file, "rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def _documents_digest(documents: Documents) -> str:

@@ -10,8 +10,8 @@ from typing import Any
 
 from lvm_lab import logs
 from lvm_lab.errors import UserError
+from lvm_lab.files import write_atomically
 from lvm_lab.reporting import diagnostics as diagnostic_tables
-from lvm_lab.runs import folder as runs
 from lvm_lab.runs import selecting as selection
 
 PARTS = ("val", "test", "ood")
@@ -84,7 +84,7 @@ def main(argv: list[str] | None = None) -> int:
             for line in diagnostic_tables.finding_lines(measured):
                 console.print(line, highlight=False, soft_wrap=True)
         if args.json is not None:
-            runs.write_atomically(args.json, json.dumps(numbers, indent=2, allow_nan=False) + "\n")
+            write_atomically(args.json, json.dumps(numbers, indent=2, allow_nan=False) + "\n")
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -32,9 +32,10 @@ from lvm_lab.judge.part_report import FEWEST_DOCUMENTS, PartReport, report_part
 from lvm_lab.judge.results import FiveCat
 from lvm_lab.judge.verdict import put_together
 from lvm_lab.reporting.tables import NAMES
-from lvm_lab.runs import folder as runs
 from lvm_lab.runs import selecting as selection
-from lvm_lab.scoring import judging as scoring
+from lvm_lab.runs.identity import as_cut
+from lvm_lab.runs.process import commit
+from lvm_lab.scoring import baselines as fitted_baselines
 from lvm_lab.types import Predictor, count_parameters
 
 log = logging.getLogger(__name__)
@@ -131,7 +132,7 @@ def evaluate(asked: Asked) -> dict[str, Any]:
     on: dict[str, list[Model]] = {}
     for model in models:
         with _passing_over(skipped, model.file):
-            key = json.dumps(runs.as_cut(model.node), sort_keys=True)
+            key = json.dumps(as_cut(model.node), sort_keys=True)
             if key not in grounds:
                 grounds[key] = _open(model, asked)
             _check(model, grounds[key])
@@ -148,7 +149,7 @@ def evaluate(asked: Asked) -> dict[str, Any]:
     labels = dict(zip((model.file for model in judged), _labels(judged), strict=True))
     return {
         "version": __version__,
-        "commit": runs.commit(),
+        "commit": commit(),
         "preset": asked.preset.name,
         "device": torch.cuda.get_device_name() if device == "cuda" else device,
         "threads": torch.get_num_threads(),
@@ -241,7 +242,7 @@ def _judge_all(
     rows: list[dict[str, Any]] = []
     reports: dict[str, dict[str, PartReport]] = {}
     not_fitted: dict[str, str] = {}
-    baselines = scoring.baselines(parts, ground.cache, device, preset.baselines, not_fitted)
+    baselines = fitted_baselines.baselines(parts, ground.cache, device, preset.baselines, not_fitted)
 
     def judge(name: str, predictor: Predictor, **said: Any) -> None:
         log.info("judging %s on %s", name, ", ".join(ground.samples))
@@ -300,7 +301,7 @@ def _skill(reports: dict[str, dict[str, PartReport]], name: str) -> dict[str, An
     """By part: the share of the way from the best trivial baseline to perfect."""
     found = {}
     for part, report in reports[name].items():
-        others = {trivial: reports[trivial][part].scores for trivial in scoring.TRIVIAL if trivial in reports}
+        others = {trivial: reports[trivial][part].scores for trivial in fitted_baselines.TRIVIAL if trivial in reports}
         trivial = {other: scores for other, scores in others.items() if scores is not None}
         if report.scores is not None and trivial:
             found[part] = {key: share.to_dict() for key, share in skill(report.scores, trivial).items()}

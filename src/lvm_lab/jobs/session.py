@@ -23,6 +23,8 @@ from lvm_lab.reporting import card, tables
 from lvm_lab.reporting import diagnostics as diagnostic_tables
 from lvm_lab.reporting.plots import record
 from lvm_lab.runs import folder as runs
+from lvm_lab.runs.process import commit, is_leader
+from lvm_lab.runs.result import Result
 from lvm_lab.scoring import judging as scoring
 from lvm_lab.training import checkpoint, devices
 from lvm_lab.training.callbacks.checkpoints import Checkpoints
@@ -55,7 +57,7 @@ class Session:
         self.notes: list[str] = []
 
     def __enter__(self) -> Session:
-        silent = self.run.state == "finished" or not runs.is_leader()
+        silent = self.run.state == "finished" or not is_leader()
         self.log = None if silent else logs.RunLog(self.run.path).__enter__()
         settings = build.LoggerSettings() if silent else self.chosen.logger
         self.mirror = Mirror(settings, self.run, self.chosen.config)
@@ -65,7 +67,7 @@ class Session:
         # A full disk or a missing right is no failure of the run: what was reached is kept to go on from.
         # Of several processes the first one records: the others also end with an error when that one was killed.
         failed = kind is not None and issubclass(kind, Exception) and not issubclass(kind, UserError | OSError)
-        if kind is not None and failed and runs.is_leader():
+        if kind is not None and failed and is_leader():
             log.error("failed", exc_info=error)
             result = self._result("failed", error=f"{kind.__name__}: {error}")
             self._picture(result)
@@ -126,7 +128,7 @@ class Session:
         if run.state == "resume":
             resume_from = run.last
             epochs = int(checkpoint.read(run.last)["epoch"]) + 1
-            if runs.is_leader():
+            if is_leader():
                 run.cut_history(epochs)
             history = run.read_history()
             self.before = sum(row["seconds"] for row in history)
@@ -156,7 +158,7 @@ class Session:
         if not trainer.is_global_zero:
             sys.exit(0)
 
-    def score(self) -> runs.Result:
+    def score(self) -> Result:
         """Score the chosen checkpoint once: five gates, val, test, OOD, and the baselines."""
         if self.diverged:
             result = self._result("diverged")
@@ -182,13 +184,13 @@ class Session:
         self.mirror.result(result, self._picture(result))
         return result
 
-    def finish(self, result: runs.Result) -> None:
+    def finish(self, result: Result) -> None:
         """Write result.json, then let go of what only an unfinished run needs."""
         self.run.finish(result)
         if not self.chosen.run.keep_last:
             self.run.last.unlink(missing_ok=True)
 
-    def show(self, result: runs.Result) -> None:
+    def show(self, result: Result) -> None:
         """The closing tables, the verdict and where the checkpoint is."""
         shown = [*tables.closing_tables(result), tables.verdict_line(result)]
         for item in shown:
@@ -206,12 +208,12 @@ class Session:
         else:
             self.console.print(f"{result.status} in {result.seconds:.0f} s: {self.run.path}")
 
-    def _picture(self, result: runs.Result) -> dict[str, Path]:
+    def _picture(self, result: Result) -> dict[str, Path]:
         """Draw the plots and write the model card, before result.json is: killed here, the run scores again.
 
         What goes wrong here, a full disk too, is told and costs no run its numbers.
         """
-        if not runs.is_leader():
+        if not is_leader():
             return {}
         pictures: dict[str, Path] = {}
         try:
@@ -236,10 +238,10 @@ class Session:
         """This session's time and that of the epochs before it."""
         return round(self.before + time.perf_counter() - self.started, 3)
 
-    def _result(self, status: Any, **more: Any) -> runs.Result:
+    def _result(self, status: Any, **more: Any) -> Result:
         config = self.chosen.config
         rows = self.run.read_history()
-        return runs.Result(
+        return Result(
             name=self.run.name,
             arch=config["arch"]["name"],
             loss=config["loss"]["name"],
@@ -254,6 +256,6 @@ class Session:
             contract={k: v for k, v in asdict(self.data.contract).items() if k != "probes"},
             parts=scoring.sizes(self.data),
             notes=self.notes,
-            commit=runs.commit(),
+            commit=commit(),
             **more,
         )

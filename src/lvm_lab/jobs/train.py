@@ -16,8 +16,9 @@ def train(config: dict[str, Any], sweep_dir: Path | None = None) -> None:
     from lvm_lab.build import build, members
     from lvm_lab.jobs import session
     from lvm_lab.runs import folder as runs
+    from lvm_lab.runs.process import is_leader
 
-    console = logs.to_terminal(runs.is_leader())
+    console = logs.to_terminal(is_leader())
     chosen = build.settings(config)
     data = build.parts(chosen)
     model = build.module(chosen, data.stats, build.contract_of(data))

@@ -15,8 +15,10 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from lvm_lab.config.settings import LoggerSettings
+from lvm_lab.files import write_atomically
 from lvm_lab.reporting.plots import FIGURES
-from lvm_lab.runs.folder import Result, RunFolder, write_atomically
+from lvm_lab.runs.folder import RunFolder
+from lvm_lab.runs.result import Result
 from lvm_lab.sweeps.leaderboard import TABLE
 
 log = logging.getLogger(__name__)

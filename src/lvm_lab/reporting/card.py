@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from lvm_lab.commands.over_runs import over_runs
+from lvm_lab.files import write_atomically
 from lvm_lab.reporting.limits import limits
 from lvm_lab.reporting.plots import FIGURES
 from lvm_lab.reporting.plots.record import Record
 from lvm_lab.reporting.tables import COLUMNS, NAMES
-from lvm_lab.runs.folder import write_atomically
 
 CARD = "MODEL_CARD.md"
 STATES = {True: "pass", False: "**FAIL**", None: "null"}

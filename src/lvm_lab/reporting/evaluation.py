@@ -13,8 +13,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from lvm_lab.files import write_atomically
 from lvm_lab.reporting.tables import NAMES
-from lvm_lab.runs.folder import write_atomically
 
 # What a reader compares first, by head: where it lies in one part's numbers.
 HEADS = {

@@ -7,7 +7,7 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
-from lvm_lab.runs.folder import Result
+from lvm_lab.runs.result import Result
 
 MARKS = {True: "[green]pass[/]", False: "[red]FAIL[/]", None: "[yellow]null[/]"}
 COLUMNS = (

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import json
 import os
 import shutil
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,16 +16,12 @@ import yaml
 from filelock import FileLock, Timeout
 
 from lvm_lab import __version__
-from lvm_lab.config import targets
 from lvm_lab.errors import UserError
-
-# What changes where and how a run runs, not what it computes.
-NOT_HASHED = ("device", "logger", "run")
-ARCH_PATHS = ("members", "weights")
-PATH_KEYS = ("path", "val_path", "ood_path", "bank_path")
-# Keys of data that change neither vectors nor parts.
-TRAINING_ALONE = ("max_per_doc", "gate")
-
+from lvm_lab.files import write_atomically
+from lvm_lab.runs.identity import fingerprint
+from lvm_lab.runs.process import commit, is_leader
+from lvm_lab.runs.reading import read_history
+from lvm_lab.runs.result import Result
 
 # A lock is looked at, and then held for a moment, by those who ask whether a run is at work.
 LOCK_SECONDS = 0.5
@@ -37,68 +31,6 @@ NEVER_KNOWN = "unknown"
 
 class Busy(UserError):
     """Another process works on the run."""
-
-
-@dataclass
-class Result:
-    """result.json, written last: see docs/run-folder.md. `checkpoint`: the one whose numbers these are."""
-
-    name: str
-    arch: str
-    loss: str
-    data: str
-    status: Literal["finished", "diverged", "failed"]
-    seed: int
-    fingerprint: str
-    seconds: float
-    params: int = 0
-    epochs: int = 0
-    checkpoint: str | None = None
-    five_cat: dict[str, Any] = field(default_factory=dict)
-    val: dict[str, Any] = field(default_factory=dict)
-    test: dict[str, Any] = field(default_factory=dict)
-    ood: dict[str, Any] = field(default_factory=dict)
-    baselines: dict[str, Any] = field(default_factory=dict)
-    skill: dict[str, Any] = field(default_factory=dict)
-    not_fitted: dict[str, str] = field(default_factory=dict)
-    data_gate: dict[str, Any] = field(default_factory=dict)
-    contract: dict[str, Any] = field(default_factory=dict)
-    parts: dict[str, Any] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
-    error: str | None = None
-    version: str = __version__
-    commit: str | None = None
-
-
-def fingerprint(config: dict[str, Any], content: dict[str, str]) -> str:
-    """sha256 over the resolved config, the data entering by content and never by path."""
-    hashed = computing(config)
-    hashed["data"] = hashed["data"] | {"content": content}
-    return hashlib.sha256(json.dumps(hashed, sort_keys=True).encode()).hexdigest()
-
-
-def computing(config: dict[str, Any]) -> dict[str, Any]:
-    """The part of a config that says what a run computes, without the files that it reads."""
-    kept = {k: targets.identity(v) for k, v in config.items() if k not in (*NOT_HASHED, "identity")}
-    # What an arch reads from files stands in a fingerprint's content by their hashes.
-    kept["arch"] = {k: v for k, v in kept.get("arch", {}).items() if k not in ARCH_PATHS}
-    kept["data"] = {k: v for k, v in kept.get("data", {}).items() if k not in PATH_KEYS}
-    return kept
-
-
-def as_cut(data: dict[str, Any]) -> dict[str, Any]:
-    """What a data node says of vectors and of their parts, without what concerns training alone.
-
-    The order of several stores counts for nothing.
-    """
-    kept = {key: value for key, value in data.items() if key not in TRAINING_ALONE}
-    kept = targets.current(kept)
-    return kept | {"path": sorted(kept["path"])} if isinstance(kept.get("path"), list) else kept
-
-
-def reads_files(config: dict[str, Any]) -> bool:
-    """Whether what a run computes hangs on files too, so that its config alone does not say it."""
-    return any(config["arch"].get(k) for k in ARCH_PATHS) or any(config["data"].get(k) for k in PATH_KEYS)
 
 
 @dataclass(frozen=True)
@@ -145,18 +77,6 @@ class RunFolder:
         lines = self.history.read_text().splitlines() if self.history.exists() else []
         whole = [line for line in lines if _is_row_before(line, epochs)]
         write_atomically(self.history, "".join(line + "\n" for line in whole))
-
-
-def read_history(folder: Path) -> list[dict[str, Any]]:
-    """A run's history.jsonl by epoch; a last line that is still being written, or never was to its end, is left out."""
-    file = folder / "history.jsonl"
-    found: list[dict[str, Any]] = []
-    for line in file.read_text().splitlines() if file.exists() else []:
-        try:
-            found.append(json.loads(line))
-        except json.JSONDecodeError:
-            break
-    return found
 
 
 @contextmanager
@@ -238,34 +158,6 @@ def locked(path: Path) -> bool:
     except OSError:
         return False
     return False
-
-
-def is_leader() -> bool:
-    """Whether this process is the first of a run's: Lightning starts the others with a local rank."""
-    return os.environ.get("LOCAL_RANK", "0") == "0"
-
-
-def commit() -> str | None:
-    """The git commit of the package's checkout, where it has one."""
-    here = Path(__file__).parent
-    try:
-        found = subprocess.run(["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, timeout=5)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return found.stdout.strip() if found.returncode == 0 else None
-
-
-def write_atomically(file: Path, content: str | bytes) -> None:
-    """Write a file whole or not at all, and durably."""
-    building = file.with_name(f".{file.name}.{os.getpid()}")
-    try:
-        with open(building, "wb") as out:
-            out.write(content.encode() if isinstance(content, str) else content)
-            out.flush()
-            os.fsync(out.fileno())
-        os.replace(building, file)
-    finally:
-        building.unlink(missing_ok=True)
 
 
 def _refuse_others(path: Path, own: str, force: bool) -> None:

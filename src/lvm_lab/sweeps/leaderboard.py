@@ -13,6 +13,7 @@ import yaml
 
 from lvm_lab.errors import UserError
 from lvm_lab.runs import folder as runs
+from lvm_lab.runs.reading import read_history
 
 # What a sweep's folder says of itself: the rows of its table, and the rows that were settled as it went on.
 TABLE, RESOLVED = "schedule.yaml", "resolved.yaml"
@@ -93,7 +94,7 @@ class Row:
 
     def history(self) -> list[dict[str, Any]]:
         """history.jsonl by epoch."""
-        return runs.read_history(self.folder)
+        return read_history(self.folder)
 
 
 def read(sweep: Path) -> list[Row]:

@@ -20,7 +20,9 @@ from rich.console import Console
 from rich.table import Table as RichTable
 
 from lvm_lab.errors import UserError
+from lvm_lab.files import write_atomically
 from lvm_lab.runs import folder as runs
+from lvm_lab.runs.identity import computing, fingerprint, reads_files
 from lvm_lab.sweeps import leaderboard, schedule
 
 log = logging.getLogger(__name__)
@@ -138,7 +140,7 @@ class Sweep:
         said = {"name": self.table.name, "scale": self.asked.scale, "rows": rows}
         if leaderboard.table_of(self.folder) != said:
             self.folder.mkdir(parents=True, exist_ok=True)
-            runs.write_atomically(self.folder / leaderboard.TABLE, yaml.safe_dump(said, sort_keys=False, width=160))
+            write_atomically(self.folder / leaderboard.TABLE, yaml.safe_dump(said, sort_keys=False, width=160))
 
     def resolve(self, rows: Sequence[schedule.Row], write: bool = True) -> None:
         """Settle what `rows` refer to on the leaderboard, once: what is written in the folder stands.
@@ -157,7 +159,7 @@ class Sweep:
             self.resolved |= new
             if new and write:
                 text = yaml.safe_dump(self.resolved, sort_keys=False, width=160)
-                runs.write_atomically(self.folder / leaderboard.RESOLVED, text)
+                write_atomically(self.folder / leaderboard.RESOLVED, text)
 
     def written(self, row: schedule.Row) -> schedule.Row:
         """The row with the settings that it was resolved to."""
@@ -176,7 +178,7 @@ class Sweep:
             if at.status == "failed":
                 return "try again" if before else "skip"
             # A file may have changed under the same name: the run itself looks at its content.
-            return "run" if before and runs.reads_files(at.config) and row.id not in self.looked else "skip"
+            return "run" if before and reads_files(at.config) and row.id not in self.looked else "skip"
         return "go on" if (at.folder / "checkpoints" / "last.ckpt").exists() else "run"
 
     def show(self, console: Console | None = None) -> None:
@@ -273,12 +275,12 @@ class Sweep:
             if not at.config or at.status == "failed" or self.forced:
                 continue
             identity = at.config.get("identity", {})
-            if runs.fingerprint(at.config, identity.get("content", {})) != identity.get("fingerprint"):
+            if fingerprint(at.config, identity.get("content", {})) != identity.get("fingerprint"):
                 raise UserError(
                     f"{at.folder / 'config.yaml'} was changed after it was written; put it back, or run.force=true to "
                     "start over."
                 )
-            difference = _difference(runs.computing(at.config), runs.computing(config))
+            difference = _difference(computing(at.config), computing(config))
             if difference:
                 raise UserError(
                     f"{at.folder} holds a run of another config ({difference}); choose another schedule.dir, or "

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lvm_lab.errors import UserError
-from lvm_lab.runs import folder as runs
+from lvm_lab.runs.process import is_leader
 
 HANDED_ON = "LVM_LAB_JOB"
 # Between a process's end and its parent's word of it.
@@ -23,13 +23,13 @@ def lead(config: dict[str, Any], sweep_dir: Path | None) -> None:
 
     That line does not say it: a schedule's row is known in its first process alone.
     """
-    if runs.is_leader():
+    if is_leader():
         os.environ[HANDED_ON] = json.dumps({"config": config, "sweep_dir": sweep_dir and str(sweep_dir)})
 
 
 def follow(job: Callable[[dict[str, Any], Path | None], None]) -> None:
     """In a process that another one started: run what that one runs, and leave. Elsewhere nothing."""
-    if runs.is_leader() or HANDED_ON not in os.environ:
+    if is_leader() or HANDED_ON not in os.environ:
         return
     said = json.loads(os.environ[HANDED_ON])
     try:

@@ -18,8 +18,9 @@ import numpy as np
 from lvm_lab.data.importers import article_bank, sequences
 from lvm_lab.data.importers.article_bank import Material
 from lvm_lab.data.importers.npz_file import NpzFile, converter_command
-from lvm_lab.data.store import SCHEMA_VERSION, EncoderContract, Store, open_store, sha256, write_store
+from lvm_lab.data.store import SCHEMA_VERSION, EncoderContract, Store, open_store, write_store
 from lvm_lab.errors import UserError
+from lvm_lab.files import sha256
 
 # Part of the cached store's name: a change of what an import gives makes old imports unused.
 IMPORT_VERSION = 1

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lvm_lab.data.stats import write_arrays
 from lvm_lab.data.windows import Windows
+from lvm_lab.files import write_arrays
 from lvm_lab.judge.baselines._fitting import SLICE, load_arrays, training_sample
 from lvm_lab.types import Prediction
 

@@ -20,9 +20,9 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 from lvm_lab.archs.linear_metric import LinearMetric
 from lvm_lab.data.batches import WindowBatches
 from lvm_lab.data.sampler import FixedBatches
-from lvm_lab.data.stats import write_arrays
 from lvm_lab.data.windows import Windows, sample_evenly
 from lvm_lab.errors import UserError
+from lvm_lab.files import write_arrays
 from lvm_lab.judge.baselines import load_arrays, training_sample
 from lvm_lab.losses.infonce import InfoNCE
 from lvm_lab.types import Prediction, Stats

@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lvm_lab.data.stats import write_arrays
 from lvm_lab.data.windows import Windows, sample_evenly
 from lvm_lab.errors import UserError
+from lvm_lab.files import write_arrays
 from lvm_lab.judge.baselines._fitting import SLICE, load_arrays, training_sample
 from lvm_lab.judge.predictions import cosines
 from lvm_lab.types import Prediction

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import takewhile
 
 from lvm_lab.reporting.board.columns import COLUMNS, Board, Line, at
-from lvm_lab.runs import folder as runs
+from lvm_lab.runs.identity import computing
 
 
 @dataclass(frozen=True)
@@ -42,12 +42,12 @@ def _key(line: Line) -> str:
     config = line.row.config
     if not config:
         return line.row.name
-    computing = {k: v for k, v in runs.computing(config).items() if k != "seed"}
+    settings = {k: v for k, v in computing(config).items() if k != "seed"}
     content = at(config, "identity", "content")
     if not content:
         # It failed before its data were read.
         return line.row.name
-    return json.dumps([computing, content], sort_keys=True, default=str)
+    return json.dumps([settings, content], sort_keys=True, default=str)
 
 
 def _name(lines: Sequence[Line]) -> str:

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from lvm_lab.commands.launch import MISTAKE
 from lvm_lab.errors import UserError
+from lvm_lab.files import write_atomically
 from lvm_lab.reporting.board.columns import Board
 from lvm_lab.reporting.board.page import page
 from lvm_lab.reporting.board.tables import csv_table, markdown
-from lvm_lab.runs import folder as runs
 from lvm_lab.sweeps import leaderboard
 
 
@@ -53,5 +53,5 @@ def write(folder: Path, out: Path) -> list[Path]:
     }
     out.mkdir(parents=True, exist_ok=True)
     for name, text in texts.items():
-        runs.write_atomically(out / name, text)
+        write_atomically(out / name, text)
     return [out / name for name in texts]

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from lvm_lab.files import write_atomically
 from lvm_lab.reporting.plots import FIGURES, _style, coherence, moments, offsets, retrieval, rollout, training
 from lvm_lab.reporting.plots.record import Record
-from lvm_lab.runs.folder import write_atomically
 
 DRAW: dict[str, Callable[[Record], Figure | None]] = {
     "offsets": offsets.figure,

@@ -18,7 +18,8 @@ import numpy as np
 import yaml
 
 from lvm_lab.errors import UserError
-from lvm_lab.runs.folder import read_history, write_atomically
+from lvm_lab.files import write_atomically
+from lvm_lab.runs.reading import read_history
 
 MOMENTS = "moments.npz"
 PARTS = ("val", "ood")

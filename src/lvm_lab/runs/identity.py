@@ -1,0 +1,50 @@
+"""What makes two runs one: the fingerprint over what a config computes, files entering by content."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+from lvm_lab.config import targets
+
+# What changes where and how a run runs, not what it computes.
+NOT_HASHED = ("device", "logger", "run")
+
+ARCH_PATHS = ("members", "weights")
+
+PATH_KEYS = ("path", "val_path", "ood_path", "bank_path")
+
+# Keys of data that change neither vectors nor parts.
+TRAINING_ALONE = ("max_per_doc", "gate")
+
+
+def fingerprint(config: dict[str, Any], content: dict[str, str]) -> str:
+    """sha256 over the resolved config, the data entering by content and never by path."""
+    hashed = computing(config)
+    hashed["data"] = hashed["data"] | {"content": content}
+    return hashlib.sha256(json.dumps(hashed, sort_keys=True).encode()).hexdigest()
+
+
+def computing(config: dict[str, Any]) -> dict[str, Any]:
+    """The part of a config that says what a run computes, without the files that it reads."""
+    kept = {k: targets.identity(v) for k, v in config.items() if k not in (*NOT_HASHED, "identity")}
+    # What an arch reads from files stands in a fingerprint's content by their hashes.
+    kept["arch"] = {k: v for k, v in kept.get("arch", {}).items() if k not in ARCH_PATHS}
+    kept["data"] = {k: v for k, v in kept.get("data", {}).items() if k not in PATH_KEYS}
+    return kept
+
+
+def as_cut(data: dict[str, Any]) -> dict[str, Any]:
+    """What a data node says of vectors and of their parts, without what concerns training alone.
+
+    The order of several stores counts for nothing.
+    """
+    kept = {key: value for key, value in data.items() if key not in TRAINING_ALONE}
+    kept = targets.current(kept)
+    return kept | {"path": sorted(kept["path"])} if isinstance(kept.get("path"), list) else kept
+
+
+def reads_files(config: dict[str, Any]) -> bool:
+    """Whether what a run computes hangs on files too, so that its config alone does not say it."""
+    return any(config["arch"].get(k) for k in ARCH_PATHS) or any(config["data"].get(k) for k in PATH_KEYS)

@@ -1,0 +1,130 @@
+"""The commands as users give them, in this process or in one of their own, on a world that trains in a second."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra.core.global_hydra import GlobalHydra
+
+from lvm_lab import train
+from lvm_lab.training.callbacks.history import TIMES
+
+HELPERS = Path(__file__).parent
+WORLD = ("data.dim=128", "data.documents=120", "data.ood_documents=40", "trainer.batch_size=64", "5cat=smoke")
+MODEL = ("arch=gru", "arch.width=32", "device=cpu", "device.threads=1", "logger=none")
+TINY = (*WORLD, *MODEL, "trainer.max_epochs=2")
+# Paths beside the checkout would otherwise decide what W&B and numerics do.
+ENVIRONMENT = {"OMP_NUM_THREADS": "1", "WANDB_MODE": "offline", "PYTHONUNBUFFERED": "1", "COLUMNS": "120"}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def sentence(self) -> str:
+        """The one sentence that a mistake is answered with."""
+        lines = self.err.strip().splitlines()
+        assert len(lines) == 1, self.err
+        assert lines[0].startswith("error: "), self.err
+        return lines[0].removeprefix("error: ")
+
+
+def call(folder: Path, *arguments: str, main: Callable[[], None] = train.main) -> Outcome:
+    """The train command, or another's main, in this process, working in `folder`."""
+    out, err = io.StringIO(), io.StringIO()
+    GlobalHydra.instance().clear()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["lvm-train", *arguments])
+        patch.setenv("WANDB_MODE", "offline")
+        # Set here so that what the command sets does not outlive it.
+        patch.setenv("HYDRA_FULL_ERROR", "1")
+        patch.chdir(folder)
+        code = 0
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            try:
+                main()
+            except SystemExit as leaving:
+                code = int(leaving.code or 0)
+    return Outcome(code, out.getvalue(), err.getvalue())
+
+
+def start(
+    folder: Path, *arguments: str, script: Path | None = None, **environment: str | None
+) -> subprocess.Popen[str]:
+    """The train command, or a script in its place, in a process of its own; None takes a variable away."""
+    merged = os.environ | ENVIRONMENT | environment
+    command = [str(script)] if script else ["-m", "lvm_lab.train"]
+    return subprocess.Popen(
+        [sys.executable, *command, *arguments],
+        cwd=folder,
+        env={name: value for name, value in merged.items() if value is not None},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A shell's background job ignores Ctrl-C and hands that down.
+        preexec_fn=_heed_interrupts,
+    )
+
+
+def _heed_interrupts() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def finish(process: subprocess.Popen[str], seconds: float = 180) -> Outcome:
+    out, err = process.communicate(timeout=seconds)
+    return Outcome(process.returncode, out, err)
+
+
+def run(folder: Path, *arguments: str, script: Path | None = None, **environment: str | None) -> Outcome:
+    return finish(start(folder, *arguments, script=script, **environment))
+
+
+def wait_until(condition: Any, process: subprocess.Popen[str], seconds: float = 120) -> bool:
+    """Whether the condition came true before the process ended."""
+    ends = time.monotonic() + seconds
+    while process.poll() is None:
+        if condition():
+            return True
+        assert time.monotonic() < ends, "nothing happened in time"
+        time.sleep(0.01)
+    return False
+
+
+def tree(folder: Path) -> dict[str, int]:
+    """Every file and folder under `folder` with its time of change in nanoseconds."""
+    return {str(p.relative_to(folder)): p.stat().st_mtime_ns for p in sorted(folder.rglob("*"))}
+
+
+def rows(run_folder: Path) -> list[dict[str, Any]]:
+    """The history's rows, NaN refused."""
+
+    def refuse(word: str) -> None:
+        raise AssertionError(f"{word} is no JSON")
+
+    lines = (run_folder / "history.jsonl").read_text().splitlines()
+    return [json.loads(line, parse_constant=refuse) for line in lines]
+
+
+def timeless(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The history without what a clock says."""
+    return [{k: v for k, v in row.items() if k not in TIMES} for row in history]
+
+
+def only_run(root: Path) -> Path:
+    (folder,) = (p for p in root.iterdir() if p.is_dir())
+    return folder

@@ -1,0 +1,410 @@
+"""`lvm_lab.evaluate` as users give it: files, folders, patterns, many stores, and one sentence for every mistake."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from helpers.commands import ENVIRONMENT, Outcome, call, tree
+from lvm_lab import evaluate as command
+from lvm_lab.commands import launch as cli
+from lvm_lab.jobs import diagnose
+from lvm_lab.runs.selecting import find
+
+QUICK = ("5cat=smoke", "5cat.resamples=50", "cache=cache", "device=cpu", "device.threads=1")
+
+
+def bank(path: Path, documents: int, dim: int = 24, length: int = 12, seed: int = 0, **more: Any) -> Path:
+    """An article bank of smooth walks."""
+    rng = np.random.default_rng(seed)
+    steps = rng.standard_normal((documents, length + 1, dim))
+    vectors = (steps[:, 1:] + steps[:, :-1]).reshape(-1, dim).astype(np.float32)
+    articles, chunks = np.repeat(np.arange(documents), length), np.tile(np.arange(length), documents)
+    np.savez(path, vectors=vectors, article_indices=articles, chunk_indices=chunks, **more)
+    return path
+
+
+def evaluate(folder: Path, *arguments: str) -> Outcome:
+    return call(folder, *QUICK, *arguments, main=command.main)
+
+
+def report(folder: Path, out: str = "evaluation") -> dict[str, Any]:
+    return json.loads((folder / out / "evaluation.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with vectors and two finished runs on them."""
+    work = tmp_path_factory.mktemp("trained")
+    bank(work / "bank.npz", 90)
+    bank(work / "own_ood.npz", 12, seed=1)
+    for arch in ("gru", "lstm"):
+        said = call(
+            work,
+            *("data=npz", "data.path=bank.npz", "data.ood_path=own_ood.npz", "data.encoder=walks", f"arch={arch}"),
+            *("arch.width=16", "trainer.max_epochs=1", "trainer.batch_size=64", "5cat=smoke", "5cat.resamples=20"),
+            *("device=cpu", "device.threads=1", "logger=none", "run.cache=cache", f"run.dir=outputs/{arch}"),
+        )
+        assert said.code == 0, said.err
+    return work
+
+
+@pytest.fixture
+def work(trained: Path, tmp_path: Path) -> Path:
+    """A copy of it to spoil."""
+    shutil.copytree(trained, tmp_path / "work")
+    return tmp_path / "work"
+
+
+@pytest.fixture(scope="module")
+def done(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Outcome]:
+    """One evaluation of both runs and two more OOD stores, at which most tests look."""
+    work = tmp_path_factory.mktemp("done") / "work"
+    shutil.copytree(trained, work)
+    bank(work / "a.npz", 8, seed=2)
+    (work / "b").mkdir()
+    bank(work / "b" / "a.npz", 9, seed=3)
+    said = evaluate(work, "outputs/*", "ood=[a.npz,b/a.npz]", "out=here/there")
+    assert said.code == 0, said.err
+    return work, said
+
+
+def test_every_number_that_is_promised_is_there_for_every_model_and_baseline(done: tuple[Path, Outcome]) -> None:
+    work, _ = done
+    found = report(work, "here/there")
+    (data,) = found["data"]
+    assert list(data["parts"]) == ["val", "test", "ood", "a", "b/a"]
+    assert [data["parts"][part]["documents"] for part in ("ood", "a", "b/a")] == [12, 8, 9]
+    names = [p["name"] for p in data["predictors"]]
+    assert names[:2] == ["gru", "lstm"]
+    assert {"copy_last", "mean_of_context", "ridge"} <= set(names[2:])
+    for predictor in data["predictors"]:
+        is_model = predictor["kind"] == "model"
+        assert (predictor["params"] is not None) == (predictor["checkpoint"] is not None) == is_model
+        for batch in ("batch_1", "batch_64"):
+            assert 0 < predictor["speed"][batch]["p50_ms"] <= predictor["speed"][batch]["p99_ms"]
+        assert predictor["speed"]["windows_per_second"] > 0
+        assert set(predictor["five_cat"]) == {"val", "test"}
+        assert ("skill" in predictor) == is_model
+        assert not is_model or set(predictor["skill"]) == set(data["parts"])
+        for by_store in predictor["five_cat"].values():
+            assert list(by_store) == ["ood", "a", "b/a"]
+            assert all(
+                said["passed"] == sum(g["state"] is True for g in said["gates"].values()) for said in by_store.values()
+            )
+        for part in data["parts"]:
+            numbers = predictor["parts"][part]
+            for group, name in (
+                ("metrics", "cos"),
+                ("metrics", "mse"),
+                ("metrics", "raw_norm"),
+                ("contrastive", "in_batch"),
+                ("contrastive", "chance_across_documents"),
+                ("store", "r10"),
+                ("store", "mrr_unseen"),
+            ):
+                assert len(numbers[group][name]["interval"]) == 2, (predictor["name"], part, name)
+            halves = numbers["five_cat"]["halves"]
+            assert {f"h{h}" for h in range(1, 6)} <= set(halves["D"]["numbers"])
+            assert {"mrr", "mrr_unseen", "chance_mrr"} <= set(halves["B"]["numbers"])
+
+
+def test_the_numbers_are_those_that_the_run_gave(done: tuple[Path, Outcome]) -> None:
+    work, _ = done
+    (data,) = report(work, "here/there")["data"]
+    result = json.loads((work / "outputs" / "gru" / "result.json").read_text())
+    (gru,) = (p for p in data["predictors"] if p["name"] == "gru")
+    for part in ("val", "test", "ood"):
+        mine, theirs = gru["parts"][part]["metrics"], result[part]
+        assert mine["windows"] == theirs["windows"]
+        for name in ("cos", "mse", "raw_norm"):
+            assert mine[name]["value"] == pytest.approx(theirs[name]["value"], rel=1e-5)
+    for name, value in result["five_cat"]["model"]["val"].items():
+        gate, _, number = name.partition("/")
+        assert gru["parts"]["val"]["five_cat"]["halves"][gate]["numbers"][number]["value"] == pytest.approx(
+            value, abs=1e-6
+        )
+    assert {k: g["state"] for k, g in gru["five_cat"]["val"]["ood"]["gates"].items()} == result["five_cat"]["model"][
+        "gates"
+    ]
+    assert gru["params"] == result["params"]
+    for key, share in result["skill"]["val"].items():
+        assert gru["skill"]["val"][key]["over"] == share["over"]
+        assert gru["skill"]["val"][key]["value"] == pytest.approx(share["value"], abs=1e-5)
+
+
+def test_models_are_compared_with_the_best_on_the_same_windows(done: tuple[Path, Outcome]) -> None:
+    work, _ = done
+    (data,) = report(work, "here/there")["data"]
+    by_name = {p["name"]: p["parts"]["val"] for p in data["predictors"]}
+    ranks = {n: (by_name[n]["five_cat"]["passed"], by_name[n]["five_cat"]["margin"]) for n in ("gru", "lstm")}
+    assert data["best"] == max(ranks, key=lambda n: ranks[n])
+    seen = set()
+    for apart in data["comparisons"]:
+        assert apart["against"] == data["best"] != apart["name"]
+        assert 0 < apart["p"] <= apart["p_holm"] <= 1
+        if apart["part"] == "val" and apart["number"] == "cos":
+            seen.add(apart["name"])
+            expected = (
+                by_name[apart["name"]]["metrics"]["cos"]["value"] - by_name[data["best"]]["metrics"]["cos"]["value"]
+            )
+            assert apart["value"] == pytest.approx(expected, abs=1e-9)
+    assert seen == set(by_name) - {data["best"]}
+
+
+def test_the_files_say_the_same_and_a_rerun_overwrites_them(done: tuple[Path, Outcome]) -> None:
+    work, said = done
+    out = work / "here" / "there"
+    assert sorted(tree(out)) == ["evaluation.json", "evaluation.md", "table.csv"]
+    found = report(work, "here/there")
+    with open(out / "table.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    (data,) = found["data"]
+    assert [(r["name"], r["part"]) for r in rows] == [(p["name"], q) for p in data["predictors"] for q in p["parts"]]
+    for row, predictor in zip(rows, [p for p in data["predictors"] for _ in p["parts"]], strict=True):
+        assert float(row["metrics/cos"]) == predictor["parts"][row["part"]]["metrics"]["cos"]["value"]
+    text = (out / "evaluation.md").read_text()
+    assert "## b/a: b/a.npz" in text
+    assert "choose nothing" in text
+    value = data["predictors"][0]["parts"]["test"]["metrics"]["cos"]["value"]
+    assert f"{value:.3f}" in text
+    assert f"{value:.3f}" in said.out
+    again = evaluate(work, "outputs/gru", "parts=[val]", "out=here/there")
+    assert again.code == 0, again.err
+    assert next(p["name"] for p in report(work, "here/there")["data"][0]["predictors"]) == "gru"
+    assert list(report(work, "here/there")["data"][0]["parts"]) == ["val"]
+
+
+def test_the_table_fits_a_terminal_of_80_columns(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    said = evaluate(work, "outputs/gru", "parts=[val]")
+    table = [line for line in said.out.splitlines() if "copy-last" in line or " gru " in f" {line} "]
+    assert table
+    assert all(len(line.rstrip()) <= 80 and "…" not in line for line in table if "judging" not in line)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        ["outputs/gru/checkpoints/best.ckpt"],
+        ["outputs/gru"],
+        ["outputs/g*"],
+        ["checkpoints=[outputs/gru]"],
+        ["outputs/gru", "outputs/gru/checkpoints/best_5cat.ckpt"],
+    ],
+)
+def test_a_file_a_folder_and_a_pattern_name_the_same_model(work: Path, asked: Sequence[str]) -> None:
+    said = evaluate(work, *asked, "parts=[val]", "5cat=off")
+    assert said.code == 0, said.err
+    predictors = report(work)["data"][0]["predictors"]
+    assert [p["arch"] for p in predictors if p["kind"] == "model"] == ["gru"]
+    assert all(p["parts"]["val"]["five_cat"] is None and p["five_cat"] == {} for p in predictors)
+
+
+def test_what_cannot_be_judged_is_skipped_among_many_and_an_error_alone(work: Path) -> None:
+    for name, status in (("diverged", "diverged"), ("failed", "failed"), ("started", None)):
+        folder = work / "outputs" / name
+        folder.mkdir()
+        shutil.copy(work / "outputs" / "gru" / "config.yaml", folder)
+        if status:
+            (folder / "result.json").write_text(json.dumps({"status": status, "checkpoint": None}))
+    (work / "outputs" / "torn.ckpt").write_bytes(b"no checkpoint")
+    said = evaluate(work, "outputs", "outputs/torn.ckpt", "parts=[val]")
+    assert said.code == 0, said.err
+    found = report(work)
+    assert [p["name"] for p in found["data"][0]["predictors"] if p["kind"] == "model"] == ["gru", "lstm"]
+    reasons = {Path(s["path"]).name: s["reason"] for s in found["skipped"]}
+    assert set(reasons) == {"diverged", "failed", "started", "torn.ckpt"}
+    assert "is not finished" in reasons["started"]
+    assert "diverged and has no checkpoint" in reasons["diverged"]
+    assert reasons["failed"] in said.out
+    for name, words in (("diverged", "diverged and has"), ("started", "is not finished"), ("torn.ckpt", "no readable")):
+        alone = evaluate(work, f"outputs/{name}", "out=alone")
+        assert alone.code == 2
+        assert words in alone.sentence
+    assert not (work / "alone").exists()
+
+
+def test_who_had_a_validation_set_of_its_own_is_not_judged_on_what_it_was_trained_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With data.val_path, documents that would be val are trained on; without it they would be val here."""
+    bank(tmp_path / "a.npz", 60)
+    bank(tmp_path / "v.npz", 12, seed=1)
+    bank(tmp_path / "b.npz", 60, seed=2)
+    said = call(
+        tmp_path,
+        *("data=npz", "data.path=a.npz", "data.val_path=v.npz", "arch=gru", "arch.width=16", "trainer.max_epochs=1"),
+        *("trainer.batch_size=64", "5cat=off", "device=cpu", "device.threads=1", "logger=none", "run.cache=cache"),
+        "run.dir=outputs/gru",
+    )
+    assert said.code == 0, said.err
+    for path, code in (("a.npz", 2), ("b.npz", 0)):
+        judged = evaluate(tmp_path, "outputs/gru", "data=npz", f"data.path={path}", "parts=[val]")
+        assert judged.code == code, judged.err
+        assert ("had a validation set of its own" in judged.err) == (code == 2)
+    assert evaluate(tmp_path, "outputs/gru", "parts=[val]").code == 0
+    monkeypatch.chdir(tmp_path)
+    for path, code in (("a.npz", 2), ("b.npz", 0)):
+        assert diagnose.main(["outputs/gru", "--data", path, "--device", "cpu"]) == code
+        assert ("had a validation set of its own" in capsys.readouterr().err) == (code == 2)
+
+
+def test_other_vectors_take_the_place_of_the_runs_own(work: Path) -> None:
+    bank(work / "others.npz", 80, seed=7)
+    said = evaluate(work, "outputs/gru", "data=npz", "data.path=others.npz")
+    assert said.code == 0, said.err
+    (data,) = report(work)["data"]
+    assert list(data["parts"]) == ["val", "test"]
+    assert {p["source"] for p in data["parts"].values()} == {"others.npz"}
+
+
+def test_runs_on_different_data_are_each_judged_on_their_own(work: Path) -> None:
+    bank(work / "second.npz", 90, seed=5)
+    said = call(
+        work,
+        *("data=npz", "data.path=second.npz", "arch=gru", "arch.width=16", "trainer.max_epochs=1", "seed=1"),
+        *("5cat=off", "device=cpu", "device.threads=1", "logger=none", "run.cache=cache", "run.dir=outputs/other"),
+    )
+    assert said.code == 0, said.err
+    said = evaluate(work, "outputs", "parts=[val]", "5cat.baselines=cheap")
+    assert said.code == 0, said.err
+    first, second = report(work)["data"]
+    assert [p["name"] for p in first["predictors"]][:2] == ["gru-infonce-seed0", "lstm-infonce-seed0"]
+    assert second["predictors"][0]["name"] == "gru-infonce-seed1"
+    assert [d["parts"]["val"]["source"] for d in (first, second)] == ["bank.npz", "second.npz"]
+    assert {a["name"] for a in second["comparisons"]} == {p["name"] for p in second["predictors"][1:]}
+
+
+MISTAKES = [
+    (["nothing/*"], "nothing/* matches no file"),
+    ([], "no checkpoint is named"),
+    (["outputs/gru", "ood=[gone.npz]"], "gone.npz of ood does not exist"),
+    (["outputs/gru", "parts=[vall]"], "parts=['vall'] does not fit"),
+    (["outputs/gru", "parts=[]"], "leave nothing to judge on"),
+    (["outputs/gru", "data=npz", "data.path=wide.npz"], "another encoder than the data's (dim 16 against 24)"),
+    (["outputs/gru", "data=npz", "data.path=bank.npz", "data.encoder=other"], "(encoder other against walks)"),
+    (["outputs/gru", "ood=[wide.npz]"], "wide.npz does not come from the encoder of the data (dim 24 against 16)"),
+    (["outputs/gru", "ood=[short.npz]"], "short.npz: no document is longer than the context of 5"),
+    (
+        ["outputs/gru", "ood=[few.npz]"],
+        "the few part has 4 documents with windows, and a bootstrap over documents needs 5",
+    ),
+    (["outputs/gru", "data=npz", "data.path=few.npz"], "part has no window"),
+    (["outputs/gru", "data=npz", "data.path=no_test.npz"], "the test part has no window, and a bootstrap"),
+    (["outputs/gru", "data=npz", "data.path=gone.npz"], "gone.npz does not exist"),
+    (["outputs/gru", "data.path=bank.npz"], "data does not exist"),
+    (["outputs", "data=npz", "data.path=wide.npz"], "none of 2 can be judged: "),
+    (["bank.npz"], "bank.npz is no readable checkpoint"),
+    (["cache"], "cache holds no run"),
+    (["outputs/gru", "out=bank.npz"], "bank.npz is a file where a folder is needed"),
+    (["outputs/gru", "arch=lstm"], "arch does not exist"),
+    (["outputs/gru", "zzz=1"], "zzz does not exist"),
+    (["outputs/gru", "-m", "5cat=smoke"], "leave -m out"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "words"), MISTAKES, ids=[" ".join(a) or "nothing" for a, _ in MISTAKES])
+def test_a_mistake_is_one_sentence_before_any_work(work: Path, arguments: list[str], words: str) -> None:
+    bank(work / "wide.npz", 80, dim=16)
+    bank(work / "short.npz", 40, length=5)
+    bank(work / "few.npz", 4)
+    without_test(work / "no_test.npz")
+    said = evaluate(work, *arguments)
+    assert words in said.err, said.err
+    assert len([line for line in said.err.strip().splitlines() if line.startswith("error: ")]) == 1
+    assert "Traceback" not in said.err
+    assert said.code == (1 if "-m" in arguments else 2)
+    assert "judging" not in said.out
+    assert not (work / "evaluation").exists()
+
+
+def without_test(path: Path) -> None:
+    """A bank of documents of which none falls into the test part."""
+    from lvm_lab.data.importers.npz import DEFAULT_SOURCE
+    from lvm_lab.data.split import part_of
+
+    ids = np.array([i for i in range(200) if part_of(f"{DEFAULT_SOURCE}\x1f{i}") != "test"])
+    rng = np.random.default_rng(0)
+    vectors = rng.standard_normal((len(ids) * 12, 24)).astype(np.float32)
+    np.savez(path, vectors=vectors, article_indices=np.repeat(ids, 12), chunk_indices=np.tile(np.arange(12), len(ids)))
+
+
+def test_a_run_whose_file_changed_is_not_judged_on_the_new_one(work: Path) -> None:
+    bank(work / "bank.npz", 90, seed=9)
+    said = evaluate(work, "outputs/gru")
+    assert said.code == 2
+    assert "trained on other content than its data has now (store)" in said.sentence
+    named = evaluate(work, "outputs/gru", "data=npz", "data.path=bank.npz", "parts=[val]")
+    assert named.code == 0, named.err
+
+
+@pytest.mark.parametrize(
+    ("typed", "read"),
+    [
+        (["a", "b/c.ckpt", "ood=[x]"], ["ood=[x]", "k=['a','b/c.ckpt']"]),
+        (["./epoch=04.ckpt", "runs/*/epoch=0?.ckpt"], ["k=['./epoch=04.ckpt','runs/*/epoch=0?.ckpt']"]),
+        (["epoch=04.ckpt"], ["epoch=04.ckpt"]),
+        (["hydra/launcher=joblib", "~five_cat", "+x=1"], ["hydra/launcher=joblib", "~five_cat", "+x=1"]),
+        (["--cfg", "job", "a"], ["--cfg", "job", "k=['a']"]),
+        (["a", "--cfg", "job", "x=1", "b", "-m"], ["--cfg", "job", "-m", "x=1", "k=['a','b']"]),
+        (["-m", "it's, [odd]"], ["-m", r"k=['it\'s, [odd]']"]),
+        (["--help"], ["--help"]),
+    ],
+)
+def test_paths_are_told_from_settings(typed: list[str], read: list[str]) -> None:
+    assert cli.gather(typed, "k") == read
+
+
+def test_odd_names_reach_the_command_whole(tmp_path: Path) -> None:
+    name = "it's, [an] odd=name \\ here"
+    (tmp_path / name).mkdir()
+    said = evaluate(tmp_path, f"./{name}")
+    assert said.sentence.startswith(f"{name} holds no run"), said.err
+
+
+def test_runs_of_a_sweep_are_found_below_its_folder(work: Path) -> None:
+    sweep = work / "multirun" / "sweep"
+    shutil.copytree(work / "outputs", sweep)
+    wandb = sweep / "gru" / "wandb" / "files"
+    wandb.mkdir(parents=True)
+    shutil.copy(work / "outputs" / "gru" / "config.yaml", wandb)
+    found, skipped = find([str(work / "multirun")])
+    assert [f.file.parent.parent.name for f in found] == ["gru", "lstm"]
+    assert skipped == {}
+    assert all("store" in f.content for f in found)
+
+
+GUARD = """
+import runpy, sys
+sys.argv = ["lvm_lab.evaluate", *sys.argv[1:]]
+try:
+    runpy.run_module("lvm_lab.evaluate", run_name="__main__", alter_sys=True)
+except SystemExit as leaving:
+    assert not leaving.code, leaving.code
+assert not {"torch", "pytorch_lightning", "faiss"} & set(sys.modules)
+"""
+
+
+@pytest.mark.parametrize(("arguments", "answer"), [(["--help"], "PATH..."), (["a", "--cfg", "job"], "- a")])
+def test_help_and_config_need_no_torch(tmp_path: Path, arguments: list[str], answer: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", GUARD, *arguments],
+        cwd=tmp_path,
+        env=os.environ | ENVIRONMENT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert answer in done.stdout
+    assert tree(tmp_path) == {}

@@ -1,0 +1,308 @@
+"""The leaderboard's files: the runs' own numbers, at any moment of a sweep, and nothing of a run's text believed."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import pytest
+
+from helpers.commands import ENVIRONMENT, TINY, call, tree
+from helpers.sweep_files import write_run, write_table
+from lvm_lab.reporting.board import write as report
+from lvm_lab.reporting.board.columns import COLUMNS
+from lvm_lab.reporting.board.page import embedded
+from lvm_lab.runs import folder as runs
+from lvm_lab.sweeps import leaderboard
+
+FILES = ("leaderboard.csv", "leaderboard.md", "index.html")
+EVIL = '</script><img src=x onerror="window.hacked = 1"> <!-- a|b `c` *d* \u2028 --> & <b>bold</b>'
+
+
+def csv_rows(out: Path) -> dict[str, dict[str, str]]:
+    with open(out / "leaderboard.csv", newline="") as file:
+        return {row["run"]: row for row in csv.DictReader(file)}
+
+
+def page_data(out: Path) -> dict[str, Any]:
+    """What the page carries, read as strictly as a browser does."""
+
+    def refuse(word: str) -> None:
+        raise AssertionError(f"{word} is no JSON")
+
+    text = (out / "index.html").read_text()
+    start = text.index('<script type="application/json" id="data">') + len('<script type="application/json" id="data">')
+    found: dict[str, Any] = json.loads(text[start : text.index("</script>", start)], parse_constant=refuse)
+    return found
+
+
+def markdown_cells(out: Path, run: str) -> list[str]:
+    (line,) = (x for x in (out / "leaderboard.md").read_text().splitlines() if f" {run} " in x and x.startswith("|"))
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
+    with pytest.raises(SystemExit) as leaving:
+        report.main([str(a) for a in arguments])
+    assert leaving.value.code == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    return line.removeprefix("error: ")
+
+
+@pytest.fixture
+def sweep(tmp_path: Path) -> Path:
+    return tmp_path / "multirun" / "made-up"
+
+
+def test_every_number_is_the_results_own(sweep: Path) -> None:
+    results = {f"run-{i}": write_run(sweep / f"run-{i}", 0.123456789 / (i + 1), seed=i) for i in range(3)}
+    assert report.write(sweep, sweep) == [sweep / name for name in FILES]
+    table, page = csv_rows(sweep), {run["name"]: run for run in page_data(sweep)["runs"]}
+    for name, result in results.items():
+        val = result["five_cat"]["model"]["val"]
+        expected = {key: val[key] for key in ("A/cos", "A/margin", "B/r1", "B/mrr_unseen", "D/rollout")}
+        expected |= {"seconds": result["seconds"], "params": result["params"], "passed": result["five_cat"]["passed"]}
+        expected |= {"skill/A/cos": result["skill"]["val"]["A/cos"]["value"], "throughput": 1001.5}
+        expected |= {"ood/A/margin": result["five_cat"]["model"]["ood"]["A/margin"], "seed": result["seed"]}
+        for key, value in expected.items():
+            assert float(table[name][key]) == value, key
+            assert page[name]["cells"][key] == pytest.approx(value, rel=1e-4), key
+        for letter, gate in result["five_cat"]["gates"].items():
+            assert table[name][letter] == {True: "pass", False: "fail", None: "null"}[gate["state"]]
+        cells = markdown_cells(sweep, name)
+        assert f"{val['A/margin']:.3f}" in cells
+        assert f"{result['params']:,}" in cells
+        shown = {g["letter"]: g["numbers"] for g in page[name]["gates"]}
+        found = result["five_cat"]["gates"]["A"]["ood"]["numbers"]["margin"]
+        assert shown["A"]["margin"]["ood"]["threshold"] == found["threshold"]
+        assert shown["A"]["margin"]["ood"]["interval"] == pytest.approx(found["interval"], rel=1e-4)
+
+
+def test_a_sweep_is_read_at_any_moment(sweep: Path) -> None:
+    done = write_run(sweep / "done", 0.2)
+    write_run(sweep / "failed", None, {"status": "failed", "error": "RuntimeError: no", "params": 0})
+    write_run(sweep / "diverged", None, {"status": "diverged"})
+    with open(sweep / "diverged" / "history.jsonl", "a") as file:
+        file.write('{"epoch": 4, "val/loss": NaN, "train/loss": Infinity, "windows_per_second": NaN}\n')
+    write_run(sweep / "torn", 0.1)
+    (sweep / "torn" / "result.json").write_text(json.dumps(done)[:200])
+    with open(sweep / "torn" / "history.jsonl", "a") as file:
+        file.write('{"epoch": 4, "val/lo')
+    write_run(sweep / "begun", 0.1)
+    (sweep / "begun" / "result.json").unlink()
+    (sweep / "begun" / "history.jsonl").unlink()
+    (sweep / "locked").mkdir()
+    (sweep / "locked" / ".lock").touch()
+    (sweep / "half").mkdir()
+    (sweep / "half" / "config.yaml").write_text("arch: {name: gru\n")
+    ids = ["done", "failed", "diverged", "torn", "begun", "locked", "half", "never"]
+    write_table(sweep, ids)
+    report.write(sweep, sweep)
+    table = csv_rows(sweep)
+    assert {name: row["status"] for name, row in table.items()} == {
+        "done": "finished", "failed": "failed", "diverged": "diverged", "torn": "started", "begun": "started",
+        "locked": "missing", "half": "missing", "never": "missing",
+    }  # fmt: skip
+    assert table["failed"]["error"] == "RuntimeError: no"
+    assert table["failed"]["params"] == ""
+    assert table["diverged"]["throughput"] == "1001.5"
+    assert (table["never"]["arch"], table["never"]["loss"], table["never"]["A/margin"]) == ("lstm", "mse", "")
+    assert table["torn"]["epochs"] == "4/4"
+    page = {run["name"]: run for run in page_data(sweep)["runs"]}
+    assert list(page) == ids
+    assert page["torn"]["curves"]["epoch"] == [0, 1, 2, 3]
+    assert page["diverged"]["curves"]["val/loss"][-1] is None
+    assert "RuntimeError: no" in (sweep / "leaderboard.md").read_text()
+
+
+def test_the_best_is_chosen_on_val_among_those_that_pass(sweep: Path) -> None:
+    high = write_run(sweep / "better-ood", 0.3)["five_cat"]
+    high["model"]["ood"]["A/margin"], high["ood"]["margin"] = 0.9, 0.9
+    write_run(sweep / "best", 0.35)
+    (sweep / "better-ood" / "result.json").write_text(
+        json.dumps(json.loads((sweep / "better-ood" / "result.json").read_text()) | {"five_cat": high})
+    )
+    weak = write_run(sweep / "weak", 0.05)
+    report.write(sweep, sweep)
+    assert weak["five_cat"]["verdict"] == "fail"
+    assert [row["run"] for row in csv_rows(sweep).values()] == ["best", "better-ood", "weak"]
+    ranked = [r.name for r in leaderboard.ranked(leaderboard.read(sweep))]
+    assert ranked == ["best", "better-ood"]
+    assert "best ★" in (sweep / "leaderboard.md").read_text()
+    data = page_data(sweep)
+    assert data["runs"][data["best"]]["name"] == "best"
+    assert csv_rows(sweep)["weak"]["preset"] == "fail"
+
+
+def test_nothing_is_best_where_nothing_passes(sweep: Path) -> None:
+    write_run(sweep / "weak", 0.05)
+    report.write(sweep, sweep)
+    assert page_data(sweep)["best"] is None
+    text = (sweep / "leaderboard.md").read_text()
+    assert "None is best" in text
+    assert "★" not in text
+
+
+def test_seeds_are_one_group_and_other_settings_another(sweep: Path) -> None:
+    margins = [0.2, 0.25, 0.4]
+    for seed, margin in enumerate(margins):
+        write_run(sweep / f"gru-s{seed}", margin, seed=seed)
+    write_run(sweep / "lstm", 0.3, arch="lstm")
+    write_run(sweep / "longer", 0.3, epochs=5)
+    other = {"identity": {"fingerprint": "0" * 64, "content": {"planted": "d" * 64}}}
+    write_run(sweep / "other-data", 0.3, **other)
+    write_table(sweep, ["missing-1", "missing-2"])
+    report.write(sweep, sweep)
+    data = page_data(sweep)
+    names = [run["name"] for run in data["runs"]]
+    found = {group["name"]: group for group in data["groups"]}
+    assert len(found) == 6
+    together = found["gru-s (3 seeds)"]
+    assert [names[i] for i in together["members"]] == ["gru-s0", "gru-s1", "gru-s2"]
+    mean, deviation, count = together["numbers"]["A/margin"]
+    assert (mean, count) == (pytest.approx(statistics.fmean(margins), rel=1e-4), 3)
+    assert deviation == pytest.approx(statistics.stdev(margins), rel=1e-4)
+    assert found["lstm"]["numbers"]["A/margin"][1:] == [None, 1]
+    assert together["numbers"]["E"][0] == 0.0
+    assert "seed" not in together["numbers"]
+    (line,) = (x for x in (sweep / "leaderboard.md").read_text().splitlines() if "3 seeds" in x)
+    assert f"{statistics.fmean(margins):.3f} ± {statistics.stdev(margins):.3f}" in line
+    assert "3/3" in line
+
+
+def test_texts_of_runs_end_no_script_and_no_cell(sweep: Path) -> None:
+    name = "evil<b>|run"
+    write_run(sweep / name, None, {"status": "failed", "error": EVIL}, **{EVIL: {"</script>": "</script>"}})
+    write_run(sweep / "sum", None, {"status": "failed", "error": "=1+1"})
+    report.write(sweep, sweep)
+    text = (sweep / "index.html").read_text()
+    assert text.count("</script>") == 2
+    assert "<img" not in text
+    assert "<!-- a" not in text
+    assert page_data(sweep)["runs"][0]["error"] == EVIL
+    assert csv_rows(sweep)[name]["error"] == EVIL
+    assert csv_rows(sweep)["sum"]["error"] == "'=1+1"
+    written = (sweep / "leaderboard.md").read_text()
+    assert "<" not in written
+    assert "evil&lt;b&gt;\\|run" in written
+    widths = {len(x.replace("\\|", "").split("|")) for x in written.splitlines() if x.startswith("|")}
+    assert len(widths) == 1
+
+
+def test_keys_are_escaped_too() -> None:
+    found = {"</script><script>alert(1)": ["<!--", float("nan"), {"<": 1 / 3}]}
+    text = embedded(found)
+    assert "<" not in text
+    assert json.loads(text) == {"</script><script>alert(1)": ["<!--", None, {"<": 0.33333}]}
+
+
+def test_it_lives_without_skill_and_baselines(sweep: Path) -> None:
+    write_run(sweep / "old", 0.2, {"baselines": {}}, skill=False)
+    write_run(sweep / "off", None)
+    report.write(sweep, sweep)
+    table = csv_rows(sweep)
+    assert table["old"]["skill/A/cos"] == ""
+    assert table["off"]["place"] == ""
+    assert float(table["old"]["A/margin"]) == 0.2
+
+
+def test_links_lead_from_the_page_to_what_is_there(sweep: Path, tmp_path: Path) -> None:
+    write_run(sweep / "a run #1", 0.2)
+    (sweep / "a run #1" / "plots").mkdir()
+    (sweep / "a run #1" / "plots" / "offsets.png").write_bytes(b"png")
+    out = tmp_path / "elsewhere" / "deep"
+    report.write(sweep, out)
+    links = dict(page_data(out)["runs"][0]["links"])
+    assert set(links) == {"offsets.png", "result.json", "config.yaml", "history.jsonl"}
+    assert "#" not in links["offsets.png"]
+    for address in links.values():
+        assert (out / unquote(address)).is_file()
+
+
+def test_bad_input_is_one_sentence(tmp_path: Path, sweep: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").touch()
+    write_run(sweep / "run", 0.2)
+    before = tree(tmp_path)
+    assert "no folder" in refused(capsys, tmp_path / "nowhere")
+    assert "no folder" in refused(capsys, tmp_path / "file")
+    assert "holds no folder of a run" in refused(capsys, tmp_path / "empty")
+    assert f"it is a run's own; name {sweep}" in refused(capsys, sweep / "run")
+    assert "choose another --out" in refused(capsys, sweep, "--out", tmp_path / "file")
+    assert "choose another --out" in refused(capsys, sweep, "--out", tmp_path / "file" / "under")
+    assert tree(tmp_path) == before
+
+
+def test_files_are_whole_or_as_they_were(sweep: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_run(sweep / "run", 0.2)
+    report.write(sweep, sweep)
+    before = {name: (sweep / name).read_text() for name in FILES}
+    write_run(sweep / "second", 0.3)
+
+    def broken(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runs.os, "replace", broken)
+        with pytest.raises(OSError, match="No space"):
+            report.write(sweep, sweep)
+    assert {name: (sweep / name).read_text() for name in FILES} == before
+    assert not list(sweep.glob(".*"))
+
+
+def test_a_page_carries_all_that_it_needs(sweep: Path) -> None:
+    write_run(sweep / "run", 0.2)
+    report.write(sweep, sweep)
+    text = (sweep / "index.html").read_text()
+    assert "{{" not in text
+    for word in ("http://", "https://", " src=", "@import", "url("):
+        assert word not in text.replace("http://www.w3.org/2000/svg", ""), word
+    assert "default-src 'none'" in text
+
+
+def test_no_torch_is_imported(sweep: Path) -> None:
+    write_run(sweep / "run", 0.2)
+    script = (
+        "import sys; from lvm_lab.reporting.board.write import main; main([sys.argv[1]])\n"
+        "assert not {'torch', 'pytorch_lightning', 'matplotlib'} & set(sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(sweep)], env=os.environ | ENVIRONMENT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == [str(sweep / name) for name in FILES]
+    shown = subprocess.run(
+        [sys.executable, "-m", "lvm_lab.report", "--help"], env=os.environ | ENVIRONMENT, capture_output=True, text=True
+    )
+    assert shown.returncode == 0
+    assert "--out" in shown.stdout
+
+
+def test_a_plain_multirun_that_really_trained(tmp_path: Path) -> None:
+    done = call(tmp_path, "-m", *TINY, "trainer.max_epochs=1", "seed=1,2")
+    assert done.code == 0, done.err
+    folder = tmp_path / "multirun" / "adhoc"
+    report.main([str(folder)])
+    table = csv_rows(folder)
+    assert len(table) == 2
+    for name, row in table.items():
+        result = json.loads((folder / name / "result.json").read_text())
+        assert float(row["A/margin"]) == result["five_cat"]["model"]["val"]["A/margin"]
+        assert float(row["throughput"]) > 0
+        empty = {c.key for c in COLUMNS if row[c.key] == ""}
+        # A plain multirun has no weeks.
+        assert empty <= {"week"} | {c.key for c in COLUMNS if c.key.startswith("skill/")}
+    (group,) = page_data(folder)["groups"]
+    assert len(group["members"]) == 2
+    run = page_data(folder)["runs"][0]
+    assert [gate["letter"] for gate in run["gates"]] == list("ABCDE")
+    assert [point[0] for point in run["offsets"]["val"]] == [-3, -2, -1, 0, 1, 2, 3]
+    assert len(run["offsets"]["copy_last"]) == 7
+    assert {row["name"] for row in run["baselines"]["rows"]} >= {"gru", "copy-last", "ridge"}

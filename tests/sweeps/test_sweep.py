@@ -1,0 +1,403 @@
+"""A schedule at work with the test's own launcher: phases, what is skipped, retried or refused, and who is best."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from filelock import FileLock
+from rich.console import Console
+
+from lvm_lab.errors import UserError
+from lvm_lab.reporting import status
+from lvm_lab.runs.identity import fingerprint
+from lvm_lab.runs.result import Result
+from lvm_lab.sweeps import leaderboard, schedule, sweep
+from lvm_lab.sweeps.sweep import Failure, Sweep
+
+TABLE = {
+    "common": ["trainer.max_epochs=3", "logger=none"],
+    "rows": [
+        {"id": "a-gru", "week": 1, "overrides": ["arch=gru"]},
+        {"id": "a-lstm", "week": 1, "overrides": ["arch=lstm"]},
+        {"id": "b-amn", "week": 2, "overrides": ["arch=amn"]},
+        {"id": "c-best1", "week": 5, "from": "best1", "overrides": ["seed=7"]},
+        {"id": "c-best2", "week": 5, "from": "best2", "overrides": ["seed=7"]},
+        {"id": "d-mix", "week": 5, "phase": 6, "overrides": ["arch=ensemble", "arch.members=top3"]},
+    ],
+}
+QUALITY = {"a-gru": (3, 0.10, 0.5), "a-lstm": (4, 0.05, 0.5), "b-amn": (4, 0.20, 0.5)}
+
+
+def judged(halves: int, margin: float | None, unseen: float, required: int = 3, **more: Any) -> dict[str, Any]:
+    val = {"passed": halves, "margin": margin}
+    return {"required": required, "val": val, "model": {"val": {"B/mrr_unseen": unseen}}, "verdict": "fail", **more}
+
+
+def write_run(folder: Path, config: dict[str, Any], status: str = "finished", **more: Any) -> None:
+    """What a run leaves behind, with its true fingerprint."""
+    folder.mkdir(parents=True, exist_ok=True)
+    own = fingerprint(config, {})
+    identity = {"fingerprint": own, "content": {}}
+    (folder / "config.yaml").write_text(yaml.safe_dump(config | {"identity": identity}))
+    if status == "started":
+        (folder / "checkpoints").mkdir()
+        (folder / "checkpoints" / "last.ckpt").touch()
+        return
+    names = (config[group]["name"] for group in ("arch", "loss", "data"))
+    result = Result(folder.name, *names, status, config["seed"], own, 12.0, **more)  # type: ignore[arg-type]
+    (folder / "result.json").write_text(json.dumps(asdict(result)))
+
+
+class World:
+    """A table of its own and a launcher that leaves results behind; `launched` is what it was asked for."""
+
+    def __init__(self, work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        file = work / "little.yaml"
+        file.write_text(yaml.safe_dump(TABLE))
+        monkeypatch.setattr(schedule, "load", lambda name: schedule.read(file))
+        monkeypatch.setattr(sweep, "POLL_SECONDS", 0.01)
+        monkeypatch.chdir(work)
+        self.launched: list[list[str]] = []
+        self.registered: dict[str, tuple[str, ...]] = {}
+        self.ends: dict[str, Callable[[Path, dict[str, Any]], list[Failure]]] = {}
+        register = schedule.register
+
+        def seen(row: schedule.Row, folder: Path) -> None:
+            self.registered[row.id] = tuple(row.overrides)
+            register(row, folder)
+
+        monkeypatch.setattr(schedule, "register", seen)
+
+    def asked(self, **more: Any) -> schedule.Asked:
+        return schedule.Asked("little", **more)
+
+    @property
+    def folder(self) -> Path:
+        return self.asked().folder
+
+    def launch(self, arguments: Sequence[str]) -> list[Failure]:
+        (chosen,) = (a.partition("=")[2].split(",") for a in arguments if a.startswith("+run_id="))
+        self.launched.append(chosen)
+        failures: list[Failure] = []
+        for row_id in chosen:
+            config = schedule.config_of(row_id, self.registered[row_id])
+            end = self.ends.get(row_id, self.finish)
+            failures += end(self.folder / row_id, config)
+        return failures
+
+    def finish(self, folder: Path, config: dict[str, Any]) -> list[Failure]:
+        write_run(folder, config, five_cat=judged(*QUALITY.get(folder.name, (3, 0.0, 0.0))))
+        return []
+
+    def run(self, rest: Sequence[str] = ("-m",), **more: Any) -> list[Failure]:
+        return sweep.run(self.asked(**more), list(rest), self.launch)
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    return World(tmp_path, monkeypatch)
+
+
+def test_phases_run_one_after_the_other_and_the_same_command_again_runs_nothing(world: World) -> None:
+    assert world.run() == []
+    assert world.launched == [["a-gru", "a-lstm"], ["b-amn"], ["c-best1", "c-best2"], ["d-mix"]]
+    assert [(row.name, row.status) for row in leaderboard.read(world.folder)] == [
+        (row["id"], "finished") for row in TABLE["rows"]
+    ]
+    world.launched.clear()
+    # An ensemble reads its members' files, which may have changed: the run itself looks.
+    assert world.run() == []
+    assert world.launched == [["d-mix"]]
+
+
+def test_week_5_takes_the_best_by_val_and_writes_it_down(world: World) -> None:
+    assert world.run() == []
+    resolved = leaderboard.resolved_of(world.folder)
+    # amn and lstm pass four halves each and amn's margin is larger; gru passes three.
+    assert [resolved[i]["of"] for i in ("c-best1", "c-best2", "d-mix")][:2] == [["b-amn"], ["a-lstm"]]
+    assert "arch=amn" in world.registered["c-best1"]
+    assert "seed=7" in world.registered["c-best1"]
+    assert "trainer.max_epochs=3" in world.registered["c-best1"]
+    assert resolved["d-mix"]["of"] == ["b-amn", "a-lstm", "a-gru"]
+    members = [f"'multirun/little/{name}'" for name in ("b-amn", "a-lstm", "a-gru")]
+    assert f"arch.members=[{','.join(members)}]" in world.registered["d-mix"]
+
+
+def test_what_was_resolved_stands_when_the_leaderboard_changes(world: World) -> None:
+    world.ends["c-best2"] = lambda folder, config: [Failure("c-best2", "no room left")]
+    assert [f.row for f in world.run()][:1] == ["c-best2"]
+    before = (world.folder / leaderboard.RESOLVED).read_text()
+    file = world.folder / "a-gru" / "result.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"five_cat": judged(4, 0.9, 0.9)}))
+    del world.ends["c-best2"]
+    assert world.run() == []
+    assert leaderboard.resolved_of(world.folder)["c-best2"] == yaml.safe_load(before)["c-best2"]
+    assert "arch=lstm" in world.registered["c-best2"]
+
+
+def test_too_few_that_pass_are_told_and_any_takes_them(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(QUALITY, "a-lstm", (2, 0.9, 0.9))
+    monkeypatch.setitem(QUALITY, "a-gru", (2, 0.9, 0.8))
+    (failure,) = world.run()
+    assert str(failure) == (
+        "c-best1: week 5 needs 2 architectures that pass their 5CAT preset on VAL and there are 1; "
+        "schedule.best=any takes the best of all."
+    )
+    assert not (world.folder / leaderboard.RESOLVED).exists()
+    assert world.run(best="any") == []
+    assert leaderboard.resolved_of(world.folder)["c-best2"]["of"] == ["a-lstm"]
+
+
+def test_week_5_alone_is_refused_while_an_earlier_row_is_missing(world: World) -> None:
+    assert world.run(week=1) == []
+    with pytest.raises(UserError, match="c-best1 takes the best of the earlier rows, and b-amn is missing"):
+        world.run(week=5)
+    with pytest.raises(UserError, match="d-mix takes the best of the earlier rows, and b-amn is missing"):
+        world.run(["device=cpu"], ids=["d-mix"])
+    assert world.launched == [["a-gru", "a-lstm"]]
+
+
+@pytest.mark.parametrize("status", ["diverged", "failed"])
+def test_a_diverged_or_failed_row_does_not_hold_week_5_back(world: World, status: str) -> None:
+    def end(folder: Path, config: dict[str, Any]) -> list[Failure]:
+        write_run(folder, config, status, error="a bug" if status == "failed" else None)
+        return []
+
+    world.ends["a-gru"] = end
+    failures = world.run(only="a-*,b-*,c-*")
+    assert [str(f) for f in failures] == (
+        ["a-gru: a bug; see multirun/little/a-gru/train.log"] if status == "failed" else []
+    )
+    assert leaderboard.row(world.folder / "c-best1").status == "finished"
+    world.launched.clear()
+    world.run(only="a-*")
+    # What diverged counts as finished, what failed is tried again.
+    assert world.launched == ([["a-gru"]] if status == "failed" else [])
+
+
+def test_a_row_that_takes_its_process_down_is_tried_once_more_alone_and_told(world: World) -> None:
+    def killed(folder: Path, config: dict[str, Any]) -> list[Failure]:
+        raise RuntimeError("a worker was killed")
+
+    world.ends["a-gru"] = killed
+    failures = world.run(week=1)
+    assert world.launched == [["a-gru", "a-lstm"], ["a-gru"], ["a-lstm"]]
+    assert [f.row for f in failures] == ["a-gru"]
+    assert "ended 2 times without a result" in failures[0].sentence
+
+
+def test_a_locked_row_is_left_to_the_other_process_and_waited_for(
+    world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = world.folder / "a-lstm"
+    (row,) = (r for r in schedule.load("little").scaled(None).rows if r.id == "a-lstm")
+    config = schedule.config_of(row.id, tuple(row.overrides))
+    write_run(folder, config, "started")
+    other = FileLock(folder / ".lock")
+    other.acquire()
+
+    def finish_elsewhere(seconds: float) -> None:
+        write_run(folder, config, five_cat=judged(3, 0.1, 0.5))
+        other.release()
+
+    monkeypatch.setattr(time, "sleep", finish_elsewhere)
+    assert world.run(week=1) == []
+    assert world.launched == [["a-gru"]]
+    assert "waiting for another process, which works on a-lstm" in capsys.readouterr().out
+
+
+def test_a_locked_row_whose_process_died_is_taken_over(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = world.folder / "a-lstm"
+    (row,) = (r for r in schedule.load("little").scaled(None).rows if r.id == "a-lstm")
+    write_run(folder, schedule.config_of(row.id, tuple(row.overrides)), "started")
+    other = FileLock(folder / ".lock")
+    other.acquire()
+    monkeypatch.setattr(time, "sleep", lambda seconds: other.release())
+    assert world.run(week=1) == []
+    assert world.launched == [["a-gru"], ["a-lstm"]]
+
+
+def test_force_starts_finished_rows_over_once(world: World) -> None:
+    world.run(week=1)
+    for row_id in ("a-gru", "a-lstm"):
+        os.utime(world.folder / row_id / "result.json", (1, 1))
+    world.launched.clear()
+    assert world.run(["-m", "run.force=true"], week=1) == []
+    assert world.launched == [["a-gru", "a-lstm"]]
+
+
+def test_a_changed_row_under_a_finished_id_is_refused_before_anything_runs(world: World) -> None:
+    world.run(week=1)
+    world.launched.clear()
+    with pytest.raises(
+        UserError, match=r"a-gru holds a run of another config \(trainer.max_epochs is 3 there and 5 here"
+    ):
+        world.run(["-m", "trainer.max_epochs=5"])
+    assert world.launched == []
+    # What does not change what is computed is no other run.
+    assert world.run(["-m", "device=cpu", "run.cache=elsewhere", "hydra/launcher=joblib"], week=1) == []
+    assert world.launched == []
+
+
+def test_an_edited_config_under_a_finished_id_is_refused(world: World) -> None:
+    world.run(week=1)
+    file = world.folder / "a-gru" / "config.yaml"
+    file.write_text(file.read_text().replace("max_epochs: 3", "max_epochs: 4"))
+    with pytest.raises(UserError, match=r"a-gru/config.yaml was changed after it was written"):
+        world.run()
+
+
+def test_a_folder_of_another_schedule_is_refused(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.run(week=1)
+    table = leaderboard.table_of(world.folder) | {"name": "other"}
+    (world.folder / leaderboard.TABLE).write_text(yaml.safe_dump(table))
+    with pytest.raises(UserError, match="is the folder of schedule=other"):
+        world.run()
+
+
+def dry(world: World, **more: Any) -> str:
+    console = Console(width=120, record=True, file=open(os.devnull, "w"))  # noqa: SIM115
+    Sweep(world.asked(**more), [], world.launch).show(console)
+    return console.export_text()
+
+
+def test_the_dry_run_says_what_would_be_done_and_how_long_it_takes(world: World) -> None:
+    assert "6 to run" in dry(world)
+    assert "6 rows of unknown time" in dry(world)
+    assert "the leaderboard says" in dry(world)
+    world.run(week=1)
+    (row,) = (r for r in schedule.load("little").scaled(None).rows if r.id == "b-amn")
+    write_run(world.folder / "b-amn", schedule.config_of(row.id, tuple(row.overrides)), "started")
+    said = dry(world)
+    assert "2 to skip, 1 to go on, 3 to run" in said
+    world.run(week=2)
+    (world.folder / "b-amn" / "result.json").unlink()
+    write_run(world.folder / "more", schedule.config_of(row.id, tuple(row.overrides)))
+    # A run of the same architecture took 12 s.
+    assert "about 0.2 minutes one after the other; 3 rows of unknown time" in dry(world)
+    assert world.run(["-m"], dry_run=True) == []
+    assert len(world.launched) == 2
+
+
+def test_every_reader_sees_missing_started_running_failed_and_foreign_runs(world: World) -> None:
+    world.run(week=1)
+    rows = {r.id: r for r in schedule.load("little").scaled(None).rows}
+    config = schedule.config_of("b-amn", tuple(rows["b-amn"].overrides))
+    write_run(world.folder / "b-amn", config, "started")
+    write_run(world.folder / "mine", config, "failed", error="a bug")
+    (world.folder / "b-amn" / "history.jsonl").write_text('{"epoch": 0}\n{"epoch": 1}\n{"epo')
+    found = {row.name: row for row in leaderboard.read(world.folder)}
+    assert [r.status for r in found.values()] == [
+        "finished",
+        "finished",
+        "started",
+        "missing",
+        "missing",
+        "missing",
+        "failed",
+    ]
+    assert found["b-amn"].epochs == (2, 3)
+    assert (found["b-amn"].arch, found["d-mix"].arch, found["c-best1"].arch) == ("amn", "ensemble", "")
+    assert found["mine"].week is None
+    lock = FileLock(world.folder / "b-amn" / ".lock")
+    with lock:
+        assert leaderboard.row(world.folder / "b-amn").status == "running"
+    assert leaderboard.row(world.folder / "b-amn").status == "started"
+    console = Console(width=160, record=True, file=open(os.devnull, "w"))  # noqa: SIM115
+    status.show(list(found.values()), console)
+    said = console.export_text()
+    assert "2 finished, 1 started, 3 missing, 1 failed" in said
+    assert "best by VAL: a-lstm" in said
+    assert "a bug" in said
+
+
+def test_status_of_no_folder_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as leaving:
+        status.main([str(tmp_path / "nowhere")])
+    assert leaving.value.code == 2
+    assert "nowhere is no folder" in capsys.readouterr().err
+
+
+def row_of(name: str, five_cat: dict[str, Any], arch: str = "gru", status: str = "finished") -> leaderboard.Row:
+    result = {"status": status, "five_cat": five_cat, "arch": arch}
+    return leaderboard.Row(name, Path(name), status, result=result)  # type: ignore[arg-type]
+
+
+def test_best_is_by_gates_then_margin_then_unseen_and_only_what_passes() -> None:
+    rows = [
+        row_of("fails", judged(2, 0.9, 0.9)),
+        row_of("more gates", judged(4, 0.1, 0.1)),
+        row_of("larger margin", judged(3, 0.3, 0.1)),
+        row_of("larger unseen", judged(3, 0.2, 0.3)),
+        row_of("last", judged(3, 0.2, 0.2)),
+        row_of("not measured", judged(3, None, 0.9)),
+        row_of("diverged", {}, status="diverged"),
+        row_of("not judged", {}),
+    ]
+    expected = ["more gates", "larger margin", "larger unseen", "last", "not measured"]
+    assert [r.name for r in leaderboard.ranked(rows)] == expected
+    assert [r.name for r in leaderboard.ranked(reversed(rows), gated=False)] == [*expected, "fails"]
+    assert [r.passes for r in rows] == [False, True, True, True, True, True, None, None]
+
+
+def test_ood_chooses_nothing() -> None:
+    """The verdict looks at OOD too; who is best must not change with it."""
+    ood = {"ood": {"passed": 0, "margin": -1.0}, "passed": 0, "verdict": "fail"}
+    good = {"ood": {"passed": 4, "margin": 1.0}, "passed": 5, "verdict": "pass"}
+    rows = [row_of("a", judged(4, 0.2, 0.5, required=5, **ood)), row_of("b", judged(4, 0.1, 0.5, required=5, **good))]
+    assert [r.name for r in leaderboard.ranked(rows)] == ["a", "b"]
+
+
+def test_higher_numbers_on_other_documents_are_not_better() -> None:
+    """Folds, other data and other context lengths are no competitors of what most runs were judged on."""
+
+    def on(name: str, margin: float, content: str = "c", member_0: str = "", **data: Any) -> leaderboard.Row:
+        row = row_of(name, judged(4, margin, 0.5))
+        members = {"member_0": member_0} if member_0 else {}
+        row.config.update(data=data, identity={"content": {"planted": content} | members})
+        return row
+
+    rows = [
+        on("a", 0.1),
+        on("b", 0.2, max_per_doc=4),
+        on("mix", 0.3, member_0="e"),
+        on("fold", 0.9, fold=0),
+        on("longer", 0.9, context_length=16),
+        on("other", 0.9, "d"),
+    ]
+    assert [r.name for r in leaderboard.ranked(rows)] == ["mix", "b", "a"]
+    assert [r.name for r in leaderboard.ranked(reversed(rows), gated=False)] == ["mix", "b", "a"]
+
+
+def test_other_gates_are_no_competitors_and_a_validation_set_of_its_own_is_one() -> None:
+    def on(run: str, content: dict[str, str], **preset: Any) -> leaderboard.Row:
+        row = row_of(run, judged(4, 0.5, 0.5))
+        row.config.update(data={}, identity={"content": content}, five_cat=preset)
+        return row
+
+    rows = [
+        on("a", {"store": "1", "val": "v"}, name="standard", required=5),
+        on("b", {"store": "2", "val": "v"}, name="mild", required=3),
+        on("lower", {"store": "1", "val": "v"}, thresholds={"a": 0}),
+        on("old", {"store": "1", "val": "v"}, tool="lnsp_compat"),
+    ]
+    assert [r.name for r in leaderboard.ranked(rows)] == ["a", "b"]
+
+
+def test_best_architectures_are_one_run_each_and_no_ensembles() -> None:
+    rows = [
+        row_of("e", judged(4, 0.9, 0.9), "ensemble"),
+        row_of("g1", judged(4, 0.3, 0.9), "gru"),
+        row_of("g2", judged(4, 0.4, 0.9), "gru"),
+        row_of("l", judged(3, 0.4, 0.9), "lstm"),
+    ]
+    assert [r.name for r in leaderboard.best_architectures(rows, 3)] == ["g2", "l"]
+    assert [r.name for r in leaderboard.best_architectures(rows, 1)] == ["g2"]

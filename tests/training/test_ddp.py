@@ -1,0 +1,196 @@
+"""One run on several devices: two CPU processes (gloo) compute what one does, and share one folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.multiprocessing as mp
+from torch import Tensor
+
+from helpers.commands import MODEL, call, finish, only_run, rows, run, start, tree, wait_until
+from lvm_lab.errors import UserError
+from lvm_lab.losses.energy import Energy
+from lvm_lab.losses.infonce import InfoNCE
+from lvm_lab.losses.moment import Moment
+from lvm_lab.losses.variance import Variance
+from lvm_lab.training import devices
+from lvm_lab.training.objective import WeightedTerms
+from lvm_lab.types import Batch, Prediction, Stats
+
+WORLD = ("data.dim=32", "data.documents=60", "data.ood_documents=12", "data.planes=4", "data.topic_dims=4")
+SMALL = (*WORLD, *MODEL, "arch.width=16", "trainer.batch_size=64", "arch.dropout=0")
+TINY = (*SMALL, "5cat=off", "trainer.max_epochs=2")
+TWO = ("device=ddp", "device.accelerator=cpu", "device.devices=2")
+# Without a name to look up, so that gloo needs no network.
+LOCAL = {"GLOO_SOCKET_IFNAME": "lo"}
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+def trained(folder: Path, cache: Path, *arguments: str) -> list[dict[str, Any]]:
+    said = run(folder, *TINY, f"run.cache={cache}", *arguments, **LOCAL)
+    assert (said.code, said.err) == (0, ""), said
+    return rows(only_run(folder / "outputs"))
+
+
+def losses(history: list[dict[str, Any]]) -> list[dict[str, float]]:
+    names = ("train/", "val/", "gradient_share/")
+    return [{k: v for k, v in row.items() if k.startswith(names)} for row in history]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "loss", [("loss=infonce", "loss.negatives=2"), ("loss=mse",), ("loss=hybrid",)], ids=["infonce", "mse", "hybrid"]
+)
+def test_two_processes_compute_what_one_does(tmp_path: Path, cache: Path, loss: tuple[str, ...]) -> None:
+    (tmp_path / "one").mkdir()
+    (tmp_path / "two").mkdir()
+    one, two = trained(tmp_path / "one", cache, *loss), trained(tmp_path / "two", cache, *loss, *TWO)
+    assert len(one) == len(two) == 2
+    for alone, together in zip(losses(one), losses(two), strict=True):
+        assert together == pytest.approx(alone, abs=1e-5)
+    assert [row["step"] for row in two] == [row["step"] for row in one]
+    folders = [only_run(tmp_path / name / "outputs") for name in ("one", "two")]
+    assert {*tree(folders[0])} == {*tree(folders[1])}
+    assert folders[0].name == folders[1].name
+    log = (folders[1] / "train.log").read_text()
+    assert log.count("training on cpu") == log.count("epoch 2 of 2") == 1
+    # Finished: one sentence, no second process, nothing written.
+    before = tree(folders[1])
+    again = run(tmp_path / "two", *TINY, f"run.cache={cache}", *loss, *TWO, **LOCAL)
+    assert (again.code, again.err) == (0, "")
+    assert again.out.count("this run is finished already") == 1
+    assert {k: v for k, v in tree(folders[1]).items() if k != ".lock"} == {
+        k: v for k, v in before.items() if k != ".lock"
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("victim", ["first", "second"])
+def test_killed_and_taken_up_again(tmp_path: Path, cache: Path, victim: str) -> None:
+    command = (*TINY, f"run.cache={cache}", "trainer.max_epochs=40", *TWO)
+    process = start(tmp_path, *command, **LOCAL)
+    assert wait_until(lambda: list(tmp_path.glob("outputs/*/checkpoints/last.ckpt")), process)
+    (second,) = children(process.pid)
+    os.kill(process.pid if victim == "first" else second, signal.SIGKILL)
+    finish(process)
+    ends = time.monotonic() + 60
+    while alive(second):
+        assert time.monotonic() < ends, "the second process outlives the first"
+        time.sleep(0.1)
+    folder = only_run(tmp_path / "outputs")
+    # A process that lost its companion has nothing to record: the run is to go on.
+    assert not (folder / "result.json").exists()
+    again = run(tmp_path, *command, **LOCAL)
+    assert again.code == 0, again.err
+    assert "going on after epoch" in again.out
+    assert [row["epoch"] for row in rows(folder)] == list(range(40))
+    assert json.loads((folder / "result.json").read_text())["status"] == "finished"
+
+
+def children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split() if trains(int(child))]
+
+
+def trains(pid: int) -> bool:
+    return b"lvm_lab.train" in Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.slow
+def test_a_row_of_a_schedule_on_two_devices(tmp_path: Path, cache: Path) -> None:
+    said = run(tmp_path, "schedule=smoke", "run_id=gru", f"run.cache={cache}", "logger=none", *TWO, **LOCAL)
+    assert (said.code, said.err) == (0, ""), said
+    folder = tmp_path / "multirun" / "smoke" / "gru"
+    assert json.loads((folder / "result.json").read_text())["status"] == "finished"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("trainer.batch_size=63",), "trainer.batch_size=63 cannot be shared evenly by 2 devices; set 62"),
+        (("-m", "trainer.batch_size=64"), "leave -m away"),
+    ],
+)
+def test_what_cannot_be_shared_is_refused_before_a_process_is_started(
+    tmp_path: Path, cache: Path, arguments: tuple[str, ...], words: str
+) -> None:
+    said = call(tmp_path, *arguments, *[a for a in TINY if "batch_size" not in a], f"run.cache={cache}", *TWO)
+    assert said.code == (1 if "-m" in arguments else 2), said
+    assert words in said.sentence
+    assert [p for p in tree(tmp_path) if "config.yaml" in p] == []
+
+
+@pytest.mark.parametrize("option", ["ddp", "fsdp"])
+def test_several_devices_compose(tmp_path: Path, option: str) -> None:
+    said = call(tmp_path, f"device={option}", "--cfg", "job")
+    assert said.code == 0, said.err
+    assert f"strategy: {option}" in said.out
+
+
+WINDOWS, DIM = 12, 6
+# A term's value is the mean over devices, or the same on each; gradients are the means, as DDP takes them.
+TERMS = {"infonce": InfoNCE, "moment": Moment, "variance": Variance, "energy": Energy}
+
+
+def learned(rank: int, world: int) -> dict[str, dict[str, Tensor]]:
+    """Every term's value, its share of the gradient and the gradients, of one device's windows."""
+    generator = torch.Generator().manual_seed(0)
+    context_BLD, target_BD, noise_BSD = (torch.randn(WINDOWS, n, DIM, generator=generator) for n in (5, 1, 3))
+    document_B = torch.arange(WINDOWS) // 2
+    share = slice(rank, None, world)
+    torch.manual_seed(1)
+    loss = WeightedTerms({name: term() for name, term in TERMS.items()}, dict.fromkeys(TERMS, 0.5))
+    weights = torch.nn.Linear(DIM, DIM)
+    draws_SND = weights(context_BLD[share, -1]) + noise_BSD[share].transpose(0, 1)
+    prediction = replace(Prediction.from_raw(draws_SND.mean(0)), draws_SND=draws_SND)
+    batch = Batch(context_BLD[share], target_BD[share, 0], document_B[share])
+    total, parts = loss(prediction, batch, Stats(torch.zeros(DIM), torch.ones(DIM)))
+    shares = {name: torch.tensor(value) for name, value in loss.gradient_shares(prediction, parts).items()}
+    total.backward()
+    named = [*weights.named_parameters(), *loss.named_parameters()]
+    found = {name: p.grad for name, p in named if p.grad is not None}
+    return {"parts": {k: v.detach() for k, v in parts.items()}, "shares": shares, "gradients": found}
+
+
+def one_of_two(rank: int, folder: str) -> None:
+    os.environ |= LOCAL
+    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
+    torch.save(learned(rank, 2), f"{folder}/{rank}.pt")
+    torch.distributed.destroy_process_group()
+
+
+def test_every_term_sees_the_global_batch(tmp_path: Path) -> None:
+    mp.spawn(one_of_two, args=(str(tmp_path),), nprocs=2)
+    one = learned(0, 1)
+    first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1))
+    for kind, values in one.items():
+        assert set(values) == set(first[kind])
+        for name, value in values.items():
+            torch.testing.assert_close((first[kind][name] + second[kind][name]) / 2, value, atol=1e-6, rtol=1e-5)
+    for name in ("moment", "variance"):
+        torch.testing.assert_close(first["parts"][name], second["parts"][name])
+    assert {"weight", "bias", "terms.infonce.log_temperature"} <= set(one["gradients"])
+
+
+def test_nothing_to_train_is_no_run_for_several_devices() -> None:
+    with pytest.raises(UserError, match="nothing is trained here that 2 devices could share"):
+        devices.check(2, 64, trained=False)
+    devices.check(1, 63, trained=False)

@@ -1,0 +1,21 @@
+"""Training reads a large store through its memory map: what it allocates stays far below what the store holds."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "memory.py"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="RssAnon is read from Linux's /proc")
+def test_training_on_300_000_vectors_allocates_less_than_a_gigabyte() -> None:
+    done = subprocess.run([sys.executable, str(BENCHMARK)], capture_output=True, text=True, timeout=900)
+    assert done.returncode == 0, done.stderr
+    over = float(done.stdout.split("scoring: ")[1].split(" MiB")[0])
+    # Windows copied out of the store would take 300,000 x 5 x 768 float16: 2.2 GiB.
+    assert 0 < over < 1000
