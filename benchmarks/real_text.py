@@ -22,8 +22,8 @@ from common import settings
 from parity_table import ROOT, replace_between
 
 from lvm_lab.build import build
+from lvm_lab.config.data import FOLDS
 from lvm_lab.data.parts import Parts
-from lvm_lab.data.split import FOLDS
 from lvm_lab.data.windows import Windows
 from lvm_lab.judge.bootstrap import Number, means, paired_difference
 from lvm_lab.judge.gates.retrieval import retrieval_scores

@@ -18,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from lvm_lab.build import build
 from lvm_lab.config import binding
+from lvm_lab.config.data import DataSettings
 from lvm_lab.config.presets import Preset
 from lvm_lab.config.settings import (
     CheckpointSettings,
@@ -27,7 +28,6 @@ from lvm_lab.config.settings import (
     RunSettings,
     TrainerSettings,
 )
-from lvm_lab.data.parts import DataSettings
 from lvm_lab.errors import UserError
 from lvm_lab.types import Stats
 

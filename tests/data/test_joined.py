@@ -12,8 +12,9 @@ import pytest
 
 from conftest import make_documents
 from helpers.commands import MODEL, call
+from lvm_lab.config.data import DataSettings
 from lvm_lab.data.joined import JoinedRows, join_stores
-from lvm_lab.data.parts import DataSettings, Opened, Parts, cut_parts
+from lvm_lab.data.parts import Opened, Parts, cut_parts
 from lvm_lab.data.repeated import repeated_rows
 from lvm_lab.data.sources.npz import Npz
 from lvm_lab.data.split import PARTS

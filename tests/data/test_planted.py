@@ -14,8 +14,9 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
+from lvm_lab.config.data import DataSettings
 from lvm_lab.config.presets import Preset
-from lvm_lab.data.parts import DataSettings, Parts, cut_parts
+from lvm_lab.data.parts import Parts, cut_parts
 from lvm_lab.data.sources.planted import VARIANTS, Oracle, PlantedWorld
 from lvm_lab.data.split import part_of
 from lvm_lab.data.windows import Windows, index_windows

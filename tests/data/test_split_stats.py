@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 import torch
 
-from lvm_lab.data.parts import DataSettings, Opened, Parts, cut_parts
+from lvm_lab.config.data import FOLDS, DataSettings
+from lvm_lab.data.parts import Opened, Parts, cut_parts
 from lvm_lab.data.repeated import repeated_rows, row_digests
-from lvm_lab.data.split import FOLDS, PARTS, part_of, position
+from lvm_lab.data.split import PARTS, part_of, position
 from lvm_lab.data.stats import training_stats
 from lvm_lab.data.store import EncoderContract, Store
 from lvm_lab.errors import UserError

@@ -16,7 +16,8 @@ from hydra.core.global_hydra import GlobalHydra
 
 from helpers.commands import TINY, Outcome, call, only_run
 from helpers.judge_data import windows_of
-from lvm_lab.data.parts import DataSettings, Parts, cut_parts
+from lvm_lab.config.data import DataSettings
+from lvm_lab.data.parts import Parts, cut_parts
 from lvm_lab.data.sources.planted import PlantedWorld
 from lvm_lab.data.windows import Windows
 from lvm_lab.jobs import check_data

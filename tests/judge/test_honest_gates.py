@@ -11,7 +11,8 @@ import pytest
 from helpers.honest import ARRANGEMENTS, cases, line, rearranged, states
 from helpers.judge_data import preset
 from lvm_lab.build import build
-from lvm_lab.data.parts import DataSettings, Parts, cut_parts
+from lvm_lab.config.data import DataSettings
+from lvm_lab.data.parts import Parts, cut_parts
 from lvm_lab.data.sources.planted import PlantedWorld
 from lvm_lab.judge.five_cat import measure
 from lvm_lab.judge.results import FiveCat

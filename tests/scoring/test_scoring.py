@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from helpers.judge_data import preset
-from lvm_lab.data.parts import DataSettings, Parts, cut_parts
+from lvm_lab.config.data import DataSettings
+from lvm_lab.data.parts import Parts, cut_parts
 from lvm_lab.data.sources.planted import PlantedWorld
 from lvm_lab.judge.baselines import CopyLast
 from lvm_lab.judge.baselines.linear_metric import MetricSettings

@@ -17,9 +17,10 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from lvm_lab.build import members
 from lvm_lab.config import binding, targets
+from lvm_lab.config.data import DataSettings
 from lvm_lab.config.presets import Preset
 from lvm_lab.config.settings import DeviceSettings, LoggerSettings, RunSettings, TrainerSettings
-from lvm_lab.data.parts import DataSettings, Parts, cut_parts
+from lvm_lab.data.parts import Parts, cut_parts
 from lvm_lab.data.stats import Normaliser
 from lvm_lab.errors import UserError
 from lvm_lab.nn.head import Head

@@ -6,12 +6,13 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 
+from lvm_lab.config.data import DataSettings
 from lvm_lab.data.repeated import repeated_rows, row_digests
-from lvm_lab.data.split import FOLDS, part_of, position
+from lvm_lab.data.split import part_of, position
 from lvm_lab.data.stats import Normaliser, training_stats
 from lvm_lab.data.store import EncoderContract, Store
 from lvm_lab.data.windows import Windows, index_windows
@@ -21,36 +22,6 @@ from lvm_lab.types import Predictor, Stats
 log = logging.getLogger(__name__)
 
 FEW_DOCUMENTS = 20
-CROSS_FIT_BELOW = 200
-
-
-@dataclass(frozen=True)
-class DataSettings:
-    """What every data source is cut by; the keys of `data` in conf/train.yaml.
-
-    train_windows: train on this many windows only, of whole documents (but for the last) in the order of their hashes,
-        so that a smaller number is a part of every larger one.
-    gate: what a failed data gate does before training.
-    """
-
-    context_length: int = 5
-    max_per_doc: int = 8
-    fold: int | None = None
-    skip_repeated: bool = True
-    train_windows: int | None = None
-    gate: Literal["warn", "refuse"] = "warn"
-
-    def __post_init__(self) -> None:
-        if self.context_length < 1:
-            raise UserError(f"data.context_length={self.context_length} is no context; set 1 or more.")
-        if self.max_per_doc < 1:
-            raise UserError(f"data.max_per_doc={self.max_per_doc} leaves nothing to train on; set 1 or more.")
-        if self.train_windows is not None and self.train_windows < 1:
-            raise UserError(
-                f"data.train_windows={self.train_windows} leaves nothing to train on; set 1 or more, or null."
-            )
-        if self.fold is not None and not 0 <= self.fold < FOLDS:
-            raise UserError(f"data.fold={self.fold} does not exist; choose 0 to {FOLDS - 1}, or null for 70/15/15.")
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 
+from lvm_lab.config.data import FOLDS
+
 PARTS = ("train", "val", "test")
-FOLDS = 5
 
 
 def position(key: str) -> float:

@@ -15,7 +15,8 @@ from rich.console import Console
 
 from lvm_lab import logs
 from lvm_lab.build import build
-from lvm_lab.data.parts import CROSS_FIT_BELOW, Parts
+from lvm_lab.config.data import CROSS_FIT_BELOW
+from lvm_lab.data.parts import Parts
 from lvm_lab.errors import UserError
 from lvm_lab.judge.results import PartScores
 from lvm_lab.loggers.wandb import Mirror

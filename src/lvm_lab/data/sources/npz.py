@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from lvm_lab.config.data import DataSettings
 from lvm_lab.data.importers.npz import open_source
 from lvm_lab.data.joined import join_stores
-from lvm_lab.data.parts import DataSettings, Opened
+from lvm_lab.data.parts import Opened
 from lvm_lab.data.store import EncoderContract, Store
 from lvm_lab.errors import UserError
 

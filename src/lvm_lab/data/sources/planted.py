@@ -23,7 +23,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lvm_lab.data.parts import DataSettings, Opened
+from lvm_lab.config.data import DataSettings
+from lvm_lab.data.parts import Opened
 from lvm_lab.data.split import part_of
 from lvm_lab.data.store import Documents, EncoderContract, Store, open_store, write_store
 from lvm_lab.errors import UserError

@@ -1,0 +1,41 @@
+"""How every data source is cut: the keys of `data` in conf/train.yaml, typed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from lvm_lab.errors import UserError
+
+FOLDS = 5
+# With fewer documents a report is cross-fitted over folds.
+CROSS_FIT_BELOW = 200
+
+
+@dataclass(frozen=True)
+class DataSettings:
+    """What every data source is cut by; the keys of `data` in conf/train.yaml.
+
+    train_windows: train on this many windows only, of whole documents (but for the last) in the order of their hashes,
+        so that a smaller number is a part of every larger one.
+    gate: what a failed data gate does before training.
+    """
+
+    context_length: int = 5
+    max_per_doc: int = 8
+    fold: int | None = None
+    skip_repeated: bool = True
+    train_windows: int | None = None
+    gate: Literal["warn", "refuse"] = "warn"
+
+    def __post_init__(self) -> None:
+        if self.context_length < 1:
+            raise UserError(f"data.context_length={self.context_length} is no context; set 1 or more.")
+        if self.max_per_doc < 1:
+            raise UserError(f"data.max_per_doc={self.max_per_doc} leaves nothing to train on; set 1 or more.")
+        if self.train_windows is not None and self.train_windows < 1:
+            raise UserError(
+                f"data.train_windows={self.train_windows} leaves nothing to train on; set 1 or more, or null."
+            )
+        if self.fold is not None and not 0 <= self.fold < FOLDS:
+            raise UserError(f"data.fold={self.fold} does not exist; choose 0 to {FOLDS - 1}, or null for 70/15/15.")
