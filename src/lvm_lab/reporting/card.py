@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from lvm_lab.commands.over_runs import over_runs
 from lvm_lab.files import write_atomically
 from lvm_lab.reporting.limits import limits
 from lvm_lab.reporting.plots import FIGURES
@@ -283,11 +282,3 @@ def _plain(words: str) -> str:
     """Words that somebody else chose, on one line and without Markdown of their own."""
     joined = " ".join(words.split())
     return "".join(f"\\{c}" if c in "\\`*_|<>[]#" else c for c in joined)
-
-
-def main(argv: list[str] | None = None) -> int:
-    return over_runs("lvm_lab.card", "Write RUN/MODEL_CARD.md from the folder of each run.", _one, argv)
-
-
-def _one(run: Record) -> list[Path]:
-    return [write(run)]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+from rich.console import Console
 from rich.table import Table
 
 MEANS = {
@@ -94,3 +95,15 @@ def _cells(number: dict[str, Any]) -> tuple[str, str]:
 
 def _interval(number: dict[str, Any], digits: int = 3) -> str:
     return " .. ".join(show(end, digits) for end in number["interval"]) if number["interval"] else ""
+
+
+def show_models(numbers: Mapping[str, dict[str, Any]], skipped: Mapping[str, str], part: str, console: Console) -> None:
+    """What was measured of each checkpoint, after what was passed over and why."""
+    for path, reason in skipped.items():
+        console.print(f"skipped {path}: {reason}", highlight=False)
+    for path, measured in numbers.items():
+        if "alarms" in measured:
+            sample = f"{measured['windows']} windows of {measured['documents']} documents"
+            console.print(model_table(f"{path}, {part.upper()}: {sample}", measured))
+        for line in finding_lines(measured):
+            console.print(line, highlight=False, soft_wrap=True)

@@ -2,31 +2,15 @@
 
 from __future__ import annotations
 
-import argparse
-import sys
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-from lvm_lab.commands.launch import MISTAKE
-from lvm_lab.errors import UserError
 from lvm_lab.sweeps import leaderboard
 
 STYLES = {"finished": "green", "running": "cyan", "started": "yellow", "diverged": "yellow", "failed": "red"}
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m lvm_lab.status", description="How the runs of a folder stand.")
-    parser.add_argument("folder", type=Path, help="a sweep's folder, such as multirun/hundred, or outputs")
-    try:
-        rows = leaderboard.read(parser.parse_args(arguments).folder)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(MISTAKE)
-    show(rows, Console(width=None if sys.stdout.isatty() else 120))
 
 
 def show(rows: Sequence[leaderboard.Row], console: Console) -> None:
