@@ -287,6 +287,30 @@ def test_the_dry_run_says_what_would_be_done_and_how_long_it_takes(world: World)
     assert len(world.launched) == 2
 
 
+MISTYPED = {
+    "trainer.batch_size=many": "trainer.batch_size='many' does not fit; give it a whole number.",
+    "arch.width=wide": "arch.width='wide' does not fit; give it a whole number.",
+    "loss.terms.infonce.temperature=hot": "loss.terms.infonce.temperature='hot' does not fit; give it a number.",
+    "5cat.rollout_steps=0": "five_cat.rollout_steps=0 is too small; set it to 1 or more.",
+}
+
+
+@pytest.mark.parametrize("override", MISTYPED)
+def test_a_mistyped_value_in_a_late_row_is_told_before_anything_runs(
+    world: World, monkeypatch: pytest.MonkeyPatch, override: str
+) -> None:
+    rows = [{"id": f"r{i}", "overrides": ["arch=gru", *([override] if i == 7 else [])]} for i in range(9)]
+    file = Path("many.yaml")
+    file.write_text(yaml.safe_dump({"rows": rows}))
+    monkeypatch.setattr(schedule, "load", lambda name: schedule.read(file))
+    for command in ({"dry_run": True}, {}):
+        with pytest.raises(UserError) as refusal:
+            world.run(**command)
+        assert str(refusal.value).startswith(f"row r7: {MISTYPED[override]}")
+    assert world.launched == []
+    assert not world.folder.exists()
+
+
 def test_every_reader_sees_missing_started_running_failed_and_foreign_runs(world: World) -> None:
     world.run(week=1)
     (row,) = (r for r in schedule.load("little").scaled(None, rows.compose).rows if r.id == "b-amn")
