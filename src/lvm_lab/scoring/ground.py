@@ -39,8 +39,7 @@ class Ground:
     @classmethod
     def of_run(cls, parts: Parts, preset: Preset, cache: Path) -> Ground:
         """A run's own parts that have windows."""
-        windows = {kind: getattr(parts, kind) for kind in KINDS}
-        return cls(parts, preset, cache, {kind: part for kind, part in windows.items() if part})
+        return cls(parts, preset, cache, {kind: part for kind, part in _held_out(parts).items() if len(part)})
 
     @cached_property
     def samples(self) -> dict[str, Windows]:
@@ -68,9 +67,7 @@ def kind_of(part: str) -> Kind:
 
 def sizes(parts: Parts) -> dict[str, Any]:
     """How many documents the store has, and how many windows of how many documents each part."""
-    windows = {"train": parts.train} | {
-        kind: getattr(parts, kind) for kind in KINDS if getattr(parts, kind) is not None
-    }
+    windows = {"train": parts.train, **_held_out(parts)}
     by_part = {name: {"windows": len(part), "documents": _documents(part)} for name, part in windows.items()}
     return {"documents": parts.documents} | by_part
 
@@ -89,7 +86,8 @@ def open_ground(
 
     Raises UserError for a store of another encoder, and for a part or store of too few documents.
     """
-    windows: dict[str, Windows] = {kind: getattr(parts, kind) for kind in kinds if getattr(parts, kind) is not None}
+    held_out = _held_out(parts)
+    windows: dict[str, Windows] = {kind: held_out[kind] for kind in kinds if kind in held_out}
     sources = {name: sources[name] for name in windows}
     contents: dict[str, str] = {}
     for path in stores:
@@ -102,7 +100,7 @@ def open_ground(
         sources[name], contents[name] = path, store.content
     for name, part in windows.items():
         if _documents(part) < FEWEST_DOCUMENTS:
-            has = f"{_documents(part)} documents with windows" if part else "no window"
+            has = f"{_documents(part)} documents with windows" if len(part) else "no window"
             raise UserError(
                 f"the {name} part has {has}, and a bootstrap over documents needs {FEWEST_DOCUMENTS}; "
                 "bring more documents, or leave the part out."
@@ -124,6 +122,11 @@ def store_label(path: Path, taken: Container[str]) -> str:
             break
         name = f"{folder.name if folder else 'ood'}/{name}"
     return name
+
+
+def _held_out(parts: Parts) -> dict[Kind, Windows]:
+    windows: dict[Kind, Windows | None] = {"val": parts.val, "test": parts.test, "ood": parts.ood}
+    return {kind: part for kind, part in windows.items() if part is not None}
 
 
 def _documents(windows: Windows) -> int:
