@@ -67,7 +67,7 @@ def kind_of(part: str) -> Kind:
 
 def sizes(parts: Parts) -> dict[str, Any]:
     """How many documents the store has, and how many windows of how many documents each part."""
-    windows = {"train": parts.train, **_held_out(parts)}
+    windows: dict[str, Windows] = {"train": parts.train, **_held_out(parts)}
     by_part = {name: {"windows": len(part), "documents": _documents(part)} for name, part in windows.items()}
     return {"documents": parts.documents} | by_part
 
