@@ -174,7 +174,7 @@ class _passing_over:
         return False
 
 
-def _look_at(found: selection.Found, asked: Asked) -> Model:
+def _look_at(found: selection.Checkpoint, asked: Asked) -> Model:
     """Builds the model once, so that a checkpoint that cannot be loaded is told before anything is scored."""
     model = build.load(found.file)
     said = model.identity
