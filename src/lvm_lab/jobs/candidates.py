@@ -16,7 +16,7 @@ from lvm_lab.data.parts import Parts
 from lvm_lab.data.store import EncoderContract
 from lvm_lab.errors import UserError
 from lvm_lab.runs.identity import as_cut
-from lvm_lab.runs.selecting import Found
+from lvm_lab.runs.selecting import Checkpoint
 from lvm_lab.training.module import LatentVectorModule
 from lvm_lab.types import Predictor, count_parameters
 
@@ -79,7 +79,7 @@ def predictor(file: Path, device: str) -> Predictor:
     return load(file, device).predict
 
 
-def candidate(model: LatentVectorModule, checkpoint: Found, data: dict[str, Any] | None = None) -> Candidate:
+def candidate(model: LatentVectorModule, checkpoint: Checkpoint, data: dict[str, Any] | None = None) -> Candidate:
     """A loaded checkpoint on its own data, or on that of another data node, cut as its own was."""
     identity = model.identity
     own = identity["config"]["data"]

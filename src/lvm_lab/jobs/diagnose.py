@@ -17,7 +17,9 @@ from lvm_lab.runs import selecting as selection
 PARTS = ("val", "test", "ood")
 
 
-def diagnose(checkpoint: selection.Found, part: str, *, windows: int, data: Path | None, device: str) -> dict[str, Any]:
+def diagnose(
+    checkpoint: selection.Checkpoint, part: str, *, windows: int, data: Path | None, device: str
+) -> dict[str, Any]:
     """The numbers of judge/metrics.py for a checkpoint, on its own data or on that of a file.
 
     Raises UserError for a checkpoint or data that do not fit, and for a part without windows.

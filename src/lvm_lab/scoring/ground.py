@@ -124,7 +124,7 @@ def store_label(path: Path, taken: Container[str]) -> str:
     return name
 
 
-def _held_out(parts: Parts) -> dict[Kind, Windows]:
+def _held_out(parts: Parts) -> dict[str, Windows]:
     windows: dict[Kind, Windows | None] = {"val": parts.val, "test": parts.test, "ood": parts.ood}
     return {kind: part for kind, part in windows.items() if part is not None}
 

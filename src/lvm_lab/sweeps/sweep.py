@@ -22,6 +22,7 @@ from rich.table import Table as RichTable
 from lvm_lab.errors import UserError
 from lvm_lab.files import write_atomically
 from lvm_lab.runs import folder as runs
+from lvm_lab.runs import reading
 from lvm_lab.runs.identity import computing, fingerprint, reads_files
 from lvm_lab.sweeps import leaderboard, schedule
 
@@ -71,7 +72,7 @@ def run(asked: schedule.Asked, rest: Sequence[str], launch: Launch) -> list[Fail
 
 def settled(folder: Path, since: float) -> bool:
     """Whether another process works on a run, or has ended it since the given time."""
-    return runs.locked(folder) or (_ended(folder) > since and leaderboard.row(folder).status in leaderboard.DONE)
+    return reading.locked(folder) or (_ended(folder) > since and leaderboard.entry(folder).outcome is not None)
 
 
 class Sweep:
@@ -168,14 +169,14 @@ class Sweep:
 
     def action(self, row: schedule.Row) -> Action:
         """What is to be done with a row, by what its folder holds."""
-        at = leaderboard.row(self.folder / row.id)
+        at = leaderboard.entry(self.folder / row.id)
         if at.status == "running":
             return "wait"
-        if at.status in leaderboard.DONE:
+        if at.outcome is not None:
             before = _ended(at.folder) < self.started
             if before and self.forced:
                 return "start over"
-            if at.status == "failed":
+            if at.outcome == "failed":
                 return "try again" if before else "skip"
             # A file may have changed under the same name: the run itself looks at its content.
             return "run" if before and reads_files(at.config) and row.id not in self.looked else "skip"
@@ -238,10 +239,10 @@ class Sweep:
             for failure in self._launch([row for row in rows if row.id in batch]):
                 failures[str(failure.row)] = failure
             self.looked |= set(batch)
-            tries.update(i for i in batch if not runs.locked(self.folder / i))
+            tries.update(i for i in batch if not reading.locked(self.folder / i))
         for row in rows:
-            at = leaderboard.row(self.folder / row.id)
-            if at.status == "failed" and row.id not in failures:
+            at = leaderboard.entry(self.folder / row.id)
+            if at.outcome == "failed" and row.id not in failures:
                 failures[row.id] = Failure(row.id, f"{at.error}; see {at.folder / 'train.log'}")
         return [failures[row.id] for row in rows if row.id in failures]
 
@@ -262,7 +263,7 @@ class Sweep:
     def _give_up(self, row_id: str) -> Failure:
         sentence = f"its process ended {TRIES} times without a result (killed, or out of memory)"
         folder = self.folder / row_id
-        config = leaderboard.row(folder).config
+        config = leaderboard.entry(folder).config
         if config:
             runs.record_failure(folder, config, sentence)
         return Failure(row_id, sentence)
@@ -271,8 +272,8 @@ class Sweep:
         """UserError for a row that does not compose, or whose folder holds another run or one that was edited."""
         for row in rows:
             config = schedule.config_of(row.id, tuple(self.written(row).overrides), self.settings)
-            at = leaderboard.row(self.folder / row.id)
-            if not at.config or at.status == "failed" or self.forced:
+            at = leaderboard.entry(self.folder / row.id)
+            if not at.config or at.outcome == "failed" or self.forced:
                 continue
             identity = at.config.get("identity", {})
             if fingerprint(at.config, identity.get("content", {})) != identity.get("fingerprint"):
@@ -289,16 +290,16 @@ class Sweep:
 
     def _refuse_early(self, row: schedule.Row, among: set[str]) -> None:
         for other in self.table.earlier(row):
-            status = leaderboard.row(self.folder / other.id).status
-            if other.id in among and status not in leaderboard.DONE:
+            earlier = leaderboard.entry(self.folder / other.id)
+            if other.id in among and earlier.outcome is None:
                 raise UserError(
-                    f"{row.id} takes the best of the earlier rows, and {other.id} is {status}; run those first."
+                    f"{row.id} takes the best of the earlier rows, and {other.id} is {earlier.status}; run those first."
                 )
 
     def _settle(self, row: schedule.Row) -> dict[str, Any]:
         """What a row that refers to the leaderboard is to run, and whose settings these are."""
         rows = [
-            leaderboard.row(self.folder / r.id, settings=self.written(r).overrides) for r in self.table.earlier(row)
+            leaderboard.entry(self.folder / r.id, settings=self.written(r).overrides) for r in self.table.earlier(row)
         ]
         best = leaderboard.best_architectures(rows, 3, self.gated)
         place = int(schedule.BEST.fullmatch(row.source)[1]) if row.source else 3  # type: ignore[index]
