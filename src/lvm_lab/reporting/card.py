@@ -11,7 +11,8 @@ from lvm_lab.files import write_atomically
 from lvm_lab.reporting.limits import limits
 from lvm_lab.reporting.plots import FIGURES
 from lvm_lab.reporting.plots.record import Record
-from lvm_lab.reporting.tables import COLUMNS, NAMES
+from lvm_lab.reporting.words import BASELINES as NAMES
+from lvm_lab.reporting.words import COMPARED as COLUMNS
 
 CARD = "MODEL_CARD.md"
 STATES = {True: "pass", False: "**FAIL**", None: "null"}

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from lvm_lab.config.thresholds import STD_RATIO
 from lvm_lab.reporting.plots.record import Record
-from lvm_lab.reporting.tables import NAMES
+from lvm_lab.reporting.words import BASELINES as NAMES
 
 FEW_DOCUMENTS = 200
 FEW_JUDGED = 30

@@ -9,8 +9,8 @@ from typing import Any
 from urllib.parse import quote
 
 from lvm_lab.reporting.board.columns import GATES, at
-from lvm_lab.reporting.tables import COLUMNS as COMPARED
-from lvm_lab.reporting.tables import NAMES
+from lvm_lab.reporting.words import BASELINES as NAMES
+from lvm_lab.reporting.words import COMPARED
 from lvm_lab.sweeps.leaderboard import Row
 
 PARTS = ("val", "ood")

@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lvm_lab.reporting.plots.record import Record
-from lvm_lab.reporting.tables import NAMES
+from lvm_lab.reporting.words import BASELINES as NAMES
 
 # Its first words are about a font cache.
 logging.getLogger("matplotlib").setLevel(logging.ERROR)
