@@ -20,15 +20,17 @@ from lvm_lab.build import build
 from lvm_lab.config import binding
 from lvm_lab.config.presets import Preset
 from lvm_lab.config.settings import DeviceSettings
+from lvm_lab.config.thresholds import DOCUMENTS_FOR_INTERVAL
 from lvm_lab.data.importers.npz import open_source
 from lvm_lab.data.parts import Parts, whole_windows
 from lvm_lab.data.store import EncoderContract
 from lvm_lab.data.windows import Windows, sample_evenly
 from lvm_lab.errors import UserError
+from lvm_lab.judge import baselines, gates
 from lvm_lab.judge.bootstrap import finite, p_value, paired_difference
 from lvm_lab.judge.comparison import Paired, holm, skill
 from lvm_lab.judge.latency import latency
-from lvm_lab.judge.part_report import FEWEST_DOCUMENTS, PartReport, report_part
+from lvm_lab.judge.part_report import PartReport, report_part
 from lvm_lab.judge.results import FiveCat
 from lvm_lab.judge.verdict import put_together
 from lvm_lab.reporting.tables import NAMES
@@ -110,6 +112,8 @@ def settings(config: dict[str, Any]) -> Asked:
         if not binding.fits(plain[key], kind):
             raise UserError(f"{key}={plain[key]!r} does not fit; give it a list like [{_example(key)}].")
     asked: Asked = binding.dataclass_from(Asked, plain, "evaluate")
+    gates.check(asked.preset)
+    baselines.check(asked.preset)
     build.check_device(asked.device)
     if not asked.parts and not asked.ood:
         raise UserError("parts=[] and ood=[] leave nothing to judge on; name a part or a store.")
@@ -207,10 +211,10 @@ def _open(model: Model, asked: Asked) -> Ground:
         samples[name], sources[name] = whole_windows(store, chosen.data, path), path
     for name, windows in samples.items():
         documents = len(np.unique(windows.document_W))
-        if documents < FEWEST_DOCUMENTS:
+        if documents < DOCUMENTS_FOR_INTERVAL:
             has = f"{documents} documents with windows" if documents else "no window"
             raise UserError(
-                f"the {name} part has {has}, and a bootstrap over documents needs {FEWEST_DOCUMENTS}; "
+                f"the {name} part has {has}, and a bootstrap over documents needs {DOCUMENTS_FOR_INTERVAL}; "
                 "bring more documents, or leave the part out."
             )
     count = asked.preset.eval_windows or asked.preset.max_windows
@@ -242,7 +246,7 @@ def _judge_all(
     rows: list[dict[str, Any]] = []
     reports: dict[str, dict[str, PartReport]] = {}
     not_fitted: dict[str, str] = {}
-    baselines = fitted_baselines.baselines(parts, ground.cache, device, preset.baselines, not_fitted)
+    others = fitted_baselines.baselines(parts, ground.cache, device, preset.baselines, not_fitted)
 
     def judge(name: str, predictor: Predictor, **said: Any) -> None:
         log.info("judging %s on %s", name, ", ".join(ground.samples))
@@ -259,10 +263,10 @@ def _judge_all(
         said = {"kind": "model", "checkpoint": str(model.file), "arch": config["arch"]["name"]}
         said |= {"loss": config["loss"]["name"], "trained_on": config["data"]["name"], "seed": config["seed"]}
         judge(labels[model.file], build.load(model.file, device).predict, **said, params=model.params)
-    for name, baseline in baselines.items():
+    for name, baseline in others.items():
         judge(name, baseline, kind="baseline", checkpoint=None, params=None)
     for row in rows[: len(models)]:
-        row["skill"] = _skill(reports, row["name"])
+        row["skill"] = _skill(reports, row["name"], fitted_baselines.trivial_names(preset.baselines))
     best = _best(reports, [labels[model.file] for model in models])
     return {
         "documents": parts.documents,
@@ -297,11 +301,11 @@ def _told(reports: dict[str, PartReport], ground: Ground, preset: Preset) -> dic
     return {"five_cat": judged, "parts": {part: report.to_dict() for part, report in reports.items()}}
 
 
-def _skill(reports: dict[str, dict[str, PartReport]], name: str) -> dict[str, Any]:
+def _skill(reports: dict[str, dict[str, PartReport]], name: str, names: list[str]) -> dict[str, Any]:
     """By part: the share of the way from the best trivial baseline to perfect."""
     found = {}
     for part, report in reports[name].items():
-        others = {trivial: reports[trivial][part].scores for trivial in fitted_baselines.TRIVIAL if trivial in reports}
+        others = {trivial: reports[trivial][part].scores for trivial in names if trivial in reports}
         trivial = {other: scores for other, scores in others.items() if scores is not None}
         if report.scores is not None and trivial:
             found[part] = {key: share.to_dict() for key, share in skill(report.scores, trivial).items()}

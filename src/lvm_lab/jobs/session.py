@@ -15,7 +15,7 @@ from rich.console import Console
 
 from lvm_lab import logs
 from lvm_lab.build import build
-from lvm_lab.config.data import CROSS_FIT_BELOW
+from lvm_lab.config.thresholds import DOCUMENTS_FOR_REPORT
 from lvm_lab.data.parts import Parts
 from lvm_lab.errors import UserError
 from lvm_lab.judge.results import PartScores
@@ -97,7 +97,7 @@ class Session:
             if self.chosen.data.gate == "refuse":
                 raise UserError(f"the data gate failed ({reasons}); check the order of chunks, or set data.gate=warn.")
             log.warning("the data gate failed (%s): check the order of chunks and the encoder", reasons)
-        if self.data.documents < CROSS_FIT_BELOW:
+        if self.data.documents < DOCUMENTS_FOR_REPORT:
             self.notes.append(
                 f"{self.data.documents} documents are few: for a report, cross-fit with -m data.fold=0,1,2,3,4"
             )
@@ -231,8 +231,8 @@ class Session:
         return pictures
 
     def _show_judgement(self, scores: PartScores) -> None:
-        halves = {letter: half.to_dict() for letter, half in scores.halves.items() if letter != "E"}
-        table = tables.part_table(f"5CAT in training, VAL: {scores.passed} of 4 halves", halves)
+        halves = {letter: half.to_dict() for letter, half in scores.halves.items() if letter in scores.alone}
+        table = tables.part_table(f"5CAT in training, VAL: {scores.passed} of {scores.of} halves", halves)
         self.console.print(table)
 
     def _seconds(self) -> float:

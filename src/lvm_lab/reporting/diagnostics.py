@@ -7,6 +7,8 @@ from typing import Any
 
 from rich.table import Table
 
+from lvm_lab.config.thresholds import DATA_COHERENCE, DATA_SIGNAL
+
 MEANS = {
     "cos": "cosine to the target",
     "gain_over_mean": "  over the training part's mean",
@@ -52,8 +54,8 @@ def data_table(gate: dict[str, Any]) -> Table:
     for column in ("", "value", "95% interval", "wanted"):
         table.add_column(column, justify="left" if column == "" else "right")
     curve = " ".join(show(c) for c in gate["curve"])
-    table.add_row("coherence (adjacent context vectors)", show(gate["coherence"]), "", ">= 0.40")
-    table.add_row("signal (last less first, to the target)", f"{gate['signal']:+.3f}", "", ">= +0.08")
+    table.add_row("coherence (adjacent context vectors)", show(gate["coherence"]), "", f">= {DATA_COHERENCE:.2f}")
+    table.add_row("signal (last less first, to the target)", f"{gate['signal']:+.3f}", "", f">= {DATA_SIGNAL:+.2f}")
     table.add_row("position curve, oldest first", curve, "", "rising")
     numbers = gate["arrow"]["numbers"]
     for measure, says in (("cos", "cosine"), ("mrr", "unseen MRR")) if numbers else ():

@@ -7,6 +7,7 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
+from lvm_lab.judge.baselines import TITLES as NAMES
 from lvm_lab.runs.result import Result
 
 MARKS = {True: "[green]pass[/]", False: "[red]FAIL[/]", None: "[yellow]null[/]"}
@@ -18,17 +19,6 @@ COLUMNS = (
     ("left-out", "C/left_out"),
     ("rollout", "D/rollout"),
 )
-NAMES = {
-    "random": "random",
-    "global_mean": "global mean",
-    "copy_last": "copy-last",
-    "mean_of_context": "mean-of-context",
-    "exponential": "exponential",
-    "nearest": "nearest",
-    "ridge": "ridge",
-    "linear_metric": "linear metric",
-    "oracle": "oracle",
-}
 
 
 def gate_rows(table: Table, letter: str, half: dict[str, Any]) -> None:

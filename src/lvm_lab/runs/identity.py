@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 from lvm_lab.config import targets
+from lvm_lab.config.presets import GATES
 
 # What changes where and how a run runs, not what it computes.
 NOT_HASHED = ("device", "logger", "run")
@@ -14,6 +15,9 @@ NOT_HASHED = ("device", "logger", "run")
 ARCH_PATHS = ("members", "weights")
 
 PATH_KEYS = ("path", "val_path", "ood_path", "bank_path")
+
+# Keys that came after runs were first fingerprinted: at its default none is hashed, since old runs do not have it.
+ADDED: dict[tuple[str, str], Any] = {("five_cat", "gates"): list(GATES)}
 
 # Keys of data that change neither vectors nor parts.
 TRAINING_ALONE = ("max_per_doc", "gate")
@@ -32,6 +36,9 @@ def computing(config: dict[str, Any]) -> dict[str, Any]:
     # What an arch reads from files stands in a fingerprint's content by their hashes.
     kept["arch"] = {k: v for k, v in kept.get("arch", {}).items() if k not in ARCH_PATHS}
     kept["data"] = {k: v for k, v in kept.get("data", {}).items() if k not in PATH_KEYS}
+    for (group, key), default in ADDED.items():
+        if kept.get(group, {}).get(key) == default:
+            kept[group] = {k: v for k, v in kept[group].items() if k != key}
     return kept
 
 

@@ -19,7 +19,7 @@ from lvm_lab.judge.data_gate import examine
 from lvm_lab.judge.five_cat import measure
 from lvm_lab.judge.metrics import Moments, part_metrics_and_moments
 from lvm_lab.judge.results import CURVE, FiveCat
-from lvm_lab.scoring.baselines import TRIVIAL, baselines, digest
+from lvm_lab.scoring.baselines import baselines, digest, trivial_names
 from lvm_lab.types import Predictor
 
 log = logging.getLogger(__name__)
@@ -84,7 +84,7 @@ def beside(model: FiveCat, parts: Parts, preset: Preset, cache: Path, device: st
         }
         for name, other in judged.items()
     }
-    trivial = {name: judged[name] for name in TRIVIAL if name in judged}
+    trivial = {name: judged[name] for name in trivial_names(preset.baselines) if name in judged}
     shares = {"val": skill(model.val, {name: other.val for name, other in trivial.items()})}
     if model.ood is not None:
         shares["ood"] = skill(model.ood, {name: other.ood for name, other in trivial.items() if other.ood is not None})

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import yaml
 
+from lvm_lab.config.presets import GATES
 from lvm_lab.errors import UserError
 from lvm_lab.runs import folder as runs
 from lvm_lab.runs.reading import read_history
@@ -20,7 +21,7 @@ TABLE, RESOLVED = "schedule.yaml", "resolved.yaml"
 # Halves of 5CAT that one part can pass alone; gate E needs both parts.
 VAL_HALVES = 4
 # Keys of 5CAT without which a run's halves and margin say something else.
-JUDGING = ("tool", "thresholds", "every_interval_clear", "eval_windows", "rollout_steps", "seed")
+JUDGING = ("tool", "gates", "thresholds", "every_interval_clear", "eval_windows", "rollout_steps", "seed")
 
 Status = Literal["missing", "started", "running", "finished", "diverged", "failed"]
 DONE: tuple[Status, ...] = ("finished", "diverged", "failed")
@@ -85,7 +86,7 @@ class Row:
     @property
     def judged_on(self) -> str:
         """What its VAL is made of and how it was judged; numbers of two runs compare where this is the same."""
-        data, preset = self.config.get("data", {}), self.config.get("five_cat", {})
+        data, preset = self.config.get("data", {}), {"gates": list(GATES)} | self.config.get("five_cat", {})
         content = self.config.get("identity", {}).get("content") or {}
         # A validation set of its own stands whole, whatever is trained on.
         read = content.get("val") or [content.get("planted"), content.get("store"), data.get("fold")]
