@@ -15,7 +15,7 @@ from rich.console import Console
 
 from lvm_lab import logs
 from lvm_lab.build import build
-from lvm_lab.config.data import CROSS_FIT_BELOW
+from lvm_lab.config.thresholds import DOCUMENTS_FOR_REPORT
 from lvm_lab.data.parts import Parts
 from lvm_lab.errors import UserError
 from lvm_lab.judge.results import PartScores
@@ -98,7 +98,7 @@ class Session:
             if self.chosen.data.gate == "refuse":
                 raise UserError(f"the data gate failed ({reasons}); check the order of chunks, or set data.gate=warn.")
             log.warning("the data gate failed (%s): check the order of chunks and the encoder", reasons)
-        if self.data.documents < CROSS_FIT_BELOW:
+        if self.data.documents < DOCUMENTS_FOR_REPORT:
             self.notes.append(
                 f"{self.data.documents} documents are few: for a report, cross-fit with -m data.fold=0,1,2,3,4"
             )

@@ -8,6 +8,7 @@ from typing import Any
 
 from rich.table import Table
 
+from lvm_lab.config.thresholds import DATA_COHERENCE, DATA_SIGNAL
 from lvm_lab.reporting import terminal
 from lvm_lab.reporting.numbers import fixed, interval, signed
 
@@ -61,8 +62,8 @@ def data_table(data_gate: dict[str, Any]) -> Table:
     """The data gate with what it asks for, and what the two ridges of the arrow of time score."""
     heads = ("", "value", "95% interval", "wanted")
     table = terminal.table(heads, heads[1:], title="the data gate (training part)")
-    table.add_row("coherence (adjacent context vectors)", fixed(data_gate["coherence"]), "", ">= 0.40")
-    table.add_row("signal (last less first, to the target)", signed(data_gate["signal"]), "", ">= +0.08")
+    table.add_row("coherence (adjacent context vectors)", fixed(data_gate["coherence"]), "", f">= {DATA_COHERENCE:.2f}")
+    table.add_row("signal (last less first, to the target)", signed(data_gate["signal"]), "", f">= {DATA_SIGNAL:+.2f}")
     table.add_row("position curve, oldest first", " ".join(fixed(c) for c in data_gate["curve"]), "", "rising")
     numbers = data_gate["arrow"]["numbers"]
     for measure, title in (("cos", "cosine"), ("mrr", "unseen MRR")) if numbers else ():

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from lvm_lab.reporting.words import OF_BOTH
+
 Json = dict[str, Any]
 
 # A part's keys that are groups of numbers, among its plain ones.
@@ -33,9 +35,9 @@ def number(predictor: Json, part: str, group: str, name: str) -> Json:
 
 
 def half_states(predictor: Json, part: str) -> dict[str, bool | None]:
-    """Whether each of this part's halves passed, but for gate E's, which needs both parts."""
+    """Whether each of this part's halves passed, but for those of gates that need both parts."""
     halves = _halves(predictor["parts"][part])
-    return {letter: half["state"] for letter, half in halves.items() if letter != "E"}
+    return {letter: half["state"] for letter, half in halves.items() if letter not in OF_BOTH}
 
 
 def gates(predictor: Json, part: str) -> str:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from lvm_lab.config.thresholds import STD_RATIO
+from lvm_lab.config.thresholds import DOCUMENTS_FOR_REPORT, STD_RATIO
 from lvm_lab.reporting.plots.record import Record
 from lvm_lab.reporting.words import BASELINES as NAMES
 
-FEW_DOCUMENTS = 200
 FEW_JUDGED = 30
 FORBIDS = {
     "A": "its predictions are not clearly nearest to the next vector: not to be used where what comes next has to be "
@@ -89,8 +88,9 @@ def _scale(run: Record) -> Iterator[str]:
 def _data(run: Record) -> Iterator[str]:
     result, parts = run.result, run.result.get("parts", {})
     documents = parts.get("documents")
-    if documents is not None and documents < FEW_DOCUMENTS:
-        yield f"{documents} documents are fewer than {FEW_DOCUMENTS}: cross-fit before these figures go into a report"
+    if documents is not None and documents < DOCUMENTS_FOR_REPORT:
+        few = f"{documents} documents are fewer than {DOCUMENTS_FOR_REPORT}"
+        yield f"{few}: cross-fit before these figures go into a report"
     judged = result["val"].get("documents")
     if judged is not None and judged < FEW_JUDGED:
         yield f"the VAL figures are of {judged} documents, and their intervals are as wide as that"

@@ -12,9 +12,6 @@ from lvm_lab.reporting.numbers import fixed, interval, percent
 from lvm_lab.runs.judgement import Half, Summary
 from lvm_lab.runs.result import JUDGED, Result
 
-# A gate that needs both parts, so that its half says nothing by itself.
-OF_BOTH = "E"
-
 
 def part_table(title: str, halves: Mapping[str, Half]) -> Table:
     """The halves of one part, a row a number that has a threshold, and whether it is reached."""
@@ -22,7 +19,7 @@ def part_table(title: str, halves: Mapping[str, Half]) -> Table:
         ("gate", "number", "value", "95% interval", "threshold", ""), ("value", "threshold"), title=title
     )
     for letter, half in halves.items():
-        for cells in _gate_rows(letter, half) if letter != OF_BOTH else ():
+        for cells in _gate_rows(letter, half) if letter not in words.OF_BOTH else ():
             table.add_row(*cells)
     return table
 
