@@ -26,7 +26,9 @@ from lvm_lab.reporting.plots import record
 from lvm_lab.runs import folder as runs
 from lvm_lab.runs.process import commit, is_leader
 from lvm_lab.runs.result import Result
-from lvm_lab.scoring import judging as scoring
+from lvm_lab.scoring.data_gate import data_gate
+from lvm_lab.scoring.ground import Ground, sizes
+from lvm_lab.scoring.scores import TRAINING, score
 from lvm_lab.training import checkpoint, devices
 from lvm_lab.training.callbacks.checkpoints import Checkpoints
 from lvm_lab.training.callbacks.diagnosis import Diagnosis
@@ -82,7 +84,7 @@ class Session:
 
     def check_data(self) -> None:
         """The data gate: warns of, or refuses, windows that can hardly be predicted forwards."""
-        self.gate = scoring.gate(self.data)
+        self.gate = data_gate(self.data)
         curve = " ".join(f"{c:.3f}" for c in self.gate["curve"])
         log.info(
             "data gate %s: coherence %s, signal %+.3f, position curve %s",
@@ -169,19 +171,10 @@ class Session:
         file = best_5cat if best_5cat.exists() else self.run.checkpoints / "best.ckpt"
         device = build.judged_on(self.chosen.device)
         model = build.load(file, device)
-        result = self._result("finished", checkpoint=file.name)
-        preset, data = self.chosen.preset, self.data
-        if preset.eval_windows:
-            judged = scoring.judge(model.predict, data, preset, device)
-            result.five_cat = judged.to_dict() | {"model": scoring.summary(judged)}
-            beside = scoring.beside(judged, data, preset, self.chosen.cache, device)
-            result.baselines, result.skill, result.not_fitted = beside.baselines, beside.skill, beside.not_fitted
-        moments = {}
-        for name in ("val", "test", "ood"):
-            found, moments[name] = scoring.numbers(model.predict, getattr(data, name), data, preset, device)
-            setattr(result, name, found)
-        record.write_moments(self.run.path, {name: vars(m) for name, m in moments.items() if m is not None})
-        result.seconds = self._seconds()
+        ground = Ground.of_run(self.data, self.chosen.preset, self.chosen.cache)
+        scores = score({self.run.name: lambda: model.predict}, ground, TRAINING, device)
+        result = self._result("finished", checkpoint=file.name, **scores.to_result())
+        record.write_moments(self.run.path, scores.moments())
         self.mirror.result(result, self._picture(result))
         return result
 
@@ -220,7 +213,7 @@ class Session:
         try:
             from lvm_lab.reporting.plots.draw import draw  # matplotlib comes in only now
 
-            seen = record.read(self.run.path, asdict(result))
+            seen = record.read(self.run.path, result)
             try:
                 pictures = draw(seen)
             finally:
@@ -255,7 +248,7 @@ class Session:
             epochs=len(rows),
             data_gate=self.gate,
             contract={k: v for k, v in asdict(self.data.contract).items() if k != "probes"},
-            parts=scoring.sizes(self.data),
+            parts=sizes(self.data),
             notes=self.notes,
             commit=commit(),
             **more,

@@ -123,6 +123,7 @@ class PartScores:
             "not_finite": self.broken,
             "best_k": self.best_k,
             "passed": self.passed,
+            "of": 4,
             "margin": finite(self.margin),
             "alarms": [vars(alarm) for alarm in self.alarms],
             "halves": {gate: half.to_dict() for gate, half in self.halves.items()},
@@ -149,7 +150,7 @@ class Gate:
         described: dict[str, Any] = {"name": self.name, "state": self.state, "reason": self.reason}
         if self.difference is not None:
             described["difference"] = self.difference.to_dict() | ({} if self.check is None else vars(self.check))
-        return described | {"val": self.val.to_dict(), "ood": None if self.ood is None else self.ood.to_dict()}
+        return described
 
 
 @dataclass(frozen=True)
@@ -173,18 +174,14 @@ class FiveCat:
         return [*self.val.alarms, *(self.ood.alarms if self.ood else [])]
 
     def to_dict(self) -> dict[str, Any]:
-        """A plain dict for result.json; the halves stand once, inside the gates."""
-        parts = {"val": self.val, "ood": self.ood}
+        """The verdict, ready for JSON. The halves that it was reached by stand with their parts."""
         return {
             "preset": self.preset,
             "required": self.required,
+            "of": len(self.gates),
             "passed": self.passed,
             "verdict": self.verdict,
             "reason": self.reason,
             "alarms": [vars(alarm) for alarm in self.alarms],
             "gates": {letter: gate.to_dict() for letter, gate in self.gates.items()},
-            **{
-                name: None if part is None else {k: v for k, v in part.to_dict().items() if k != "halves"}
-                for name, part in parts.items()
-            },
         }

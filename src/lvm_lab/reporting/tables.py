@@ -7,7 +7,7 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
-from lvm_lab.runs.result import Result
+from lvm_lab.runs.result import JUDGED, Result
 
 MARKS = {True: "[green]pass[/]", False: "[red]FAIL[/]", None: "[yellow]null[/]"}
 COLUMNS = (
@@ -55,9 +55,9 @@ def part_table(title: str, halves: dict[str, dict[str, Any]]) -> Table:
 def closing_tables(result: Result) -> list[Table]:
     """Every gate of the finished run, and the model beside what it had to beat."""
     tables = []
-    gates = result.five_cat.get("gates", {})
-    for part in ("val", "ood"):
-        halves = {letter: gate[part] for letter, gate in gates.items() if letter != "E" and gate[part]}
+    for part in JUDGED:
+        node = getattr(result, part).get("five_cat") or {}
+        halves = {letter: half for letter, half in node.get("halves", {}).items() if letter != "E"}
         if halves:
             tables.append(part_table(f"5CAT on {part.upper()}", halves))
     if result.baselines:
@@ -67,15 +67,16 @@ def closing_tables(result: Result) -> list[Table]:
 
 def verdict_line(result: Result) -> str:
     """The verdict in one line of rich markup."""
-    if not result.five_cat:
+    verdict = result.verdict
+    if verdict is None:
         return f"{result.name}: {result.status}; not judged (5cat=off)"
-    marks = "  ".join(f"{k} {MARKS[g['state']]}" for k, g in result.five_cat["gates"].items())
-    reason = f" ({result.five_cat['reason']})" if result.five_cat.get("reason") else ""
-    return f"5CAT {result.five_cat['passed']} of 5: [bold]{result.five_cat['verdict']}[/]{reason}   {marks}"
+    marks = "  ".join(f"{letter} {MARKS[gate.state]}" for letter, gate in verdict.gates.items())
+    reason = f" ({verdict.reason})" if verdict.reason else ""
+    return f"5CAT {verdict.passed} of {verdict.of}: [bold]{verdict.verdict}[/]{reason}   {marks}"
 
 
 def _comparison(result: Result) -> Table:
-    oracle = result.baselines.get("oracle")
+    oracle = result.baseline_summaries.get("oracle")
     # Fits a terminal of 80 columns; the gates' own tables have the rest.
     title = "the model beside what it had to beat (VAL)"
     table = Table(
@@ -85,16 +86,15 @@ def _comparison(result: Result) -> Table:
     for column in ("", *(head for head, _ in COLUMNS), "gates", *(["oracle"] if oracle else [])):
         table.add_column(column, justify="left" if column == "" else "right", no_wrap=True)
     # An arch may have a baseline's name: ridge and the linear metric can be trained too.
-    rows = [(result.arch, result.five_cat["model"])]
-    rows += [(NAMES.get(name, name), row) for name, row in result.baselines.items()]
-    for place, (name, row) in enumerate(rows):
-        cells = [_show(row["val"].get(key)) for _, key in COLUMNS]
-        cells.append(f"{row['passed']}/5")
+    for place, (name, summary) in enumerate(result.summaries):
+        cells = [_show(summary.val.get(key)) for _, key in COLUMNS]
+        cells.append(f"{summary.passed}/{summary.of}")
         if oracle:
-            cells.append(_share(row["val"].get("A/cos"), oracle["val"].get("A/cos")))
-        table.add_row(name, *cells, style=None if place else "bold")
+            cells.append(_share(summary.val.get("A/cos"), oracle.val.get("A/cos")))
+        table.add_row(NAMES.get(name, name), *cells, style=None if place else "bold")
         if not place and result.skill:
-            table.add_row(" skill", *(_percent(result.skill["val"].get(key, {}).get("value")) for _, key in COLUMNS))
+            shares = result.shares("val")
+            table.add_row(" skill", *(_percent(shares[key].value if key in shares else None) for _, key in COLUMNS))
     notes = ["skill: share of the way from the best trivial one to perfect"] if result.skill else []
     for name, reason in result.not_fitted.items():
         table.add_row(NAMES.get(name, name), *[""] * len(COLUMNS), style="yellow")
