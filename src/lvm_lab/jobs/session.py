@@ -209,7 +209,7 @@ class Session:
         try:
             from lvm_lab.reporting.plots.draw import draw  # matplotlib comes in only now
 
-            seen = record.read(self.run.path, asdict(result))
+            seen = record.read(self.run.path, result)
             try:
                 pictures = draw(seen)
             finally:

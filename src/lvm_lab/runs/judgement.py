@@ -7,6 +7,7 @@ import functools
 import math
 import types
 import typing
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -116,8 +117,12 @@ class Part:
         # What evaluate alone measures has numbers of its own.
         spreads = {name: value for name, value in nested.items() if not _is_group(value) and name not in numbers}
         plain = {name: value for name, value in node.items() if name in own}
-        part: Part = typed(cls, plain | {"numbers": numbers, "spreads": spreads}, key)
-        return part
+        part: Part = typed(cls, plain, key)
+        return dataclasses.replace(
+            part,
+            numbers=typed(dict[str, Number], numbers, key),
+            spreads=typed(dict[str, dict[str, float | None]], spreads, key),
+        )
 
 
 @dataclass(frozen=True)
@@ -146,7 +151,10 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Summary:
-    """A predictor in a line of a table. val, ood: point estimates by `<gate>/<name>`; model_lift_val: the model less it."""
+    """A predictor in a line of a table. val, ood: point estimates by `<gate>/<name>`.
+
+    passed: gates, of `of`. model_lift_val: the model less a baseline.
+    """
 
     passed: int
     of: int = GATES
@@ -158,46 +166,92 @@ class Summary:
 def typed(kind: Any, value: Any, key: str) -> Any:
     """A plain JSON value as what `kind` says: a dataclass, a dict or a list of them, or itself.
 
-    Keys that a dataclass does not have are left out. Raises Misfit.
+    Keys that a dataclass does not have are left out. Raises Misfit, which begins with the key.
     """
-    if typing.get_origin(kind) is types.UnionType:
-        nested = [one for one in typing.get_args(kind) if dataclasses.is_dataclass(one)]
-        if nested and value is not None:
-            return typed(nested[0], value, key)
-    if dataclasses.is_dataclass(kind):
-        return _instance(kind, value, key)
-    if typing.get_origin(kind) is dict and isinstance(value, dict):
-        inner = typing.get_args(kind)[1]
-        return value if inner is Any else {name: typed(inner, item, f"{key}.{name}") for name, item in value.items()}
-    if typing.get_origin(kind) is list and isinstance(value, list):
-        inner = typing.get_args(kind)[0]
-        return [typed(inner, item, f"{key}[{place}]") for place, item in enumerate(value)]
-    if not binding.fits(value, kind):
-        raise Misfit(f"{key} is {_short(value)}, not {binding.describe(kind)}")
-    return value
+    try:
+        return _reader(kind)(value)
+    except Misfit as error:
+        raise Misfit(f"{key}{error}".lstrip(".")) from None
 
 
-def _instance(kind: Any, value: Any, key: str) -> Any:
-    if not isinstance(value, dict):
-        raise Misfit(f"{key} is {_short(value)}, not a mapping")
-    inside = f"{key}." if key else ""
-    values = {}
-    for name, hint, needed in _fields(kind):
-        if name in value:
-            values[name] = typed(hint, value[name], f"{inside}{name}")
-        elif needed:
-            raise Misfit(f"{inside}{name} is missing")
-    return kind(**values)
+Reader = Callable[[Any], Any]
 
 
 @functools.cache
-def _fields(kind: Any) -> list[tuple[str, Any, bool]]:
-    """(name, type, whether it has to be there) of a dataclass."""
-    hints = typing.get_type_hints(kind)
-    absent = dataclasses.MISSING
-    return [
-        (f.name, hints[f.name], f.default is absent and f.default_factory is absent) for f in dataclasses.fields(kind)
-    ]
+def _reader(kind: Any) -> Reader:
+    """What turns a JSON value into `kind`; made once for each, since a board of runs has a million of values."""
+    origin = typing.get_origin(kind)
+    if dataclasses.is_dataclass(kind):
+        return _dataclass_reader(kind)
+    if kind is Any:
+        return lambda value: value
+    if origin is dict:
+        return _dict_reader(_reader(typing.get_args(kind)[1]))
+    if origin is list:
+        return _list_reader(_reader(typing.get_args(kind)[0]))
+    if origin is types.UnionType:
+        (some,) = (one for one in typing.get_args(kind) if one is not types.NoneType)
+        reader = _reader(some)
+        return lambda value: None if value is None else reader(value)
+
+    # What most values are is told without a further look.
+    exact = kind if kind in (bool, int, float, str) else None
+
+    def plain(value: Any) -> Any:
+        if type(value) is exact or binding.fits(value, kind):
+            return value
+        raise Misfit(f" is {_short(value)}, not {binding.describe(kind)}")
+
+    return plain
+
+
+def _dataclass_reader(kind: Any) -> Reader:
+    hints, absent = typing.get_type_hints(kind), dataclasses.MISSING
+    fields = dataclasses.fields(kind)
+    needed = [f.name for f in fields if f.default is absent and f.default_factory is absent]
+    readers = {f.name: _reader(hints[f.name]) for f in fields}
+
+    def read(node: Any) -> Any:
+        _check_mapping(node)
+        for name in needed:
+            if name not in node:
+                raise Misfit(f".{name} is missing")
+        return kind(**_each({name: readers[name] for name in node if name in readers}, node))
+
+    return read
+
+
+def _dict_reader(reader: Reader) -> Reader:
+    def read(node: Any) -> Any:
+        _check_mapping(node)
+        return _each(dict.fromkeys(node, reader), node)
+
+    return read
+
+
+def _list_reader(reader: Reader) -> Reader:
+    def read(items: Any) -> Any:
+        if not isinstance(items, list):
+            raise Misfit(f" is {_short(items)}, not a list")
+        return [reader(item) for item in items]
+
+    return read
+
+
+def _each(readers: dict[str, Reader], node: dict[str, Any]) -> dict[str, Any]:
+    """The node's values by name, each as its reader makes it; a misfit inside begins with its name."""
+    values = {}
+    for name, reader in readers.items():
+        try:
+            values[name] = reader(node[name])
+        except Misfit as error:
+            raise Misfit(f".{name}{error}") from None
+    return values
+
+
+def _check_mapping(node: Any) -> None:
+    if not isinstance(node, dict):
+        raise Misfit(f" is {_short(node)}, not a mapping")
 
 
 def _is_group(node: dict[str, Any]) -> bool:

@@ -1,4 +1,4 @@
-"""Reads a run's folder for everybody: its config, result, history and checkpoint, and what of them is damaged; no torch."""
+"""Reads a run's folder for everybody: config, result, history, checkpoint, and what of them is damaged; no torch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""result.json as one dataclass, which the writer, every reader and the tests share: see docs/run-folder.md; no torch."""
+"""result.json as one dataclass, which writer, readers and tests share: see docs/run-folder.md; no torch."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ class Result:
 
     def shares(self, part: str) -> dict[str, Number]:
         """Skill on a part, by `<gate>/<name>`: the share of the way from the best trivial baseline to perfect."""
-        return typed(dict[str, Number], self.skill.get(part, {}), f"skill.{part}")  # type: ignore[no-any-return]
+        return typed(dict[str, Number], self.skill.get(part, {}), f"skill.{part}")
 
     @property
     def summaries(self) -> list[tuple[str, Summary]]:
@@ -164,13 +164,13 @@ class Result:
         verdict = self.verdict
         if verdict is None:
             return []
-        own = Summary(verdict.passed, verdict.of, *(self.values(part) for part in JUDGED))
+        own = Summary(verdict.passed, verdict.of, val=self.values("val"), ood=self.values("ood"))
         return [(self.arch, own), *self.baseline_summaries.items()]
 
     @property
     def baseline_summaries(self) -> dict[str, Summary]:
         """What the model had to beat, by name."""
-        return typed(dict[str, Summary], self.baselines, "baselines")  # type: ignore[no-any-return]
+        return typed(dict[str, Summary], self.baselines, "baselines")
 
     def _half(self, part: str, letter: str) -> Json:
         half: Json = ((getattr(self, part).get("five_cat") or {}).get("halves") or {}).get(letter) or {}
