@@ -25,7 +25,7 @@ def check_data(config: dict[str, Any], sweep_dir: Path | None = None) -> None:
     console = logs.to_terminal()
     numbers, refuses = examination.examine(config)
     console.print(diagnostic_tables.data_table(numbers))
-    for line in diagnostic_tables.gate_lines(numbers):
+    for line in diagnostic_tables.data_gate_lines(numbers):
         console.print(line, highlight=False)
     if refuses:
         examination.refuse(numbers)

@@ -19,11 +19,12 @@ def evaluate(config: dict[str, Any], sweep_dir: Path | None = None) -> None:
         raise UserError("one evaluation takes any number of checkpoints and stores; leave -m out.")
     # Torch comes in only now: --help and --cfg job answer without it.
     from lvm_lab import logs
+    from lvm_lab.config.evaluation import EvaluationSettings
     from lvm_lab.jobs import evaluate as evaluation
     from lvm_lab.reporting import evaluation as evaluation_report
 
     console = logs.to_terminal()
-    settings = evaluation.settings(config)
+    settings = EvaluationSettings.from_dict(config)
     report = evaluation.evaluate(settings)
     evaluation_report.write(report, Path(settings.out))
     evaluation_report.show(report, Path(settings.out), console)

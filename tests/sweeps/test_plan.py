@@ -13,7 +13,7 @@ from lvm_lab.sweeps import plan
 from lvm_lab.sweeps.plan import TRIES, Standing, Step
 from lvm_lab.sweeps.schedule import TOP, Row
 
-STATUSES = ("missing", "started", "running", "finished", "diverged", "failed")
+STATUSES = ("missing", "started", "running", "damaged", "finished", "diverged", "failed")
 DONE = ("finished", "diverged", "failed")
 SINCE = 100.0
 AGES = {"before": 99.0, "since": 101.0}
@@ -25,7 +25,8 @@ ROWS = {
 
 
 def standing(status: str, age: str, resumable: bool = False, reads_files: bool = False) -> Standing:
-    return Standing(status, AGES[age] if status in DONE else 0.0, resumable, reads_files)  # type: ignore[arg-type]
+    outcome: Any = status if status in DONE else None
+    return Standing(status, outcome, AGES[age] if outcome else 0.0, resumable, reads_files)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("waits", [False, True])

@@ -57,7 +57,7 @@ def check_types(row: Row, config: dict[str, Any]) -> None:
 def check_unchanged(folder: Path, standing: Standing, config: dict[str, Any]) -> None:
     """UserError where a run's folder holds another run than `config`, or one whose config.yaml was edited."""
     recorded = standing.config
-    if not recorded or standing.status == "failed":
+    if not recorded or standing.outcome == "failed":
         return
     identity = recorded.get("identity", {})
     if fingerprint(recorded, identity.get("content", {})) != identity.get("fingerprint"):

@@ -6,7 +6,8 @@ from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from lvm_lab.sweeps.leaderboard import DONE, Status
+from lvm_lab.runs.reading import Status
+from lvm_lab.runs.result import Outcome
 from lvm_lab.sweeps.schedule import Row
 
 Action = Literal["run", "go on", "try again", "skip", "wait", "start over"]
@@ -18,12 +19,14 @@ TRIES = 2
 class Standing:
     """What a run's folder said when it was last read.
 
-    ended: when result.json was written, in seconds since the epoch (0: there is none). resumable: whether it has a
-    last.ckpt. reads_files: whether it reads files that may have changed under the same name. seconds: how long it took.
-    config, error: of its config.yaml and result.json.
+    outcome: what result.json says, also where another file is damaged; None while the run is to be run. ended: when
+    result.json was written, in seconds since the epoch (0: there is none). resumable: whether it has a last.ckpt.
+    reads_files: whether it reads files that may have changed under the same name. seconds: how long it took. config,
+    error: of config.yaml and result.json.
     """
 
     status: Status = "missing"
+    outcome: Outcome | None = None
     ended: float = 0.0
     resumable: bool = False
     reads_files: bool = False
@@ -34,7 +37,7 @@ class Standing:
 
     @property
     def done(self) -> bool:
-        return self.status in DONE
+        return self.outcome is not None
 
 
 Standings = Mapping[str, Standing]
@@ -54,7 +57,7 @@ def action(standing: Standing, *, since: float, force: bool, launched: bool) -> 
         return "skip"
     if force:
         return "start over"
-    if standing.status == "failed":
+    if standing.outcome == "failed":
         return "try again"
     # A file may have changed under the same name: the run itself compares its content.
     return "run" if standing.reads_files and not launched else "skip"

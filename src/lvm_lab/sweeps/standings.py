@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from lvm_lab.runs import folder as runs
+from lvm_lab.runs import reading
 from lvm_lab.runs.identity import reads_files
 from lvm_lab.sweeps import leaderboard
 from lvm_lab.sweeps.plan import Standing
@@ -19,10 +19,11 @@ def read(sweep: Path, rows: Iterable[Row]) -> dict[str, Standing]:
 
 def standing(folder: Path) -> Standing:
     """What the folder of one run says."""
-    run = leaderboard.row(folder)
+    run = leaderboard.entry(folder)
     whole = {"arch", "data"} <= run.config.keys()
     return Standing(
         status=run.status,
+        outcome=run.outcome,
         ended=_ended(folder),
         resumable=(folder / "checkpoints" / "last.ckpt").exists(),
         reads_files=whole and reads_files(run.config),
@@ -35,7 +36,7 @@ def standing(folder: Path) -> Standing:
 
 def settled(folder: Path, since: float) -> bool:
     """Whether another process works on a run, or has ended it since the given time."""
-    return runs.locked(folder) or (_ended(folder) > since and standing(folder).done)
+    return reading.locked(folder) or (_ended(folder) > since and standing(folder).done)
 
 
 def seconds_by_arch(sweep: Path) -> dict[str, list[float]]:
@@ -52,7 +53,7 @@ def best(sweep: Path, rows: Iterable[Row], count: int, gated: bool) -> list[tupl
 
     gated: only runs that pass their preset on VAL. Fewer than `count` where there are fewer.
     """
-    board = [leaderboard.row(sweep / row.id, settings=row.overrides) for row in rows]
+    board = [leaderboard.entry(sweep / row.id, settings=row.overrides) for row in rows]
     return [(run.folder, run.settings) for run in leaderboard.best_architectures(board, count, gated)]
 
 

@@ -14,7 +14,8 @@ import yaml
 
 from lvm_lab.errors import UserError
 from lvm_lab.files import write_atomically
-from lvm_lab.runs import folder as runs
+from lvm_lab.runs import reading
+from lvm_lab.runs.folder import record_failure
 from lvm_lab.sweeps import leaderboard, standings
 from lvm_lab.sweeps.checking import check_folder, check_turn, check_types, check_unchanged
 from lvm_lab.sweeps.plan import TRIES, Action, Forecast, Standings, forecast, plan, step
@@ -126,7 +127,7 @@ class Sweep:
                 batch = [row for row in rows if row.id in next_step.launch]
                 failures |= {str(failure.row): failure for failure in self._launch(batch)}
                 self.launched |= set(next_step.launch)
-                tries.update(i for i in next_step.launch if not runs.locked(self.folder / i))
+                tries.update(i for i in next_step.launch if not reading.locked(self.folder / i))
             elif next_step.wait_for:
                 if not announced:
                     busy = ", ".join(next_step.wait_for)
@@ -136,7 +137,7 @@ class Sweep:
             else:
                 break
         for row in rows:
-            if board[row.id].status == "failed" and row.id not in failures:
+            if board[row.id].outcome == "failed" and row.id not in failures:
                 sentence = f"{board[row.id].error}; see {self.folder / row.id / 'train.log'}"
                 failures[row.id] = Failure(row.id, sentence)
         return [failures[row.id] for row in rows if row.id in failures]
@@ -157,7 +158,7 @@ class Sweep:
     def _give_up(self, row_id: str, board: Standings) -> Failure:
         sentence = f"its process ended {TRIES} times without a result (killed, or out of memory)"
         if board[row_id].config:
-            runs.record_failure(self.folder / row_id, board[row_id].config, sentence)
+            record_failure(self.folder / row_id, board[row_id].config, sentence)
         return Failure(row_id, sentence)
 
     def _check_settings(self, rows: Sequence[Row], board: Standings) -> None:

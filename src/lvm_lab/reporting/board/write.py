@@ -17,12 +17,12 @@ def write(folder: Path, out: Path) -> list[Path]:
 
     Raises UserError where there is no such folder or no run in it, and OSError where `out` cannot be written.
     """
-    rows = leaderboard.read(folder)
-    if not rows:
+    entries = leaderboard.read(folder)
+    if not entries:
         own = (folder / "config.yaml").is_file()
         way_out = f"it is a run's own; name {folder.parent}" if own else "name the folder of a sweep, or outputs"
         raise UserError(f"{folder} holds no folder of a run; {way_out}.")
-    board = Board.of(rows)
+    board = Board.of(entries)
     texts = {
         "leaderboard.csv": csv_table(board),
         "leaderboard.md": markdown(board, folder),
