@@ -91,7 +91,7 @@ def _comparison(result: Result) -> Table:
         cells.append(f"{summary.passed}/{summary.of}")
         if oracle:
             cells.append(_share(summary.val.get("A/cos"), oracle.val.get("A/cos")))
-        table.add_row(NAMES.get(name, name), *cells, style=None if place else "bold")
+        table.add_row(NAMES.get(name, name) if place else name, *cells, style=None if place else "bold")
         if not place and result.skill:
             shares = result.shares("val")
             table.add_row(" skill", *(_percent(shares[key].value if key in shares else None) for _, key in COLUMNS))
