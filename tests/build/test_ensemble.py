@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from helpers.commands import Outcome, call, only_run
-from helpers.sweep_files import write_run
+from helpers.run_files import write_ranked
 from lvm_lab.archs.ensemble import Ensemble
 from lvm_lab.build import build, members
 from lvm_lab.errors import UserError
@@ -137,15 +137,14 @@ def test_top3_takes_the_best_of_three_architectures(home: Path) -> None:
 
 def test_top3_takes_runs_on_the_same_data_whatever_most_runs_are_on(tmp_path: Path) -> None:
     for arch in ("gru", "lstm", "amn", "s4"):
-        write_run(tmp_path / f"planted-{arch}", 0.5, arch=arch)
+        write_ranked(tmp_path / f"planted-{arch}", 0.5, arch=arch)
     mine = {"name": "npz", "path": ["a.npz", "b.npz"], "train_windows": None}
     for arch in ("gru", "lstm", "amn"):
         data = mine | {"path": ["b.npz", "a.npz"], "train_windows": 100}
-        write_run(tmp_path / f"npz-{arch}", 0.2, **{"arch": arch, "data": data})
+        write_ranked(tmp_path / f"npz-{arch}", 0.2, **{"arch": arch, "data": data})
     config = {"arch": {"members": "top3"}, "run": {"root": str(tmp_path)}}
-    with pytest.raises(UserError, match="npz-amn, which is no run's folder"):
-        # Made-up runs have no checkpoints; the first of the chosen says so.
-        members.found(config | {"data": mine})
+    found = members.found(config | {"data": mine})
+    assert [Path(file).parents[1].name for file in found["arch"]["members"]] == ["npz-amn", "npz-gru", "npz-lstm"]
     with pytest.raises(UserError, match="on the same data that pass their 5CAT preset on VAL and there are 0"):
         members.found(config | {"data": mine | {"fold": 1}})
 

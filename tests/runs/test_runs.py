@@ -153,7 +153,7 @@ def test_a_run_is_new_then_resumed_then_finished(at):
     with at() as run:
         assert run.state == "resume"
         assert run.last.read_bytes() == b"weights"
-        written = result(run, notes=["a note"], five_cat={"passed": 3})
+        written = result(run, notes=["a note"], five_cat={"passed": 3, "required": 5, "verdict": "fail"})
         run.finish(written)
     with at() as run:
         assert run.state == "finished"
