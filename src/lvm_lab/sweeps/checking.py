@@ -10,7 +10,7 @@ from typing import Any
 from lvm_lab.config import binding, signatures
 from lvm_lab.config.data import DataSettings
 from lvm_lab.config.presets import Preset
-from lvm_lab.config.settings import DeviceSettings, LoggerSettings, RunSettings, TrainerSettings
+from lvm_lab.config.settings import DeviceSettings, RunSettings, TrainerSettings
 from lvm_lab.errors import UserError
 from lvm_lab.runs.identity import computing, fingerprint
 from lvm_lab.sweeps import leaderboard
@@ -22,7 +22,6 @@ KINDS: dict[str, type[Any]] = {
     "data": DataSettings,
     "run": RunSettings,
     "device": DeviceSettings,
-    "logger": LoggerSettings,
 }
 
 
@@ -87,7 +86,7 @@ def _difference(there: Any, here: Any, path: str = "") -> str | None:
 
 
 def _settings(config: dict[str, Any]) -> None:
-    """Every setting that is not a group's held against its type."""
+    """The settings that no class of a group takes, held against their types."""
     seed = config["seed"]
     if not binding.fits(seed, int) or seed < 0:
         raise UserError(f"seed={seed!r} does not fit; give it a whole number from 0.")
