@@ -22,9 +22,9 @@ from lvm_lab.data.sources.planted import PlantedWorld
 from lvm_lab.data.windows import Windows
 from lvm_lab.jobs import check_data
 from lvm_lab.judge.arrow import DIRECTIONS, arrow_of_time, turned
-from lvm_lab.judge.baselines import fit_ridge
+from lvm_lab.judge.baselines.ridge import fit_ridge
+from lvm_lab.judge.cosines import cosines
 from lvm_lab.judge.data_gate import BACKWARDS, data_gate, examine
-from lvm_lab.judge.predictions import cosines
 
 WORLD = PlantedWorld(dim=128, documents=120, ood_documents=2)
 

@@ -37,7 +37,7 @@ def check_data(config: dict[str, Any], sweep_dir: Path | None = None) -> None:
     parts = build.parts(chosen)
     found = examine(parts.train, parts.val, scale=SCALE)
     console.print(diagnostic_tables.data_table(found))
-    for line in diagnostic_tables.gate_lines(found):
+    for line in diagnostic_tables.data_gate_lines(found):
         console.print(line, highlight=False)
     if not found["passed"] and chosen.data.gate == "refuse":
         raise UserError(f"the data gate failed ({'; '.join(found['failed'])}); check the order of chunks.")

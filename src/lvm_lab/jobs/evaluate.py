@@ -20,6 +20,7 @@ from lvm_lab.config.evaluation import EvaluationSettings
 from lvm_lab.errors import UserError
 from lvm_lab.jobs import candidates
 from lvm_lab.jobs.candidates import Candidate
+from lvm_lab.judge import baselines, gates
 from lvm_lab.runs import selecting
 from lvm_lab.runs.process import commit
 from lvm_lab.scoring.ground import Ground, open_ground, source_of
@@ -34,6 +35,8 @@ Tables = list[tuple[Ground, list[Candidate]]]
 
 def evaluate(settings: EvaluationSettings) -> dict[str, Any]:
     """The whole report, ready for JSON. Raises UserError where no model is left to judge."""
+    gates.check(settings.preset)
+    baselines.check(settings.preset)
     device = candidates.judging_device(settings.device)
     tables, skipped = _look_at(settings)
     if settings.device.threads:

@@ -14,17 +14,15 @@ from lvm_lab.config.presets import Preset
 from lvm_lab.data.windows import Windows, sample_evenly
 from lvm_lab.judge.bootstrap import means
 from lvm_lab.judge.contrastive import contrastive_scores
+from lvm_lab.judge.cosines import cosines
 from lvm_lab.judge.diagnostics import Moments
 from lvm_lab.judge.five_cat import SLICE, measure_part
 from lvm_lab.judge.gates.retrieval import retrieval_scores
 from lvm_lab.judge.metrics import part_metrics_and_moments
-from lvm_lab.judge.predictions import cosines, predict
+from lvm_lab.judge.predictions import predict
 from lvm_lab.judge.results import PartScores
 from lvm_lab.judge.store_retrieval import store_scores
 from lvm_lab.types import Predictor, Stats
-
-# Below this many documents there are fewer resamples that differ (35 of 4, 126 of 5) than a 95% interval has tails for.
-FEWEST_DOCUMENTS = 5
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from lvm_lab.config.data import CROSS_FIT_BELOW
-from lvm_lab.config.thresholds import STD_RATIO
+from lvm_lab.config.thresholds import DOCUMENTS_FOR_REPORT, STD_RATIO
 from lvm_lab.reporting.numbers import known, signed
 from lvm_lab.reporting.plots.record import Record
 from lvm_lab.reporting.words import predictor
@@ -93,8 +92,9 @@ def _scale(run: Record) -> Iterator[str]:
 def _data(run: Record) -> Iterator[str]:
     result = run.result
     documents = result.parts.get("documents")
-    if documents is not None and documents < CROSS_FIT_BELOW:
-        yield f"{documents} documents are fewer than {CROSS_FIT_BELOW}: cross-fit before these figures go into a report"
+    if documents is not None and documents < DOCUMENTS_FOR_REPORT:
+        few = f"{documents} documents are fewer than {DOCUMENTS_FOR_REPORT}"
+        yield f"{few}: cross-fit before these figures go into a report"
     val = result.part("val")
     if val is not None and val.documents < FEW_JUDGED:
         yield f"the VAL figures are of {val.documents} documents, and their intervals are as wide as that"

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-BASELINES = {
-    "random": "random",
-    "global_mean": "global mean",
-    "copy_last": "copy-last",
-    "mean_of_context": "mean-of-context",
-    "exponential": "exponential",
-    "nearest": "nearest",
-    "ridge": "ridge",
-    "linear_metric": "linear metric",
-    "oracle": "oracle",
-}
+from lvm_lab.judge.baselines import TITLES
+
+# Baselines, by the name of their file.
+BASELINES = TITLES
 # What a gate or a half says: passed, failed, not measurable.
 STATES = {True: "pass", False: "fail", None: "null"}
 # The same where a failure has to be seen among many.
 MARKS = {True: "pass", False: "FAIL", None: "null"}
+# Gates that need both parts: one part's half says nothing by itself.
+OF_BOTH = ("E",)
 # The numbers that predictors are compared by, by the head of their column.
 COMPARED = (
     ("cos", "A/cos"),

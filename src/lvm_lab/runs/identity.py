@@ -7,11 +7,12 @@ import json
 from typing import Any
 
 from lvm_lab.config import targets
+from lvm_lab.config.presets import GATES
 
 # What changes where and how a run runs, not what it computes.
 NOT_HASHED = ("device", "logger", "run", "callbacks")
 # Options that older configs lack, by dotted key: at this default they change nothing, and so enter nothing.
-ADDED: dict[str, Any] = {}
+ADDED: dict[str, Any] = {"five_cat.gates": list(GATES)}
 
 ARCH_PATHS = ("members", "weights")
 

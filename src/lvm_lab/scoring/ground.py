@@ -12,11 +12,12 @@ import numpy as np
 
 from lvm_lab.config.data import DataSettings
 from lvm_lab.config.presets import Preset
+from lvm_lab.config.thresholds import DOCUMENTS_FOR_INTERVAL
 from lvm_lab.data.importers.npz import open_source
 from lvm_lab.data.parts import Parts, whole_windows
 from lvm_lab.data.windows import Windows, sample_evenly
 from lvm_lab.errors import UserError
-from lvm_lab.judge.part_report import FEWEST_DOCUMENTS, windows_judged
+from lvm_lab.judge.part_report import windows_judged
 
 Kind = Literal["val", "test", "ood"]
 KINDS: tuple[Kind, ...] = ("val", "test", "ood")
@@ -67,7 +68,7 @@ def kind_of(part: str) -> Kind:
 
 def sizes(parts: Parts) -> dict[str, Any]:
     """How many documents the store has, and how many windows of how many documents each part."""
-    windows = {"train": parts.train, **_held_out(parts)}
+    windows: dict[str, Windows] = {"train": parts.train, **_held_out(parts)}
     by_part = {name: {"windows": len(part), "documents": _documents(part)} for name, part in windows.items()}
     return {"documents": parts.documents} | by_part
 
@@ -99,10 +100,10 @@ def open_ground(
         windows[name] = whole_windows(store, settings, path)
         sources[name], contents[name] = path, store.content
     for name, part in windows.items():
-        if _documents(part) < FEWEST_DOCUMENTS:
+        if _documents(part) < DOCUMENTS_FOR_INTERVAL:
             has = f"{_documents(part)} documents with windows" if len(part) else "no window"
             raise UserError(
-                f"the {name} part has {has}, and a bootstrap over documents needs {FEWEST_DOCUMENTS}; "
+                f"the {name} part has {has}, and a bootstrap over documents needs {DOCUMENTS_FOR_INTERVAL}; "
                 "bring more documents, or leave the part out."
             )
     return Ground(parts, preset, cache, windows, sources, contents)
@@ -124,7 +125,7 @@ def store_label(path: Path, taken: Container[str]) -> str:
     return name
 
 
-def _held_out(parts: Parts) -> dict[Kind, Windows]:
+def _held_out(parts: Parts) -> dict[str, Windows]:
     windows: dict[Kind, Windows | None] = {"val": parts.val, "test": parts.test, "ood": parts.ood}
     return {kind: part for kind, part in windows.items() if part is not None}
 

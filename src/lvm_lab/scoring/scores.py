@@ -11,7 +11,7 @@ import numpy as np
 
 from lvm_lab.judge.comparison import Skill
 from lvm_lab.judge.part_report import Measures
-from lvm_lab.scoring.baselines import TRIVIAL, baselines, digest
+from lvm_lab.scoring.baselines import baselines, digest, trivial_names
 from lvm_lab.scoring.comparison import Comparison, Tested, against, best_of, lifts, skills
 from lvm_lab.scoring.ground import KINDS, Ground, Kind
 from lvm_lab.scoring.judging import Judgement, Scope, judge
@@ -110,7 +110,7 @@ def score(
         announce(name)
         judgements[name] = judge(make(), ground, purpose.models, device)
     others, not_fitted = _judged_baselines(ground, purpose.baselines, device, announce)
-    trivial = {name: others[name] for name in TRIVIAL if name in others}
+    trivial = {name: others[name] for name in trivial_names(ground.preset.baselines) if name in others}
     best = best_of(judgements)
     return Scores(
         ground,

@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from lvm_lab.config.presets import GATES
 from lvm_lab.errors import UserError
 from lvm_lab.runs import reading
 from lvm_lab.runs.judgement import Scores
@@ -20,7 +21,7 @@ from lvm_lab.runs.result import Outcome, Result
 # What a sweep's folder says of itself: the rows of its table, and the rows that were settled as it went on.
 TABLE, RESOLVED = "schedule.yaml", "resolved.yaml"
 # Keys of 5CAT without which a run's halves and margin say something else.
-JUDGING = ("tool", "thresholds", "every_interval_clear", "eval_windows", "rollout_steps", "seed")
+JUDGING = ("tool", "gates", "thresholds", "every_interval_clear", "eval_windows", "rollout_steps", "seed")
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ class Entry:
     @property
     def judged_on(self) -> str:
         """What its VAL is made of and how it was judged; numbers of two runs compare where this is the same."""
-        data, preset = self.config.get("data", {}), self.config.get("five_cat", {})
+        data, preset = self.config.get("data", {}), {"gates": list(GATES)} | self.config.get("five_cat", {})
         content = self.run.identity.content
         # A validation set of its own stands whole, whatever is trained on.
         source = content.get("val") or [content.get("planted"), content.get("store"), data.get("fold")]
