@@ -239,7 +239,7 @@ MISTAKES = {
     "a list": (lambda f: (f / "result.json").write_text("[]"), "is no result of lvm_lab"),
     "no config": (lambda f: (f / "config.yaml").unlink(), "config.yaml is missing"),
     "other config": (lambda f: (f / "config.yaml").write_text("3"), "is no config of lvm_lab"),
-    "a key": (lambda f: (f / "result.json").write_text('{"schema": 2, "name": 3}'), "(name is 3, not a text)"),
+    "a key": (lambda f: (f / "result.json").write_text('{"schema": 2, "name": 3}'), "(arch is missing)"),
     "torn moments": (lambda f: (f / "moments.npz").write_bytes(b"PK half"), "moments.npz is damaged"),
 }
 

@@ -8,36 +8,43 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from helpers import run_files
-from lvm_lab.reporting.tables import closing_tables
+from lvm_lab.reporting.tables import closing_tables, verdict_line
 from lvm_lab.reporting.words import BASELINES, COMPARED
 from lvm_lab.runs.result import Result
 
+VALUES = {key: 0.123 if key[0] in "AB" else -0.123 for _, key in COMPARED} | {"A/margin": -0.123}
 
-def result(passed: int = 1, values: dict[str, float] | None = None, **changes: Any) -> Result:
-    """A run that was judged on VAL alone; values: its numbers, by default those of every baseline."""
-    row = {key: 0.123 if key[0] in "AB" else -0.123 for _, key in COMPARED} | {"A/margin": -0.123}
-    numbers: dict[str, Any] = {}
-    for key, value in (values or row).items():
+
+def judged(values: dict[str, float]) -> dict[str, Any]:
+    """A part with these numbers of gates, none of which has a threshold."""
+    halves: dict[str, Any] = {}
+    for key, value in values.items():
         letter, _, name = key.partition("/")
-        numbers.setdefault(letter, {})[name] = run_files.number(value)
-    halves = {letter: run_files.half(half) for letter, half in numbers.items()}
-    baselines = {name: {"passed": 1, "val": row} for name in BASELINES}
-    judged = {
+        halves.setdefault(letter, {"state": True, "numbers": {}})["numbers"][name] = {"value": value, "interval": None}
+    return {"five_cat": {"passed": 4, "of": 4, "margin": None, "halves": halves}}
+
+
+def result(**changes: Any) -> Result:
+    fields: dict[str, Any] = {
+        "name": "run",
         "arch": "mamba2_attention",
-        "five_cat": {"required": 5, "passed": passed, "verdict": "fail"},
-        "val": {"five_cat": {"passed": 0, "margin": None, "halves": halves}},
-        "ood": {},
-        "baselines": baselines,
+        "loss": "infonce",
+        "data": "planted",
+        "status": "finished",
+        "seed": 0,
+        "fingerprint": "0",
+        "seconds": 1.0,
+        "five_cat": {"required": 5, "of": 5, "passed": 1, "verdict": "fail", "gates": {}},
+        "val": judged(VALUES),
+        "baselines": {name: {"passed": 1, "val": VALUES} for name in BASELINES},
     }
-    return run_files.result(**(judged | changes))
+    return Result(**(fields | changes))
 
 
-def shown(written: Result) -> list[str]:
+def shown(finished: Result) -> list[str]:
+    """The lines of the last table."""
     out = io.StringIO()
-    console = Console(file=out, width=80)
-    for table in closing_tables(written):
-        console.print(table)
+    Console(file=out, width=80).print(closing_tables(finished)[-1])
     return [line.rstrip() for line in out.getvalue().splitlines() if line.strip()]
 
 
@@ -70,7 +77,12 @@ def test_what_is_not_fitted_says_why() -> None:
 
 
 def test_an_arch_of_a_baselines_name_stands_beside_it() -> None:
-    own = result(passed=5, values={"A/cos": 0.999}, arch="ridge")
-    lines = [line for line in shown(own) if line.startswith("ridge")]
+    lines = [line for line in shown(result(arch="ridge", val=judged({"A/cos": 0.999}))) if line.startswith("ridge")]
     assert len(lines) == 2
     assert "0.999" in lines[0]
+
+
+def test_what_was_not_judged_says_so() -> None:
+    off = result(five_cat={}, val={}, baselines={})
+    assert closing_tables(off) == []
+    assert "not judged (5cat=off)" in verdict_line(off)
