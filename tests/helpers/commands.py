@@ -129,14 +129,13 @@ class Forked:
 
 # What takes seconds to import and knows nothing yet of the run to come.
 IMPORTED = ["hydra.main", "matplotlib.figure", "numpy", "pytest", "pytorch_lightning", "torch", "lvm_lab.train"]
+multiprocessing.set_forkserver_preload(IMPORTED)
 
 
-def fork(folder: Path, *arguments: str, script: Path | None = None) -> Forked:
+def fork(folder: Path, *arguments: str, script: Path | None = None, **environment: str | None) -> Forked:
     """As `start`, in a process that need not import torch first: forked off one that has done nothing else."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(IMPORTED)
     written = tempfile.TemporaryDirectory()
-    process = context.Process(target=_command, args=(folder, script, arguments, written.name))
+    process = multiprocessing.get_context("forkserver").Process(target=_command, args=(folder, script, arguments, environment, written.name))
     with pytest.MonkeyPatch.context() as patch:
         for name, value in ENVIRONMENT.items():
             patch.setenv(name, value)
@@ -144,10 +143,16 @@ def fork(folder: Path, *arguments: str, script: Path | None = None) -> Forked:
     return Forked(process, written)
 
 
-def _command(folder: Path, script: Path | None, arguments: tuple[str, ...], written: str) -> None:
+def _command(
+    folder: Path, script: Path | None, arguments: tuple[str, ...], environment: dict[str, str | None], written: str
+) -> None:
     for descriptor, name in ((1, "out"), (2, "err")):
         os.dup2(os.open(Path(written, name), os.O_WRONLY | os.O_CREAT, 0o600), descriptor)
     os.environ.update(ENVIRONMENT)
+    for name, value in environment.items():
+        os.environ.pop(name, None)
+        if value is not None:
+            os.environ[name] = value
     os.chdir(folder)
     sys.argv = [str(script or "lvm-train"), *arguments]
     if script:

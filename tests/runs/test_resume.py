@@ -109,7 +109,7 @@ def go_on(folder: Path, command: tuple[str, ...]) -> Outcome:
 
 
 def test_killed_once_and_with_a_torn_row(tmp_path: Path, command: tuple[str, ...], unbroken: Path) -> None:
-    process = start(tmp_path, *command)
+    process = fork(tmp_path, *command)
     assert wait_until(lambda: list(tmp_path.glob("outputs/*/checkpoints/last.ckpt")), process)
     process.kill()
     finish(process)
