@@ -135,7 +135,9 @@ multiprocessing.set_forkserver_preload(IMPORTED)
 def fork(folder: Path, *arguments: str, script: Path | None = None, **environment: str | None) -> Forked:
     """As `start`, in a process that need not import torch first: forked off one that has done nothing else."""
     written = tempfile.TemporaryDirectory()
-    process = multiprocessing.get_context("forkserver").Process(target=_command, args=(folder, script, arguments, environment, written.name))
+    process = multiprocessing.get_context("forkserver").Process(
+        target=_command, args=(folder, script, arguments, environment, written.name)
+    )
     with pytest.MonkeyPatch.context() as patch:
         for name, value in ENVIRONMENT.items():
             patch.setenv(name, value)

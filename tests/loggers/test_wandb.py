@@ -244,7 +244,7 @@ def cloud(request: pytest.FixtureRequest) -> Iterator[tuple[str, list[dict[str, 
 def test_a_server_that_refuses_costs_no_run_and_the_key_is_written_nowhere(
     tmp_path: Path, cache: Path, cloud: tuple[str, list[dict[str, Any]]]
 ) -> None:
-    account = {"WANDB_MODE": None, "WANDB_BASE_URL": cloud[0], "WANDB_API_KEY": KEY, "WANDB_INIT_TIMEOUT": "20"}
+    account = {"WANDB_MODE": None, "WANDB_BASE_URL": cloud[0], "WANDB_API_KEY": KEY, "WANDB_INIT_TIMEOUT": "300"}
     command = (*TINY, "5cat=off", "logger=wandb", f"run.cache={cache}", "trainer.max_epochs=1")
     said = finish(fork(tmp_path, *command, **account))
     assert said.code == 0, said.err

@@ -263,11 +263,15 @@ def test_killed_ten_times_at_random(tmp_path: Path, cache: Path) -> None:
     for kill in range(10):
         process, before, started = start(work, *command), last_row(history), time.monotonic()
         if kill in (3, 7):
-            time.sleep(draw.uniform(0, start_seconds))
+            delay = draw.uniform(0, start_seconds)
         else:
             assert wait_until(lambda: last_row(history) > before, process), "it ended before it was killed"  # noqa: B023
             start_seconds = start_seconds or time.monotonic() - started
-            time.sleep(draw.uniform(0, 2 * epoch_seconds))
+            delay = draw.uniform(0, 2 * epoch_seconds)
+        ends = time.monotonic() + delay
+        # Never far, should the machine be faster now than when it was measured.
+        far = last_row(history) + 2
+        wait_until(lambda: time.monotonic() > ends or last_row(history) >= far, process)  # noqa: B023
         assert process.poll() is None, "it ended before it was killed"
         process.kill()
         finish(process)

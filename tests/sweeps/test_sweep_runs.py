@@ -142,7 +142,9 @@ def test_killed_six_times_nothing_runs_twice_and_nothing_is_lost(tmp_path: Path,
         else:
             # Some rows further, then anywhere in training, scoring or writing.
             assert wait_until(lambda: progress(sweep) >= before + 4, process)  # noqa: B023
-            time.sleep(draw.uniform(0, 4 * epoch))
+            # Never far, should the machine be faster now than when it was measured.
+            ends, far = time.monotonic() + draw.uniform(0, 4 * epoch), progress(sweep) + 3
+            wait_until(lambda: time.monotonic() > ends or progress(sweep) >= far, process)  # noqa: B023
         assert process.poll() is None, "it ended before it was killed"
         process.kill()
         finish(process)
