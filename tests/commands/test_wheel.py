@@ -24,7 +24,7 @@ def execute(*arguments: object, cwd: Path, **environment: str) -> str:
         env=os.environ | ENVIRONMENT | environment,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=1800,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout

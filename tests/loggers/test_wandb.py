@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from helpers.commands import ENVIRONMENT, HELPERS, call, only_run, rows, run
+from helpers.commands import ENVIRONMENT, HELPERS, PATIENCE, call, finish, fork, only_run, rows
 from lvm_lab.errors import UserError
 from lvm_lab.loggers import dashboard as wandb_dashboard
 from lvm_lab.loggers import wandb as mirror
@@ -39,7 +39,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def records(file: Path) -> list[dict[str, Any]]:
     """What one offline session recorded, as W&B's own reader tells it."""
     command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(file)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=True)
     return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
 
 
@@ -133,7 +133,7 @@ def resumed(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
     work = tmp_path_factory.mktemp("resumed")
     command = (*TINY, "logger=wandb", f"run.cache={cache}", "trainer.max_epochs=4", "run.dir=multirun/nightly/gru-1")
     command += ("logger.group=nightly",)
-    cut = run(work, "validation", "3", *command, script=HELPERS / "interrupting.py", **NO_ACCOUNT)
+    cut = finish(fork(work, "validation", "3", *command, script=HELPERS / "interrupting.py", **NO_ACCOUNT))
     assert cut.code == -9, cut.err
     folder = work / "multirun" / "nightly" / "gru-1"
     (folder / "wandb" / "before").write_text(only_session(folder).name)
@@ -244,9 +244,9 @@ def cloud(request: pytest.FixtureRequest) -> Iterator[tuple[str, list[dict[str, 
 def test_a_server_that_refuses_costs_no_run_and_the_key_is_written_nowhere(
     tmp_path: Path, cache: Path, cloud: tuple[str, list[dict[str, Any]]]
 ) -> None:
-    account = {"WANDB_MODE": None, "WANDB_BASE_URL": cloud[0], "WANDB_API_KEY": KEY, "WANDB_INIT_TIMEOUT": "20"}
+    account = {"WANDB_MODE": None, "WANDB_BASE_URL": cloud[0], "WANDB_API_KEY": KEY, "WANDB_INIT_TIMEOUT": "300"}
     command = (*TINY, "5cat=off", "logger=wandb", f"run.cache={cache}", "trainer.max_epochs=1")
-    said = run(tmp_path, *command, **account)
+    said = finish(fork(tmp_path, *command, **account))
     assert said.code == 0, said.err
     assert cloud[1], "the server was not asked"
     folder = only_run(tmp_path / "outputs")
@@ -261,7 +261,7 @@ def dashboard(*arguments: str, **environment: str | None) -> subprocess.Complete
     merged = os.environ | ENVIRONMENT | environment
     command = [sys.executable, "-m", "lvm_lab.wandb_dashboard", *arguments]
     known = {name: value for name, value in merged.items() if value is not None}
-    return subprocess.run(command, env=known, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, env=known, capture_output=True, text=True, timeout=PATIENCE)
 
 
 def test_dashboard_without_an_account_says_so(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from matplotlib.image import imread
 from matplotlib.lines import Line2D
 
 from helpers import run_files
-from helpers.commands import ENVIRONMENT, TINY, call, only_run, run, tree
+from helpers.commands import ENVIRONMENT, PATIENCE, TINY, call, finish, fork, only_run, tree
 from lvm_lab.config.thresholds import STD_RATIO
 from lvm_lab.judge.gates import coherence as gate_e
 from lvm_lab.judge.gates.retrieval import RANKS
@@ -278,7 +278,7 @@ runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
 def test_commands_need_no_torch_and_their_help_no_matplotlib(module: str, folder: Path) -> None:
     def answer(*arguments: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-c", WITHOUT_TORCH, module, *arguments]
-        return subprocess.run(command, env=os.environ | ENVIRONMENT, capture_output=True, text=True, timeout=60)
+        return subprocess.run(command, env=os.environ | ENVIRONMENT, capture_output=True, text=True, timeout=PATIENCE)
 
     helped = answer("matplotlib", "--help")
     assert helped.returncode == 0, helped.stderr
@@ -291,7 +291,7 @@ def test_commands_need_no_torch_and_their_help_no_matplotlib(module: str, folder
 def test_training_starts_without_the_figures() -> None:
     # Lightning's metrics import matplotlib themselves where it is installed; ours comes in to draw.
     code = "import sys, lvm_lab.jobs.session; sys.exit('lvm_lab.reporting.plots._style' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], env=os.environ | ENVIRONMENT, timeout=120)
+    done = subprocess.run([sys.executable, "-c", code], env=os.environ | ENVIRONMENT, timeout=PATIENCE)
     assert done.returncode == 0
 
 
@@ -299,7 +299,7 @@ def test_training_starts_without_the_figures() -> None:
 def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a run by the command, mirrored to W&B without an account."""
     work = tmp_path_factory.mktemp("run")
-    said = run(work, *TINY, "run.cache=cache", "logger=wandb")
+    said = finish(fork(work, *TINY, "run.cache=cache", "logger=wandb"))
     assert (said.code, said.err) == (0, ""), said
     return only_run(work / "outputs")
 

@@ -14,7 +14,7 @@ import pytest
 import torch
 import yaml
 
-from helpers.commands import TINY, Outcome, call, only_run, rows, run, timeless, tree
+from helpers.commands import TINY, Outcome, call, finish, fork, only_run, rows, run, timeless, tree
 from lvm_lab.build import build
 from lvm_lab.errors import UserError
 from lvm_lab.reporting.plots import FIGURES
@@ -224,7 +224,7 @@ def test_a_failing_job_lets_the_others_finish(done: Done, tmp_path: Path) -> Non
     cache = f"run.cache={done.work / 'cache'}"
     # Four heads do not divide 30; the two others do not care.
     jobs = ("-m", *TINY, "arch=gru,transformer,lstm", "arch.width=30", "trainer.max_epochs=1", cache)
-    said = run(tmp_path, *jobs)
+    said = finish(fork(tmp_path, *jobs))
     assert said.code == 1
     assert "Traceback" not in said.err
     assert said.err.strip().splitlines()[-1].startswith("error: transformer: heads = 4 does not divide width = 30")
@@ -345,7 +345,7 @@ def mirrored(tmp_path_factory: pytest.TempPathFactory, done: Done) -> Path:
     work = tmp_path_factory.mktemp("mirrored")
     home = tmp_path_factory.mktemp("home")
     no_account = {"HOME": str(home), "WANDB_MODE": None, "WANDB_API_KEY": None, "LVM_TEST_WORDS": HELD_ALOUD}
-    said = run(work, *TINY, "logger=wandb", f"run.cache={done.work / 'cache'}", **no_account)
+    said = finish(fork(work, *TINY, "logger=wandb", f"run.cache={done.work / 'cache'}", **no_account))
     assert said.code == 0, said.err
     return only_run(work / "outputs")
 
