@@ -95,4 +95,8 @@ def _settings(config: dict[str, Any]) -> None:
         if name == "data":
             node = {key: value for key, value in node.items() if key in DataSettings.__dataclass_fields__}
         binding.dataclass_from(kind, node, name)
-    Preset.from_dict(config["five_cat"])
+    from lvm_lab.judge import baselines, gates  # numpy comes in only now
+
+    preset = Preset.from_dict(config["five_cat"])
+    gates.check(preset)
+    baselines.check(preset)
