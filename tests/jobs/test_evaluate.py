@@ -113,11 +113,8 @@ def test_every_number_that_is_promised_is_there_for_every_model_and_baseline(don
                 ("store", "r10"),
                 ("store", "mrr_unseen"),
             ):
-                assert len((numbers[group] if group else numbers)[name]["interval"]) == 2, (
-                    predictor["name"],
-                    part,
-                    name,
-                )
+                number = (numbers[group] if group else numbers)[name]
+                assert len(number["interval"]) == 2, (predictor["name"], part, name)
             halves = numbers["five_cat"]["halves"]
             assert {f"h{h}" for h in range(1, 6)} <= set(halves["D"]["numbers"])
             assert {"mrr", "mrr_unseen", "chance_mrr"} <= set(halves["B"]["numbers"])
@@ -217,7 +214,8 @@ def test_what_cannot_be_judged_is_skipped_among_many_and_an_error_alone(work: Pa
         folder.mkdir()
         shutil.copy(work / "outputs" / "gru" / "config.yaml", folder)
         if status:
-            (folder / "result.json").write_text(json.dumps({"status": status, "checkpoint": None}))
+            whole = json.loads((work / "outputs" / "gru" / "result.json").read_text())
+            (folder / "result.json").write_text(json.dumps(whole | {"status": status, "checkpoint": None}))
     (work / "outputs" / "torn.ckpt").write_bytes(b"no checkpoint")
     said = evaluate(work, "outputs", "outputs/torn.ckpt", "parts=[val]")
     assert said.code == 0, said.err
