@@ -5,16 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from lvm_lab.commands import launch as cli
+from lvm_lab.commands import launch
 from lvm_lab.errors import UserError
 
 
 def main() -> None:
-    cli.launch("evaluate", evaluate, paths="checkpoints", interrupted="nothing was written")
+    launch.launch("evaluate", evaluate, paths="checkpoints", interrupted="nothing was written")
 
 
 def evaluate(config: dict[str, Any], sweep_dir: Path | None = None) -> None:
-    """Find, check, score, write, show."""
+    """Score, write, show."""
     if sweep_dir is not None:
         raise UserError("one evaluation takes any number of checkpoints and stores; leave -m out.")
     # Torch comes in only now: --help and --cfg job answer without it.

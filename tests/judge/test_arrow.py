@@ -16,11 +16,11 @@ from hydra.core.global_hydra import GlobalHydra
 
 from helpers.commands import TINY, Outcome, call, only_run
 from helpers.judge_data import windows_of
+from lvm_lab import check_data
 from lvm_lab.config.data import DataSettings
 from lvm_lab.data.parts import Parts, cut_parts
 from lvm_lab.data.sources.planted import PlantedWorld
 from lvm_lab.data.windows import Windows
-from lvm_lab.jobs import check_data
 from lvm_lab.judge.arrow import DIRECTIONS, arrow_of_time, turned
 from lvm_lab.judge.baselines.ridge import fit_ridge
 from lvm_lab.judge.cosines import cosines

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from lvm_lab.commands.over_runs import over_runs
 from lvm_lab.files import write_atomically
 from lvm_lab.reporting.limits import limits
 from lvm_lab.reporting.markdown import bullets, plain, table
@@ -267,11 +266,3 @@ def _ratio(ratio: Mapping[str, float | None] | None) -> str:
 
 def _spread(spread: Mapping[str, float | None] | None) -> str:
     return f"{short(spread['prediction'])} ({short(spread['target'])})" if spread else ""
-
-
-def main(argv: list[str] | None = None) -> int:
-    return over_runs("lvm_lab.card", "Write RUN/MODEL_CARD.md from the folder of each run.", _one, argv)
-
-
-def _one(run: Record) -> list[Path]:
-    return [write(run)]

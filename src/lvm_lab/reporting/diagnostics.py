@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
 
+from rich.console import Console
 from rich.table import Table
 
 from lvm_lab.config.thresholds import DATA_COHERENCE, DATA_SIGNAL
@@ -91,3 +92,15 @@ def data_gate_lines(data_gate: dict[str, Any]) -> Iterator[str]:
     if not data_gate["arrow"]["reason"]:
         easier = data_gate["arrow"]["easier"]
         yield f"easier told {easier}" if easier != "undecided" else "neither side of a vector clearly tells more of it"
+
+
+def show_models(numbers: Mapping[str, dict[str, Any]], skipped: Mapping[str, str], part: str, console: Console) -> None:
+    """What was measured of each checkpoint, after what was passed over and why."""
+    for path, reason in skipped.items():
+        console.print(f"skipped {path}: {reason}", highlight=False)
+    for path, measured in numbers.items():
+        if "alarms" in measured:
+            sample = f"{measured['windows']} windows of {measured['documents']} documents"
+            console.print(model_table(f"{path}, {part.upper()}: {sample}", measured))
+        for line in finding_lines(measured):
+            console.print(line, highlight=False, soft_wrap=True)

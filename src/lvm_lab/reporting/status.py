@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
-import sys
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
 
-from lvm_lab.commands.launch import MISTAKE
-from lvm_lab.errors import UserError
 from lvm_lab.reporting.numbers import fixed, signed
 from lvm_lab.reporting.terminal import table
 from lvm_lab.sweeps import leaderboard
@@ -27,17 +22,6 @@ STYLES = {
     "failed": "red",
     "damaged": "red",
 }
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m lvm_lab.status", description="How the runs of a folder stand.")
-    parser.add_argument("folder", type=Path, help="a sweep's folder, such as multirun/hundred, or outputs")
-    try:
-        entries = leaderboard.read(parser.parse_args(arguments).folder)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(MISTAKE)
-    show(entries, Console(width=None if sys.stdout.isatty() else 120))
 
 
 def show(entries: Sequence[Entry], console: Console) -> None:

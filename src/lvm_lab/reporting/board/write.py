@@ -2,37 +2,14 @@
 
 from __future__ import annotations
 
-import argparse
-import sys
-from collections.abc import Sequence
 from pathlib import Path
 
-from lvm_lab.commands.launch import MISTAKE
 from lvm_lab.errors import UserError
 from lvm_lab.files import write_atomically
 from lvm_lab.reporting.board.columns import Board
 from lvm_lab.reporting.board.page import page
 from lvm_lab.reporting.board.tables import csv_table, markdown
 from lvm_lab.sweeps import leaderboard
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m lvm_lab.report",
-        description="Writes leaderboard.csv, leaderboard.md and index.html from the run folders alone, also mid-sweep.",
-    )
-    parser.add_argument("folder", type=Path, help="a sweep's folder, such as multirun/hundred, or outputs")
-    parser.add_argument("--out", type=Path, help="where to write; without it into the folder itself")
-    asked = parser.parse_args(arguments)
-    try:
-        for file in write(asked.folder, asked.out or asked.folder):
-            print(file)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(MISTAKE)
-    except OSError as error:
-        print(f"error: {error.filename}: {error.strerror}; choose another --out.", file=sys.stderr)
-        sys.exit(MISTAKE)
 
 
 def write(folder: Path, out: Path) -> list[Path]:
