@@ -114,11 +114,8 @@ def test_every_number_that_is_promised_is_there_for_every_model_and_baseline(don
                 ("store", "r10"),
                 ("store", "mrr_unseen"),
             ):
-                assert len((numbers[group] if group else numbers)[name]["interval"]) == 2, (
-                    predictor["name"],
-                    part,
-                    name,
-                )
+                number = (numbers[group] if group else numbers)[name]
+                assert len(number["interval"]) == 2, (predictor["name"], part, name)
             halves = numbers["five_cat"]["halves"]
             assert {f"h{h}" for h in range(1, 6)} <= set(halves["D"]["numbers"])
             assert {"mrr", "mrr_unseen", "chance_mrr"} <= set(halves["B"]["numbers"])
