@@ -38,7 +38,7 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def slow(session: nox.Session) -> None:
-    """What takes longer: every arch under every loss, whole sweeps, kills at random times, devices, memory, wheel."""
+    """What takes longer: every arch under every loss, sweeps, kills at random, devices, memory, the wheel."""
     install(session, "test")
     session.run("pytest", "-m", "slow", "-n", "2", "--dist", "loadfile", *session.posargs, env=ONE_THREAD)
 
