@@ -6,12 +6,12 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
 from lvm_lab.config.data import DataSettings
 from lvm_lab.data.repeated import repeated_rows, row_digests
+from lvm_lab.data.source import Opened
 from lvm_lab.data.split import part_of, position
 from lvm_lab.data.stats import Normaliser, training_stats
 from lvm_lab.data.store import EncoderContract, Store
@@ -22,24 +22,6 @@ from lvm_lab.types import Predictor, Stats
 log = logging.getLogger(__name__)
 
 FEW_DOCUMENTS = 20
-
-
-@dataclass(frozen=True)
-class Opened:
-    """A data source's open stores. `content` names what enters the fingerprint, never paths.
-
-    oracle: makes the best predictor that knows the rule, where there is one (device -> predictor).
-    """
-
-    store: Store
-    content: dict[str, str]
-    val_store: Store | None = None
-    ood_store: Store | None = None
-    oracle: Callable[[str], Predictor] | None = None
-
-
-class Source(Protocol):
-    def open(self, cache: Path, settings: DataSettings) -> Opened: ...
 
 
 @dataclass(frozen=True)

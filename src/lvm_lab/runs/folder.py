@@ -16,9 +16,10 @@ import yaml
 from filelock import FileLock, Timeout
 
 from lvm_lab import __version__
+from lvm_lab.config.sources import without_secrets, without_secrets_of_failed
 from lvm_lab.errors import UserError
 from lvm_lab.files import write_atomically
-from lvm_lab.runs.identity import fingerprint
+from lvm_lab.runs.identity import fingerprint, left_out
 from lvm_lab.runs.process import commit, is_leader
 from lvm_lab.runs.reading import read_history
 from lvm_lab.runs.result import Result
@@ -113,7 +114,10 @@ def claim(
         state = _state(path)
         if state == "new":
             _empty(path)
-            write_atomically(path / "config.yaml", yaml.safe_dump(_identified(config, content, own), sort_keys=False))
+            write_atomically(
+                path / "config.yaml",
+                yaml.safe_dump(_identified(without_secrets(config), content, own), sort_keys=False),
+            )
         _remove_torn(path)
         yield RunFolder(path, own, state)
     except UserError:
@@ -138,6 +142,7 @@ def record_failure(path: Path, config: dict[str, Any], error: str) -> None:
             if _status(path) is not None:
                 return
             arch, loss, data = (config[group]["name"] for group in ("arch", "loss", "data"))
+            config, error = without_secrets_of_failed(config, error)
             identity = _identified(config, {}, NEVER_KNOWN)
             if not (path / "config.yaml").exists():
                 write_atomically(path / "config.yaml", yaml.safe_dump(identity, sort_keys=False))
@@ -175,7 +180,8 @@ def _refuse_others(path: Path, own: str, force: bool) -> None:
 
 
 def _identified(config: dict[str, Any], content: dict[str, str], own: str) -> dict[str, Any]:
-    return config | {"identity": {"fingerprint": own, "content": content, "version": __version__, "commit": commit()}}
+    identity = {"fingerprint": own, "content": content, "left_out": left_out(config)}
+    return config | {"identity": identity | {"version": __version__, "commit": commit()}}
 
 
 def _recorded_fingerprint(path: Path) -> str | None:

@@ -13,6 +13,7 @@ import yaml
 
 from lvm_lab.errors import UserError
 from lvm_lab.runs import folder as runs
+from lvm_lab.runs.identity import ground
 from lvm_lab.runs.reading import read_history
 
 # What a sweep's folder says of itself: the rows of its table, and the rows that were settled as it went on.
@@ -87,8 +88,7 @@ class Row:
         """What its VAL is made of and how it was judged; numbers of two runs compare where this is the same."""
         data, preset = self.config.get("data", {}), self.config.get("five_cat", {})
         content = self.config.get("identity", {}).get("content") or {}
-        # A validation set of its own stands whole, whatever is trained on.
-        read = content.get("val") or [content.get("planted"), content.get("store"), data.get("fold")]
+        read = ground(self.config, content)
         cut = [data.get(key) for key in ("context_length", "skip_repeated")]
         return json.dumps([read, cut, [preset.get(key) for key in JUDGING]], sort_keys=True, default=str)
 
