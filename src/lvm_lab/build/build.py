@@ -90,8 +90,9 @@ def settings(config: dict[str, Any]) -> Settings:
 def parts(chosen: Settings) -> Parts:
     """Open the data and cut it into parts."""
     node = {k: v for k, v in _named(chosen.config["data"]).items() if k not in DATA_KEYS}
+    source = _make(node, "data")
     sources.check_secrets(chosen.config["data"])
-    opened = _make(node, "data").open(chosen.cache, chosen.data)
+    opened = source.open(chosen.cache, chosen.data)
     every_position = chosen.trainer.supervision == "all"
     return cut_parts(opened, chosen.data, chosen.cache, every_position=every_position, normaliser=chosen.normaliser)
 

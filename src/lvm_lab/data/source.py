@@ -42,7 +42,9 @@ class Source(ABC):
 
     places: settings that say where vectors lie (paths, hosts). They are no part of a run's fingerprint, and one that is
         a list is a set: its order counts for nothing.
-    secrets: settings that open them (passwords, tokens). They are no part of it either, and are written nowhere.
+    secrets: settings that open them (passwords, tokens). They are no part of it either, and no run's folder, checkpoint
+        or logger gets to see them. Take them from the environment, `password: ${oc.env:PGPASSWORD}` in the option's
+        YAML: a multirun writes its command line down.
     """
 
     places: ClassVar[tuple[str, ...]] = ()
