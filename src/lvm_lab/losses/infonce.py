@@ -111,12 +111,12 @@ class InfoNCE(nn.Module):
             # Supervised position p has read the context up to length - positions + p.
             read_PL = torch.ones(positions, length, dtype=torch.bool, device=unit_PBD.device).tril(length - positions)
             others.append((batch.context_BLD, read_PL[:, None].expand(-1, len(batch.context_BLD), -1)))
-        found = []
+        pairs = []
         for others_BMD, keep_PBM in others:
             others_BMD = F.normalize(others_BMD, dim=-1)
             close_PBM = torch.einsum("pbd,bmd->pbm", target_PBD, others_BMD) > self.same_above
-            found.append((torch.einsum("pbd,bmd->pbm", unit_PBD, others_BMD), close_PBM | ~keep_PBM))
-        return found
+            pairs.append((torch.einsum("pbd,bmd->pbm", unit_PBD, others_BMD), close_PBM | ~keep_PBM))
+        return pairs
 
 
 def _by_position(x_N: Tensor, windows: int) -> Tensor:
