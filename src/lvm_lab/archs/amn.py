@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lvm_lab.nn.blocks import GatedMLP, InputProjection, check_divides, check_sizes
+from lvm_lab.nn.blocks import GatedMLP, InputProjection, check_divides, check_sizes, residual_mlp
 
 Cache = tuple[Tensor, Tensor]
 
@@ -120,9 +120,7 @@ class _Layer(nn.Module):
         query_BTH = self.norm_query(state_BTH)
         if self.places:
             query_BTH = torch.cat((query_BTH, context_BTH), dim=-1)
-        state_BTH = state_BTH + self.dropout(self.out(self._attend(self.query(query_BTH), cache)))
-        state_BTH = state_BTH + self.dropout(self.mlp(self.norm_mlp(state_BTH)))
-        return state_BTH
+        return residual_mlp(self, state_BTH, self.out(self._attend(self.query(query_BTH), cache)))
 
     def _attend(self, query_BTH: Tensor, cache: Cache) -> Tensor:
         batch, width = query_BTH.shape[0], query_BTH.shape[-1]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from lvm_lab.nn.attention import check_heads, rotate
-from lvm_lab.nn.blocks import GatedMLP, ResidualStack, check_sizes
+from lvm_lab.nn.blocks import GatedMLP, ResidualStack, check_sizes, residual_mlp
 
 State = tuple[Tensor, Tensor, Tensor]
 
@@ -69,13 +69,13 @@ class _Layer(nn.Module):
 
     def forward(self, hidden_BLH: Tensor) -> Tensor:
         mixed_BLH, _ = self._attend(hidden_BLH, 0, None, False)
-        return self._finish(hidden_BLH, mixed_BLH)
+        return residual_mlp(self, hidden_BLH, self.out(mixed_BLH))
 
     def step(self, hidden_BH: Tensor, state: tuple[Tensor, State] | None) -> tuple[Tensor, tuple[Tensor, State]]:
         place, sums = (torch.zeros((), dtype=torch.int64), None) if state is None else state
         mixed_B1H, sums = self._attend(hidden_BH[:, None], int(place), sums, True)
         assert sums is not None
-        return self._finish(hidden_BH, mixed_B1H[:, 0]), (place + 1, sums)
+        return residual_mlp(self, hidden_BH, self.out(mixed_B1H[:, 0])), (place + 1, sums)
 
     def _attend(
         self, hidden_BLH: Tensor, place: int, sums: State | None, keep_state: bool
@@ -88,10 +88,6 @@ class _Layer(nn.Module):
             query_BKLP, key_BKLP, value_BLKP.transpose(1, 2), self.directions_MP, self.chunk, sums, keep_state
         )
         return mixed_BKLP.transpose(1, 2).flatten(2), sums
-
-    def _finish(self, hidden: Tensor, mixed: Tensor) -> Tensor:
-        hidden = hidden + self.dropout(self.out(mixed))
-        return hidden + self.dropout(self.mlp(self.norm_mlp(hidden)))
 
 
 def orthogonal_directions(features: int, head_dim: int) -> Tensor:

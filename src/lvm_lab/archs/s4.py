@@ -13,8 +13,7 @@ from torch import Tensor, nn
 
 from lvm_lab.errors import UserError
 from lvm_lab.nn.blocks import ResidualStack, check_sizes
-
-DIRECT_UP_TO = 64
+from lvm_lab.nn.convolution import causal_convolution
 
 
 class S4(ResidualStack):
@@ -138,33 +137,6 @@ def hippo_legs(state: int) -> Tensor:
     skew_NN = lower_NN.T - lower_NN
     imag_N: Tensor = torch.linalg.eigvalsh(1j * skew_NN)[state // 2 :]
     return imag_N.to(torch.get_default_dtype())
-
-
-def causal_convolution(x_BLH: Tensor, kernel_LH: Tensor) -> Tensor:
-    """y_t = sum over j <= t of kernel_(t-j) x_j for each channel, in the dtype of x.
-
-    Up to 64 places one shifted product a lag, which no transform beats at L = 5; beyond them zero-padded Fourier
-    transforms.
-    """
-    return (_direct if x_BLH.shape[1] <= DIRECT_UP_TO else _fourier)(x_BLH, kernel_LH)
-
-
-def _direct(x_BLH: Tensor, kernel_LH: Tensor) -> Tensor:
-    kernel_LH = kernel_LH.to(x_BLH.dtype)
-    y_BLH = x_BLH * kernel_LH[0]
-    for lag in range(1, x_BLH.shape[1]):
-        y_BLH = y_BLH + F.pad(x_BLH[:, :-lag] * kernel_LH[lag], (0, 0, lag, 0))
-    return y_BLH
-
-
-def _fourier(x_BLH: Tensor, kernel_LH: Tensor) -> Tensor:
-    # A transform spreads its rounding over all places: in float32 the future would show in the seventh digit of the
-    # past. MPS has no float64.
-    wide = torch.float32 if x_BLH.device.type == "mps" else torch.float64
-    length = x_BLH.shape[1]
-    x_BFH = torch.fft.rfft(x_BLH.to(wide), n=2 * length, dim=1)
-    kernel_FH = torch.fft.rfft(kernel_LH.to(wide), n=2 * length, dim=0)
-    return torch.fft.irfft(x_BFH * kernel_FH, n=2 * length, dim=1)[:, :length].to(x_BLH.dtype)
 
 
 def _times(a_2: Tensor, b_2: Tensor) -> Tensor:
