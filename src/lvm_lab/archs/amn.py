@@ -137,9 +137,9 @@ class _Layer(nn.Module):
             score_BKTR = query_BKTP @ self.place_key_KRP.transpose(-2, -1) + self.place_score_KR[:, None]
             score_BKTJ = score_BKTJ + score_BKTR.gather(-1, index_BKTJ)
         weight_BKTJ = score_BKTJ.masked_fill(back_TJ < 0, -torch.inf).softmax(dim=-1)
-        mixed_BKTP: Tensor = weight_BKTJ @ value_BKJP
+        attention_BKTP: Tensor = weight_BKTJ @ value_BKJP
         if self.places:
             weight_BKTR = weight_BKTJ.new_zeros(*weight_BKTJ.shape[:3], self.places)
             weight_BKTR = weight_BKTR.scatter_add(-1, index_BKTJ, weight_BKTJ)
-            mixed_BKTP = mixed_BKTP + weight_BKTR @ self.place_value_KRP
-        return mixed_BKTP.transpose(1, 2).flatten(2)
+            attention_BKTP = attention_BKTP + weight_BKTR @ self.place_value_KRP
+        return attention_BKTP.transpose(1, 2).flatten(2)

@@ -134,10 +134,10 @@ def _warn_of_leak(store: Store, stretches: np.ndarray, val_store: Store) -> None
     rows = np.concatenate([np.arange(s, s + n) for s, n in zip(starts, lengths, strict=True)])
     # The same chunk may be kept as float16 in one file and as float32 in the other.
     train, val = (row_digests(s.vectors_ND, np.float16) for s in (store, val_store))
-    shared = np.isin(val, train[rows]).mean()
-    if shared > 0.01:
+    share = np.isin(val, train[rows]).mean()
+    if share > 0.01:
         log.warning(
             "%.0f%% of data.val_path's vectors stand in the training part too: validation numbers will flatter; "
             "split by whole documents instead",
-            100 * shared,
+            100 * share,
         )

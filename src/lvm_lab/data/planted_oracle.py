@@ -41,14 +41,14 @@ class Oracle:
         steps = x_BLD.shape[1]
         planes_BLJ = torch.complex(x_BLD @ self.cos_JD.T, x_BLD @ self.sin_JD.T)
         past_L = torch.arange(steps, device=x_BLD.device) - steps
-        turn_SLJ = self.speeds_S[:, None, None] * past_L[None, :, None] * self.angles_J
-        next_BSJ = torch.einsum("blj,slj->bsj", planes_BLJ, torch.polar(torch.ones_like(turn_SLJ), -turn_SLJ))
+        angle_SLJ = self.speeds_S[:, None, None] * past_L[None, :, None] * self.angles_J
+        next_BSJ = torch.einsum("blj,slj->bsj", planes_BLJ, torch.polar(torch.ones_like(angle_SLJ), -angle_SLJ))
         evidence_BSJ = next_BSJ.abs() * self.amplitude / self.noise_variance
         log_i0 = torch.log(torch.special.i0e(evidence_BSJ)) + evidence_BSJ
         weight_BS = torch.softmax(log_i0.sum(-1), dim=1)
-        shrunk_BSJ = torch.special.i1e(evidence_BSJ) / torch.special.i0e(evidence_BSJ)
+        shrinkage_BSJ = torch.special.i1e(evidence_BSJ) / torch.special.i0e(evidence_BSJ)
         phase_BSJ = next_BSJ / next_BSJ.abs().clamp_min(1e-12)
-        expected_BJ = (weight_BS[..., None] * shrunk_BSJ * phase_BSJ).sum(1) * self.amplitude
+        expected_BJ = (weight_BS[..., None] * shrinkage_BSJ * phase_BSJ).sum(1) * self.amplitude
         topic_BD = (x_BLD.mean(1) @ self.topic_TD.T) @ self.topic_TD
         raw_BD = expected_BJ.real @ self.cos_JD + expected_BJ.imag @ self.sin_JD + topic_BD
         return Prediction.from_raw(raw_BD / self.length)

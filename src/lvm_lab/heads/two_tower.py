@@ -116,10 +116,10 @@ class _Layer(nn.Module):
         # All levels of a window are queries of the same keys.
         query_BTH = self.query(x_SNH).unflatten(1, (rows, predictions)).transpose(0, 1).flatten(1, 2)
         open_B1TM = open_SBPM.transpose(0, 1).flatten(1, 2)[:, None]
-        mixed_BKTP = F.scaled_dot_product_attention(self._split(query_BTH), *key_value, attn_mask=open_B1TM)
-        mixed_BTH = mixed_BKTP.transpose(1, 2).flatten(2)
-        mixed_SNH = mixed_BTH.unflatten(1, (several, predictions)).transpose(0, 1).flatten(1, 2)
-        out_SNH: Tensor = self.out(mixed_SNH)
+        attention_BKTP = F.scaled_dot_product_attention(self._split(query_BTH), *key_value, attn_mask=open_B1TM)
+        attention_BTH = attention_BKTP.transpose(1, 2).flatten(2)
+        attention_SNH = attention_BTH.unflatten(1, (several, predictions)).transpose(0, 1).flatten(1, 2)
+        out_SNH: Tensor = self.out(attention_SNH)
         return out_SNH
 
     def _split(self, x_BTH: Tensor) -> Tensor:

@@ -78,10 +78,10 @@ def read_sequences(npz: NpzFile, index: SequenceIndex, source: str) -> Material:
         )
     if index.target_W is None:
         return _isolate(npz, index, source, "it has no target_indices")
-    glued = _glue(npz, index, source, index.article_W, index.target_W)
-    if glued is None:
+    material = _glue(npz, index, source, index.article_W, index.target_W)
+    if material is None:
         return _isolate(npz, index, source, "its indices give one position to different vectors")
-    return glued
+    return material
 
 
 def join_bank(npz: NpzFile, index: SequenceIndex, bank: NpzFile, source: str) -> Material:
@@ -182,21 +182,21 @@ def _glue(
         return None  # context_indices that leave out a chunk which another window has, or are out of order
 
     vectors_SD = np.empty((len(keys_S), dim), dtype=index.dtype)
-    filled_S = np.zeros(len(keys_S), dtype=bool)
+    has_vector_S = np.zeros(len(keys_S), dtype=bool)
     for key, slots in ((index.contexts, slot_WP[:, :length]), (index.targets, slot_WP[:, length])):
         for first, block in npz.vectors(key, index.dtype):
             rows = slots[first : first + len(block)]
-            new = ~filled_S[rows]
+            new = ~has_vector_S[rows]
             vectors_SD[rows[new]] = block[new]
-            filled_S[rows] = True
+            has_vector_S[rows] = True
             if not np.array_equal(vectors_SD[rows], block):
                 return None
 
     article_S, position_S = keys_S // len(positions), positions[keys_S % len(positions)]
-    joined_S = np.zeros(len(keys_S), dtype=bool)
-    joined_S[slot_WP[:, 1:]] = True
-    joined_S[1:] |= (np.diff(article_S) == 0) & (np.diff(position_S) == 1)
-    start = np.flatnonzero(~joined_S)
+    continues_S = np.zeros(len(keys_S), dtype=bool)
+    continues_S[slot_WP[:, 1:]] = True
+    continues_S[1:] |= (np.diff(article_S) == 0) & (np.diff(position_S) == 1)
+    start = np.flatnonzero(~continues_S)
     lengths = np.diff([*start, len(keys_S)])
     names = [str(i) for i in ids[article_S[start]].tolist()]
     return Material(
