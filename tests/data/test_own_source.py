@@ -16,6 +16,7 @@ from helpers.commands import TINY, call
 from lvm_lab.config.sources import HIDDEN, places, secrets, source_class, without_secrets
 from lvm_lab.runs import folder as runs
 from lvm_lab.runs.identity import as_cut, computing, fingerprint, ground, left_out, reads_files
+from lvm_lab.runs.reading import Run
 from lvm_lab.sweeps import leaderboard
 
 PASSWORD = "correct-horse-battery"
@@ -180,7 +181,7 @@ def test_a_leaderboard_keeps_two_sources_of_one_kind_apart(tmp_path: Path) -> No
     rows = []
     for digest in ("1", "2"):
         config = {"data": {"name": "pg"}, "five_cat": {}, "identity": {"content": {"postgres": digest}}}
-        rows.append(leaderboard.Row(digest, tmp_path, "finished", config=config))
+        rows.append(leaderboard.Entry(Run(tmp_path, "finished", config)))
     assert rows[0].judged_on != rows[1].judged_on
 
 

@@ -8,11 +8,10 @@ from importlib import import_module
 from typing import Any
 
 from lvm_lab.config.data import DataSettings
-from lvm_lab.config.targets import TARGET, current
+from lvm_lab.config.targets import TARGET, current, is_ours
 from lvm_lab.errors import UserError
 
 HIDDEN = "<secret>"
-OWN = "lvm_lab."
 # Keys of a data node that hold for every source, and so are no source's secret.
 SHARED = {"name", TARGET, *DataSettings.__dataclass_fields__}
 
@@ -27,7 +26,7 @@ def source_class(node: Mapping[str, Any], load: bool = False) -> type | None:
     if not module:
         return None
     try:
-        holder = import_module(module) if load or module.startswith(OWN) else sys.modules[module]
+        holder = import_module(module) if load or is_ours(dict(node)) else sys.modules[module]
         cls: type = getattr(holder, name)
     except Exception:  # a user's module may raise anything; whoever builds the source says what
         return None
