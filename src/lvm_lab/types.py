@@ -33,8 +33,8 @@ class Prediction:
     noise_weight_SN: Tensor | None = None
 
     @property
-    def spoken(self) -> Tensor:
-        """The tensor that every other is made of; gradients are compared here."""
+    def output(self) -> Tensor:
+        """The head's own output, which every other tensor is computed from; gradients are compared here."""
         several = self.draws_SND if self.denoised_SND is None else self.denoised_SND
         return self.raw_ND if several is None else several
 

@@ -30,7 +30,7 @@ from lvm_lab.heads.two_tower import TwoTowerHead
 from lvm_lab.losses.diffusion import Diffusion
 from lvm_lab.losses.energy import Energy
 from lvm_lab.nn.denoising import LEVELS, DenoisingHead, Sampling, cosine_signal, trailing
-from lvm_lab.nn.normaliser import Units
+from lvm_lab.nn.normaliser import Normaliser
 from lvm_lab.training import checkpoint
 from lvm_lab.types import Batch, Prediction, Reading, Stats
 
@@ -161,7 +161,7 @@ class Perfect(DenoisingHead):
         self.clean_ND = clean_ND
         self.asked: list[Tensor] = []
 
-    def look(self, hidden_NH: Tensor, reading: Reading | None) -> None:
+    def condition(self, hidden_NH: Tensor, reading: Reading | None) -> None:
         return None
 
     def denoise(self, noisy_SND: Tensor, level_SN: Tensor, seen: None, blind_SN: Tensor) -> Tensor:
@@ -210,7 +210,7 @@ def test_blind_rows_see_nothing_of_the_context_and_others_do(cls, every):
         blind_SN = torch.zeros(2, rows, dtype=torch.bool)
         blind_SN[1] = True
         level_SN = torch.full((2, rows), 50)
-        seen = head.look(reading.hidden_NH, reading)
+        seen = head.condition(reading.hidden_NH, reading)
         answers.append(head.denoise(normal(2, rows, DIM, seed=8), level_SN, seen, blind_SN))
     assert (answers[0][0] - answers[1][0]).abs().amax(-1).min() > 1e-4
     torch.testing.assert_close(answers[0][1], answers[1][1])
@@ -232,7 +232,7 @@ def test_in_training_a_share_of_rows_is_blind_and_in_judging_none(cls):
 def test_what_is_denoised_is_the_target_whatever_words_are_added_to(predict, monkeypatch):
     head = DiffusionHead(WIDTH, STATS, hidden=16, predict=predict, noise_levels=2)
     # Without noise, and with a denoiser that has nothing to do, the target has to come back.
-    monkeypatch.setattr(head, "_mix", lambda clean_SND, noise_SND, level: clean_SND.expand_as(noise_SND))
+    monkeypatch.setattr(head, "_add_noise", lambda clean_SND, noise_SND, level: clean_SND.expand_as(noise_SND))
     monkeypatch.setattr(head, "denoise", lambda noisy_SND, level_SN, seen, blind_SN: noisy_SND)
     reading, target_ND = reading_of(), drawn(6, seed=5)
     denoised_SND = head.learn(reading.hidden_NH, target_ND, reading).denoised_SND
@@ -273,7 +273,7 @@ def test_several_noise_levels_of_a_row_do_not_mix():
     rows = len(reading.hidden_NH)
     noisy_SND, level_SN = normal(3, rows, DIM, seed=8), torch.tensor([[5], [50], [99]]).expand(-1, rows)
     blind_SN = normal(3, rows, seed=9) > 0.5
-    seen = head.look(reading.hidden_NH, reading)
+    seen = head.condition(reading.hidden_NH, reading)
     together = head.denoise(noisy_SND, level_SN, seen, blind_SN)
     for s in range(3):
         alone = head.denoise(noisy_SND[s : s + 1], level_SN[s : s + 1], seen, blind_SN[s : s + 1])
@@ -317,10 +317,10 @@ def test_a_prediction_is_a_function_of_the_context_alone(name):
     torch.testing.assert_close(head(one.hidden_NH, one).raw_ND[0], raw_ND[3], rtol=1e-4, atol=1e-5)
     # What it learns from is fixed outside of training, and new in every step of it.
     target_ND = drawn(6, seed=9)
-    learned = [head.learn(reading.hidden_NH, target_ND, reading).spoken for _ in range(2)]
+    learned = [head.learn(reading.hidden_NH, target_ND, reading).output for _ in range(2)]
     assert torch.equal(*learned)
     head.train()
-    learned = [head.learn(reading.hidden_NH, target_ND, reading).spoken for _ in range(2)]
+    learned = [head.learn(reading.hidden_NH, target_ND, reading).output for _ in range(2)]
     assert torch.equal(*learned) == (name == "dual")
 
 
@@ -373,7 +373,7 @@ def test_the_identity_head_says_the_state_in_the_normalisers_units():
     assert torch.equal(IdentityHead(DIM, STATS)(state_ND).raw_ND, state_ND)
     whitened = replace(STATS, centre_D=STATS.mean_D, scale_D=STATS.std_D, basis_DD=None)
     head = IdentityHead(DIM, whitened)
-    torch.testing.assert_close(head(Units(whitened)(state_ND)).raw_ND, state_ND, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(head(Normaliser(whitened)(state_ND)).raw_ND, state_ND, rtol=1e-4, atol=1e-5)
     with pytest.raises(UserError, match=r"as wide as the vectors \(12\) and this one has 8; set head=linear"):
         IdentityHead(WIDTH, STATS)
 
@@ -465,15 +465,15 @@ def test_a_normaliser_comes_back_and_is_fitted_on_the_given_stretches(kind, make
     again = training_stats(store, np.array([0]), cache, kind)
     assert all(a is b or torch.equal(a, b) for a, b in zip(vars(stats).values(), vars(again).values(), strict=True))
     assert (stats.centre_D is None) == (kind == "none")
-    units, x = Units(stats), torch.from_numpy(vectors[:2000])
-    z = units(x)
-    torch.testing.assert_close(units.centre_D + units.stretch(z), x, rtol=1e-3, atol=1e-3)
+    normaliser, x = Normaliser(stats), torch.from_numpy(vectors[:2000])
+    z = normaliser(x)
+    torch.testing.assert_close(normaliser.centre_D + normaliser.unscale(z), x, rtol=1e-3, atol=1e-3)
     if kind == "whiten":
         torch.testing.assert_close(torch.cov(z.T, correction=0), torch.eye(8), rtol=0, atol=2e-3)
     elif kind == "robust":
         low, middle, high = np.percentile(vectors[:2000], [25, 50, 75], axis=0)
-        np.testing.assert_allclose(units.centre_D, middle, rtol=1e-4, atol=1e-4)
-        np.testing.assert_allclose(units.scale_D, (high - low) / 1.349, rtol=1e-4)
+        np.testing.assert_allclose(normaliser.centre_D, middle, rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(normaliser.scale_D, (high - low) / 1.349, rtol=1e-4)
     else:
         torch.testing.assert_close(z.mean(0), torch.zeros(8), rtol=0, atol=1e-3)
         torch.testing.assert_close(z.std(0), torch.ones(8), rtol=0, atol=1e-2)

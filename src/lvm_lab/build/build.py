@@ -16,7 +16,7 @@ from hydra.utils import get_class, instantiate
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from lvm_lab.build import members
-from lvm_lab.config import binding, targets
+from lvm_lab.config import binding, sources, targets
 from lvm_lab.config.data import DataSettings
 from lvm_lab.config.presets import Preset
 from lvm_lab.config.settings import DeviceSettings, LoggerSettings, RunSettings, TrainerSettings
@@ -93,7 +93,9 @@ def settings(config: dict[str, Any]) -> Settings:
 def parts(chosen: Settings) -> Parts:
     """Open the data and cut it into parts."""
     node = {k: v for k, v in _named(chosen.config["data"]).items() if k not in DATA_KEYS}
-    opened = _make(node, "data").open(chosen.cache, chosen.data)
+    source = _make(node, "data")
+    sources.check_secrets(chosen.config["data"])
+    opened = source.open(chosen.cache, chosen.data)
     every_position = chosen.trainer.supervision == "all"
     return cut_parts(opened, chosen.data, chosen.cache, every_position=every_position, normaliser=chosen.normaliser)
 

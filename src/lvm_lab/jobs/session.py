@@ -15,6 +15,7 @@ from rich.console import Console
 
 from lvm_lab import logs
 from lvm_lab.build import build
+from lvm_lab.config.sources import without_secrets
 from lvm_lab.config.thresholds import DOCUMENTS_FOR_REPORT
 from lvm_lab.data.parts import Parts
 from lvm_lab.errors import UserError
@@ -62,7 +63,7 @@ class Session:
         silent = self.run.state == "finished" or not is_leader()
         self.log = None if silent else logs.RunLog(self.run.path).__enter__()
         settings = build.LoggerSettings() if silent else self.chosen.logger
-        self.mirror = Mirror(settings, self.run, self.chosen.config)
+        self.mirror = Mirror(settings, self.run, without_secrets(self.chosen.config))
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:

@@ -8,12 +8,14 @@ import netrc
 import os
 import secrets
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
+from lvm_lab.config import sources
 from lvm_lab.config.settings import LoggerSettings
 from lvm_lab.files import write_atomically
 from lvm_lab.reporting.plots import FIGURES
@@ -155,7 +157,8 @@ def _begin(modes: list[Literal["online", "offline"]], named: dict[str, Any]) -> 
         # W&B's own process would be shared with those that this one starts: killed, they would keep a run's id in use.
         os.environ.pop(SERVICE, None)
         try:
-            return wandb.init(mode=mode, **given)
+            with _arguments_hidden(named["config"]):
+                return wandb.init(mode=mode, **given)
         except Exception as error:
             way_out = "mirrored offline, and wandb sync brings it there" if mode == "online" else "not mirrored"
             log.warning("W&B does not work %s (%s): %s", mode, type(error).__name__, way_out)
@@ -164,6 +167,18 @@ def _begin(modes: list[Literal["online", "offline"]], named: dict[str, Any]) -> 
         finally:
             os.environ.pop(SERVICE, None)
     return None
+
+
+@contextmanager
+def _arguments_hidden(config: dict[str, Any]) -> Iterator[None]:
+    """W&B records the command line, on which a secret of the data may stand: for such data it sees none."""
+    arguments = sys.argv[1:]
+    try:
+        if sources.secrets(config["data"]):
+            del sys.argv[1:]
+        yield
+    finally:
+        sys.argv[1:] = arguments
 
 
 def _mode(settings: LoggerSettings) -> Literal["online", "offline"] | None:

@@ -11,6 +11,7 @@ import torch
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from lvm_lab import __version__
+from lvm_lab.config.sources import without_secrets
 from lvm_lab.errors import UserError
 from lvm_lab.training.module import LatentVectorModule
 
@@ -58,7 +59,7 @@ def identity(config: dict[str, Any], contract: dict[str, Any], dim: int, context
     """What every checkpoint of a run says of itself, with the input of the golden pair."""
     generator = torch.Generator().manual_seed(0)
     golden_BLD = torch.nn.functional.normalize(torch.randn(2, context_length, dim, generator=generator), dim=-1)
-    return {"config": config, "contract": contract, "version": __version__, "golden_input": golden_BLD}
+    return {"config": without_secrets(config), "contract": contract, "version": __version__, "golden_input": golden_BLD}
 
 
 def restore(module: LatentVectorModule, checkpoint: dict[str, Any], name: str) -> None:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from lvm_lab.config.settings import OptimSettings
 from lvm_lab.nn.head import Head
-from lvm_lab.nn.normaliser import Units
+from lvm_lab.nn.normaliser import Normaliser
 from lvm_lab.training.objective import WeightedTerms
 from lvm_lab.types import Backbone, Batch, Prediction, Reading, Stats
 
@@ -44,7 +44,7 @@ class LatentVectorModule(pl.LightningModule):
         self.head, self.loss, self.optim, self.every_position = head, loss, optim, every_position
         self.register_buffer("mean_D", stats.mean_D.clone())
         self.register_buffer("std_D", stats.std_D.clone())
-        self.normaliser = nn.Identity() if stats.centre_D is None else Units(stats)
+        self.normaliser = nn.Identity() if stats.centre_D is None else Normaliser(stats)
         self.metrics: dict[str, Any] = {}
         self.identity: dict[str, Any] = {}
         self._sums: dict[str, Tensor] = {}

@@ -69,7 +69,7 @@ class FittedMetric(Baseline):
     def __call__(self, context_BLD: Tensor) -> Prediction:
         metric = self.backbone.to(context_BLD.device).metric
         # Only the last place is asked for, and the matrix is most of the work.
-        return Prediction.from_raw(self.scale * metric.turn(metric.mix(context_BLD)[:, -1]))
+        return Prediction.from_raw(self.scale * metric.transform(metric.filter(context_BLD)[:, -1]))
 
     def save(self, path: Path) -> None:
         metric = self.backbone.metric
