@@ -9,12 +9,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+import lvm_lab
 from helpers.commands import Outcome, call, only_run
 from helpers.sweep_files import write_run
 from lvm_lab.archs.ensemble import Ensemble
-from lvm_lab.build import build, members
+from lvm_lab.build import members
 from lvm_lab.errors import UserError
-from lvm_lab.training.module import LatentVectorModule
+from lvm_lab.model import LatentVectorModel
 from lvm_lab.types import Prediction
 
 WORLD = ("data.dim=64", "data.documents=60", "data.ood_documents=20", "data.planes=8", "data.topic_dims=8")
@@ -39,11 +40,11 @@ def member(home: Path, arch: str) -> Path:
     return only_run(home / arch)
 
 
-def model(home: Path, name: str, *members: Path, more: tuple[str, ...] = ()) -> LatentVectorModule:
+def model(home: Path, name: str, *members: Path, more: tuple[str, ...] = ()) -> LatentVectorModel:
     listed = ",".join(map(str, members))
     done = train(home, "arch=ensemble", f"arch.members=[{listed}]", f"run.dir={name}", *more)
     assert done.code == 0, done.err
-    return build.load(home / name / "checkpoints" / "best.ckpt")
+    return lvm_lab.load(home / name / "checkpoints" / "best.ckpt")
 
 
 def contexts() -> torch.Tensor:
@@ -51,8 +52,8 @@ def contexts() -> torch.Tensor:
     return F.normalize(torch.randn(7, 5, 64, generator=generator), dim=-1)
 
 
-def loaded(home: Path, arch: str) -> LatentVectorModule:
-    return build.load(member(home, arch) / "checkpoints" / "best_5cat.ckpt")
+def loaded(home: Path, arch: str) -> LatentVectorModel:
+    return lvm_lab.load(member(home, arch) / "checkpoints" / "best_5cat.ckpt")
 
 
 def test_an_ensemble_of_one_equals_its_member(home: Path) -> None:
@@ -117,7 +118,7 @@ def test_a_checkpoint_needs_its_members_folders_no_more(home: Path, tmp_path: Pa
     shutil.copytree(member(home, "gru"), moved)
     before = model(home, "kept", moved).predict(contexts()).raw_ND
     shutil.rmtree(moved)
-    after = build.load(home / "kept" / "checkpoints" / "best.ckpt").predict(contexts()).raw_ND
+    after = lvm_lab.load(home / "kept" / "checkpoints" / "best.ckpt").predict(contexts()).raw_ND
     assert torch.equal(after, before)
 
 
@@ -130,7 +131,7 @@ def test_top3_takes_the_best_of_three_architectures(home: Path) -> None:
     assert train(home, "arch=ridge", "arch.width=16", "run.root=all").code == 0
     done = train(home, "arch=ensemble", "arch.members=top3", "run.root=all", "run.dir=best")
     assert done.code == 0, done.err
-    best = build.load(home / "best" / "checkpoints" / "best.ckpt")
+    best = lvm_lab.load(home / "best" / "checkpoints" / "best.ckpt")
     names = [said["config"]["arch"]["name"] for said in best.identity["config"]["arch"]["members"]]
     assert sorted(names) == ["gru", "lstm", "ridge"]
 

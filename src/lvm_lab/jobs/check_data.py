@@ -28,16 +28,17 @@ def check_data(config: dict[str, Any], sweep_dir: Path | None = None) -> None:
     """The data gate and the arrow of time as a table; data.gate=refuse makes a failed gate a mistake."""
     # Torch comes in only now: --help and --cfg job answer without it.
     from lvm_lab import logs
-    from lvm_lab.build import build
+    from lvm_lab.build.data import parts as cut
+    from lvm_lab.config.settings import settings as typed
     from lvm_lab.judge.data_gate import examine
     from lvm_lab.reporting import diagnostics as diagnostic_tables
 
     console = logs.to_terminal()
-    chosen = build.settings(config)
-    parts = build.parts(chosen)
+    settings = typed(config)
+    parts = cut(settings)
     found = examine(parts.train, parts.val, scale=SCALE)
     console.print(diagnostic_tables.data_table(found))
     for line in diagnostic_tables.gate_lines(found):
         console.print(line, highlight=False)
-    if not found["passed"] and chosen.data.gate == "refuse":
+    if not found["passed"] and settings.data.gate == "refuse":
         raise UserError(f"the data gate failed ({'; '.join(found['failed'])}); check the order of chunks.")

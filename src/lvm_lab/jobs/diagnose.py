@@ -13,6 +13,7 @@ from lvm_lab.errors import UserError
 from lvm_lab.files import write_atomically
 from lvm_lab.reporting import diagnostics as diagnostic_tables
 from lvm_lab.runs import selecting as selection
+from lvm_lab.training import devices
 
 PARTS = ("val", "test", "ood")
 
@@ -23,22 +24,23 @@ def diagnose(found: selection.Found, part: str, *, windows: int, data: Path | No
     Raises UserError for a checkpoint or data that do not fit, and for a part without windows.
     """
     # Torch comes in only now: --help answers without it.
-    from lvm_lab.build import build
+    from lvm_lab.build import data as build_data
+    from lvm_lab.build.load import load
     from lvm_lab.config.settings import DeviceSettings
     from lvm_lab.data.store import EncoderContract
     from lvm_lab.data.windows import sample_evenly
     from lvm_lab.judge.metrics import part_metrics
 
     file, where = found.file, DeviceSettings(accelerator=device)
-    build.check_device(where)
-    model = build.load(file, build.judged_on(where))
+    devices.check_available(where)
+    model = load(file, devices.judging_device(where))
     said = model.identity
     own = node = said["config"]["data"]
     if data is not None:
         other = {"name": "npz", "_target_": "lvm_lab.data.sources.npz.Npz", "path": str(data)}
-        node = build.on_other_data(own, other)
-    parts = build.parts(build.as_judged(said["config"], node, DeviceSettings(accelerator="cpu")))
-    build.check_unseen(file, own, node, found.content, parts)
+        node = build_data.on_other_data(own, other)
+    parts = build_data.parts(build_data.as_judged(said["config"], node, DeviceSettings(accelerator="cpu")))
+    build_data.check_unseen(file, own, node, found.content, parts)
     conflict = EncoderContract(**said["contract"]).conflict(parts.contract) if said["contract"] else None
     if conflict or len(model.stats.mean_D) != parts.train.dim:
         conflict = conflict or f"dim {len(model.stats.mean_D)} against {parts.train.dim}"
@@ -49,7 +51,7 @@ def diagnose(found: selection.Found, part: str, *, windows: int, data: Path | No
     if held_out is None or len(held_out) == 0:
         raise UserError(f"the data of {file} has no {part} part; choose another --part.")
     sample = sample_evenly(held_out, windows, 0)
-    return part_metrics(model.predict, sample, model.stats, device=build.judged_on(where))
+    return part_metrics(model.predict, sample, model.stats, device=devices.judging_device(where))
 
 
 def main(argv: list[str] | None = None) -> int:

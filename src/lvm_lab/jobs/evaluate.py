@@ -16,7 +16,8 @@ import numpy as np
 import torch
 
 from lvm_lab import __version__
-from lvm_lab.build import build
+from lvm_lab.build import data as build_data
+from lvm_lab.build.load import load
 from lvm_lab.config import binding
 from lvm_lab.config.presets import Preset
 from lvm_lab.config.settings import DeviceSettings
@@ -36,6 +37,7 @@ from lvm_lab.runs import selecting as selection
 from lvm_lab.runs.identity import as_cut
 from lvm_lab.runs.process import commit
 from lvm_lab.scoring import baselines as fitted_baselines
+from lvm_lab.training import devices
 from lvm_lab.types import Predictor, count_parameters
 
 log = logging.getLogger(__name__)
@@ -110,7 +112,7 @@ def settings(config: dict[str, Any]) -> Asked:
         if not binding.fits(plain[key], kind):
             raise UserError(f"{key}={plain[key]!r} does not fit; give it a list like [{_example(key)}].")
     asked: Asked = binding.dataclass_from(Asked, plain, "evaluate")
-    build.check_device(asked.device)
+    devices.check_available(asked.device)
     if not asked.parts and not asked.ood:
         raise UserError("parts=[] and ood=[] leave nothing to judge on; name a part or a store.")
     if Path(asked.out).is_file():
@@ -144,7 +146,7 @@ def evaluate(asked: Asked) -> dict[str, Any]:
         log.warning("skipped %s: %s", path, reason)
     if asked.device.threads:
         torch.set_num_threads(asked.device.threads)
-    device = build.judged_on(asked.device)
+    device = devices.judging_device(asked.device)
     judged = [model for listed in on.values() for model in listed]
     labels = dict(zip((model.file for model in judged), _labels(judged), strict=True))
     return {
@@ -176,22 +178,22 @@ class _passing_over:
 
 def _look_at(found: selection.Found, asked: Asked) -> Model:
     """Builds the model once, so that a checkpoint that cannot be loaded is told before anything is scored."""
-    model = build.load(found.file)
+    model = load(found.file)
     said = model.identity
     own = said["config"]["data"]
     if asked.data is None:
         node, recorded = own, found.content
     else:
-        node, recorded = build.on_other_data(own, asked.data), {}
+        node, recorded = build_data.on_other_data(own, asked.data), {}
     params = count_parameters(model)
     return Model(found.file, said["config"], said["contract"], params, node, recorded, found.content)
 
 
 def _open(model: Model, asked: Asked) -> Ground:
-    chosen = build.as_judged(
+    chosen = build_data.as_judged(
         model.config | {"run": model.config["run"] | {"cache": asked.cache}}, model.node, asked.device
     )
-    parts = build.parts(chosen)
+    parts = build_data.parts(chosen)
     samples: dict[str, Windows] = {}
     sources: dict[str, str] = {}
     for part in asked.parts:
@@ -225,7 +227,7 @@ def _check(model: Model, ground: Ground) -> None:
             f"{model.file} was trained on vectors of another encoder than the data's ({conflict}); "
             "give it data of its own encoder, or leave it out."
         )
-    build.check_unseen(model.file, model.config["data"], model.node, model.trained_on, ground.parts)
+    build_data.check_unseen(model.file, model.config["data"], model.node, model.trained_on, ground.parts)
     changed = [name for name, digest in ground.parts.content.items() if model.recorded.get(name, digest) != digest]
     if changed:
         raise UserError(
@@ -258,7 +260,7 @@ def _judge_all(
         config = model.config
         said = {"kind": "model", "checkpoint": str(model.file), "arch": config["arch"]["name"]}
         said |= {"loss": config["loss"]["name"], "trained_on": config["data"]["name"], "seed": config["seed"]}
-        judge(labels[model.file], build.load(model.file, device).predict, **said, params=model.params)
+        judge(labels[model.file], load(model.file, device).predict, **said, params=model.params)
     for name, baseline in baselines.items():
         judge(name, baseline, kind="baseline", checkpoint=None, params=None)
     for row in rows[: len(models)]:

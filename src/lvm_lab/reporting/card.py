@@ -218,12 +218,10 @@ def _use(run: Record) -> Iterator[str]:
     yield "## Use"
     length, dim = run.config["data"]["context_length"], result.get("contract", {}).get("dim", "D")
     yield f"""```python
-from pathlib import Path
-
+import lvm_lab
 import torch
-from lvm_lab import build
 
-model = build.load(Path("{run.folder.name}/checkpoints/{result["checkpoint"]}"))
+model = lvm_lab.load("{run.folder.name}/checkpoints/{result["checkpoint"]}")
 with torch.no_grad():
     prediction = model.predict(context_BLD)  # float32, batch x {length} x {dim}, oldest vector first
 ```"""
