@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,6 +15,8 @@ from helpers.commands import Outcome, call, only_run
 from helpers.sweep_files import write_run
 from lvm_lab.archs.ensemble import Ensemble
 from lvm_lab.build import members
+from lvm_lab.commands.composing import composed
+from lvm_lab.config.settings import Settings, settings
 from lvm_lab.errors import UserError
 from lvm_lab.model import LatentVectorModel
 from lvm_lab.types import Prediction
@@ -143,12 +146,16 @@ def test_top3_takes_runs_on_the_same_data_whatever_most_runs_are_on(tmp_path: Pa
     for arch in ("gru", "lstm", "amn"):
         data = mine | {"path": ["b.npz", "a.npz"], "train_windows": 100}
         write_run(tmp_path / f"npz-{arch}", 0.2, **{"arch": arch, "data": data})
-    config = {"arch": {"members": "top3"}, "run": {"root": str(tmp_path)}}
+
+    def on(data: dict[str, Any]) -> Settings:
+        config = composed("train", ["arch=ensemble", "arch.members=top3", f"run.root={tmp_path}"])
+        return settings(config | {"data": data})
+
     with pytest.raises(UserError, match="npz-amn, which is no run's folder"):
         # Made-up runs have no checkpoints; the first of the chosen says so.
-        members.found(config | {"data": mine})
+        members.resolve(on(mine))
     with pytest.raises(UserError, match="on the same data that pass their 5CAT preset on VAL and there are 0"):
-        members.found(config | {"data": mine | {"fold": 1}})
+        members.resolve(on(mine | {"fold": 1}))
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,7 @@ def _unloaded(identity: dict[str, Any], stats: Stats) -> LatentVectorModel:
     config = identity["config"]
     # The files that a training's weights began from are needed no more.
     arch = {key: None if key == "weights" else value for key, value in config["arch"].items()}
-    members = [_unloaded(member, _stats_of_shapes(member["shapes"])) for member in arch.get("members", [])]
+    members = [_unloaded(member, _stats_of_shapes(member["shapes"])) for member in config["arch"].get("members", [])]
     model = assemble(config | {"arch": arch}, stats, identity, members)
     model.loss_parameters = identity.get("loss_parameters", 0)
     return model
