@@ -1,4 +1,4 @@
-"""How the package is built, in numbers, for any checkout: `python benchmarks/structure.py [--src PATH]` (default: this).
+"""How the package is built, in numbers, of this checkout or another: `python benchmarks/structure.py [--src PATH]`.
 
 From the files: modules at the top (files beside __init__ and __main__), children of the package outside the layers
 contract of the pyproject.toml beside `src`, lines, the longest file.
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import collections
+import contextlib
 import inspect
 import json
 import os
@@ -102,10 +103,11 @@ def follow(package: Path, settings: list[str]) -> None:
 
     def watch(frame: FrameType, event: str, _: object) -> None:
         code, back = frame.f_code, frame.f_back
-        if (
-            event != "call" or not code.co_flags & inspect.CO_OPTIMIZED
-        ):  # bodies of modules and classes are no functions
+        # The bodies of modules and classes are no functions.
+        if event != "call" or not code.co_flags & inspect.CO_OPTIMIZED:
             return
+        while back is not None and back.f_code.co_filename == contextlib.__file__:
+            back = back.f_back
         if code.co_name == "step" and "torch/optim/adam" in code.co_filename:
             sys.setprofile(None)
             print(json.dumps(sorted(calls, key=str)), flush=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,13 @@ from helpers.commands import Outcome, call, only_run
 from helpers.sweep_files import write_run
 from lvm_lab.archs.ensemble import Ensemble
 from lvm_lab.build import members
-from lvm_lab.commands.composing import composed
-from lvm_lab.config.settings import Settings, settings
+from lvm_lab.commands.composing import compose
+from lvm_lab.config.settings import OptimSettings, Settings, settings
 from lvm_lab.errors import UserError
 from lvm_lab.model import LatentVectorModel
-from lvm_lab.types import Prediction
+from lvm_lab.training.module import LatentVectorModule
+from lvm_lab.training.objective import WeightedTerms
+from lvm_lab.types import Prediction, count_parameters
 
 WORLD = ("data.dim=64", "data.documents=60", "data.ood_documents=20", "data.planes=8", "data.topic_dims=8")
 RUN = (*WORLD, "trainer.batch_size=32", "trainer.max_epochs=1", "5cat=smoke", "5cat.required=0", "logger=none")
@@ -116,6 +119,22 @@ def test_a_gate_begins_as_the_mean_and_then_weighs_by_the_context() -> None:
         assert not torch.allclose(ensemble(other)[:, 0, -3:], weight_NE, atol=1e-4)
 
 
+def test_the_losses_of_members_are_counted_and_not_loaded(home: Path) -> None:
+    parts = [member(home, arch) for arch in ("gru", "lstm")]
+    ensemble = model(home, "counted", *parts, more=("loss=mse",))
+    numbers = [json.loads((folder / "result.json").read_text())["params"] for folder in (*parts, home / "counted")]
+    # Each learned a temperature beside its weights.
+    assert [part.loss_parameters for part in ensemble.backbone.members] == [1, 1]
+    assert numbers[2] == sum(numbers[:2]) == count_parameters(ensemble)
+    saved = torch.load(home / "counted" / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+    module = LatentVectorModule(ensemble, WeightedTerms({}, {}), OptimSettings())
+    assert module.state_dict().keys() == saved.keys()
+    # As version 0.1.0 wrote it.
+    module.load_state_dict(saved | {"backbone.members.0.loss.terms.infonce.log_temperature": torch.zeros(())})
+    with pytest.raises(RuntimeError, match="nothing_known"):
+        module.load_state_dict(saved | {"backbone.nothing_known": torch.zeros(())})
+
+
 def test_a_checkpoint_needs_its_members_folders_no_more(home: Path, tmp_path: Path) -> None:
     moved = tmp_path / "gru"
     shutil.copytree(member(home, "gru"), moved)
@@ -148,7 +167,7 @@ def test_top3_takes_runs_on_the_same_data_whatever_most_runs_are_on(tmp_path: Pa
         write_run(tmp_path / f"npz-{arch}", 0.2, **{"arch": arch, "data": data})
 
     def on(data: dict[str, Any]) -> Settings:
-        config = composed("train", ["arch=ensemble", "arch.members=top3", f"run.root={tmp_path}"])
+        config = compose("train", ["arch=ensemble", "arch.members=top3", f"run.root={tmp_path}"])
         return settings(config | {"data": data})
 
     with pytest.raises(UserError, match="npz-amn, which is no run's folder"):

@@ -409,6 +409,10 @@ def test_a_checkpoint_comes_back_as_it_was(head, loss, normaliser, predict, tmp_
     again = lvm_lab.load(file)
     context_BLD = drawn(4, LENGTH, seed=5)
     torch.testing.assert_close(again.predict(context_BLD).raw_ND, model.predict(context_BLD).raw_ND)
+    state, stream_BLD = None, drawn(4, LENGTH + 3, seed=6)
+    for x_BD in stream_BLD.unbind(1):
+        streamed, state = again.step(x_BD, state)
+    torch.testing.assert_close(streamed.raw_ND, again.predict(stream_BLD).raw_ND, rtol=1e-4, atol=1e-5)
     saved["lvm_lab"]["golden_output"] = saved["lvm_lab"]["golden_output"] + 1
     with pytest.raises(UserError, match="golden pair"):
         restore(again, saved, "it")

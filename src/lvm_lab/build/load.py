@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from torch import Tensor
 from lvm_lab.build.model import assemble
 from lvm_lab.errors import UserError
 from lvm_lab.model import KEY, LatentVectorModel, read_checkpoint, restore
+from lvm_lab.runs import reading
 from lvm_lab.types import Stats
 
 NORMALISER = ("centre_D", "scale_D", "basis_DD")
@@ -33,21 +33,10 @@ def checkpoint_file(path: Path) -> Path:
 
     Raises UserError for a folder that has none.
     """
-    if not path.is_dir():
-        return path
-    for name in (_checkpoint_of_result(path / "result.json"), "best_5cat.ckpt", "best.ckpt"):
-        if name and (path / "checkpoints" / name).is_file():
-            return path / "checkpoints" / name
-    raise UserError(f"{path} has no checkpoint of a run; name a .ckpt file or a run's folder.")
-
-
-def _checkpoint_of_result(file: Path) -> str | None:
-    """What an unfinished or damaged run does not say is looked for among its files."""
-    try:
-        name = json.loads(file.read_text())["checkpoint"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return name if isinstance(name, str) else None
+    file = reading.read(path).checkpoint if path.is_dir() else path
+    if file is None:
+        raise UserError(f"{path} has no checkpoint of a run; name a .ckpt file or a run's folder.")
+    return file
 
 
 def _unloaded(identity: dict[str, Any], stats: Stats) -> LatentVectorModel:

@@ -9,12 +9,13 @@ from typing import Any
 
 import torch
 
-from lvm_lab.build.load import checkpoint_file, load
+from lvm_lab.build.load import load
 from lvm_lab.config.settings import Settings
 from lvm_lab.data.store import EncoderContract
 from lvm_lab.errors import UserError
 from lvm_lab.files import sha256
 from lvm_lab.model import LatentVectorModel
+from lvm_lab.runs import reading
 from lvm_lab.runs.identity import as_cut
 from lvm_lab.sweeps import leaderboard
 from lvm_lab.sweeps.schedule import TOP
@@ -105,10 +106,7 @@ def _vectors(data: dict[str, Any]) -> dict[str, Any]:
 
 
 def _file(member: Any) -> Path:
-    try:
-        file = checkpoint_file(Path(str(member)))
-    except UserError:
-        file = Path()
-    if not file.is_file():
+    path = Path(str(member))
+    if not path.is_file() and reading.read(path).status == "missing":
         raise UserError(f"arch.members has {member}, which is no run's folder and no checkpoint; correct its path.")
-    return file
+    return reading.checkpoint_of(path)

@@ -12,6 +12,7 @@ from lvm_lab.config import binding, targets
 from lvm_lab.config.settings import Settings
 from lvm_lab.data.parts import Parts
 from lvm_lab.errors import UserError
+from lvm_lab.judge import baselines, gates
 from lvm_lab.model import LatentVectorModel, identity
 from lvm_lab.training.module import LatentVectorModule
 from lvm_lab.training.objective import WeightedTerms
@@ -34,8 +35,10 @@ class Training(NamedTuple):
 def prepare(settings: Settings) -> Training:
     """Data and a fresh model on it.
 
-    Raises UserError where data, arch, head, loss and supervision do not go together.
+    Raises UserError where data, arch, head, loss and supervision do not go together, and for unknown gates.
     """
+    gates.check(settings.preset)
+    baselines.check(settings.preset)
     parts = build_data.parts(settings)
     fresh = module(settings, parts.stats, asdict(parts.contract))
     _check_negatives(fresh.loss, parts)

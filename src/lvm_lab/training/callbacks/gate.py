@@ -10,20 +10,19 @@ import pytorch_lightning as pl
 
 from lvm_lab.config.presets import Preset
 from lvm_lab.data.windows import Windows
+from lvm_lab.judge import gates
 from lvm_lab.judge.five_cat import measure_part
 from lvm_lab.judge.results import PartScores
 from lvm_lab.training.module import LatentVectorModule
 
 log = logging.getLogger(__name__)
 
-VAL_HALVES = 4
-
 
 class FiveCatGate(pl.Callback):
     """Every `preset.every_n_epochs` epochs and after the last. `show` gets each judgement.
 
     OOD is not looked at: it is scored once, for the finished run, and chooses nothing. With
-    `on_failure: stop` the first judgement without all four VAL halves ends the training, with
+    `on_failure: stop` the first judgement without all VAL halves ends the training, with
     `stop_on_backward_bias` the first that is nearest to the past.
     """
 
@@ -56,8 +55,8 @@ class FiveCatGate(pl.Callback):
         if self.preset.stop_on_backward_bias and "backward bias" in alarms:
             log.warning("stopping: 5cat.stop_on_backward_bias is set and the model predicts backwards")
             trainer.should_stop = self.stopped = True
-        if self.preset.on_failure == "stop" and rank[0] < VAL_HALVES:
-            log.warning("stopping: 5cat.on_failure=stop and %d of %d VAL halves are passed", rank[0], VAL_HALVES)
+        if self.preset.on_failure == "stop" and rank[0] < (of := gates.alone(self.preset)):
+            log.warning("stopping: 5cat.on_failure=stop and %d of %d VAL halves are passed", rank[0], of)
             trainer.should_stop = self.stopped = True
 
     def _measure(self, module: LatentVectorModule) -> PartScores:
