@@ -20,9 +20,10 @@ import torch
 from common import settings
 from parity_table import PAGE, replace_between
 
-from lvm_lab.build import build
+from lvm_lab.build.training import module
 from lvm_lab.commands import launch as cli
 from lvm_lab.runs.folder import RunFolder
+from lvm_lab.training.module import LatentVectorModule
 from lvm_lab.types import Batch, Stats, state_bytes
 
 DIM, LENGTH, ROWS, NEGATIVES = 768, 5, 256, 8
@@ -37,9 +38,9 @@ BESIDE = [
 APART = ("ensemble", "lcm_two_tower")
 
 
-def fresh(overrides: list[str]) -> build.LatentVectorModule:
+def fresh(overrides: list[str]) -> LatentVectorModule:
     """The model, untrained and without data."""
-    return build.module(settings(*overrides), Stats(torch.zeros(DIM), torch.ones(DIM)), {})
+    return module(settings(*overrides), Stats(torch.zeros(DIM), torch.ones(DIM)), {})
 
 
 def training_step(overrides: list[str]) -> Callable[[], None]:
@@ -80,7 +81,7 @@ def rates(all_overrides: list[list[str]]) -> list[float]:
 
 def state_size(overrides: list[str]) -> str:
     """Bytes that one document's stream keeps after 5 and after 256 vectors."""
-    backbone = fresh(overrides).backbone.eval()
+    backbone = fresh(overrides).model.backbone.eval()
     if not hasattr(backbone, "step"):
         return ""
     sizes, state = [], None

@@ -18,8 +18,11 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from torch import Tensor
 
-from lvm_lab.build import build
+import lvm_lab
+from lvm_lab.build.training import module
 from lvm_lab.commands import launch as cli
+from lvm_lab.config.settings import Settings
+from lvm_lab.config.settings import settings as typed
 from lvm_lab.data.stats import training_stats
 from lvm_lab.errors import UserError
 from lvm_lab.heads.diffusion import DiffusionHead
@@ -29,9 +32,9 @@ from lvm_lab.heads.identity import IdentityHead
 from lvm_lab.heads.two_tower import TwoTowerHead
 from lvm_lab.losses.diffusion import Diffusion
 from lvm_lab.losses.energy import Energy
+from lvm_lab.model import restore
 from lvm_lab.nn.denoising import LEVELS, DenoisingHead, Sampling, cosine_signal, trailing
 from lvm_lab.nn.normaliser import Normaliser
-from lvm_lab.training import checkpoint
 from lvm_lab.types import Batch, Prediction, Reading, Stats
 
 CONF = cli.conf_dir()
@@ -69,10 +72,10 @@ def said(draws_SND: Tensor) -> Prediction:
     return replace(Prediction.from_raw(draws_SND.mean(0)), draws_SND=draws_SND)
 
 
-def settings(*overrides: str, small: tuple[str, ...] = SMALL) -> build.Settings:
+def settings(*overrides: str, small: tuple[str, ...] = SMALL) -> Settings:
     with initialize_config_dir(str(CONF), version_base="1.3"):
         config: Any = OmegaConf.to_container(compose("train", overrides=[*small, *overrides]), resolve=True)
-    return build.settings(config)
+    return typed(config)
 
 
 def stirred(module: torch.nn.Module, seed: int = 0) -> Any:
@@ -284,14 +287,14 @@ def test_the_published_layers_of_both_towers_build_and_learn():
     chosen = settings(
         "arch=lcm_two_tower", "arch.layers=5", "head=two_tower", "head.layers=13", "loss=diffusion", "arch.heads=2"
     )
-    model = build.module(chosen, STATS, {})
+    model = module(chosen, STATS, {})
     batch = Batch(drawn(4, LENGTH, seed=1), drawn(4, seed=2), torch.arange(4))
     prediction, supervised = model.supervised(batch)
     total, _ = model.loss(prediction, supervised, model.stats)
     total.backward()
     assert total.isfinite()
-    assert len(model.backbone.layers) == 5
-    assert len(model.head.layers) == 13
+    assert len(model.model.backbone.layers) == 5
+    assert len(model.model.head.layers) == 13
 
 
 # --- what every head promises ---
@@ -383,7 +386,7 @@ def test_an_untrained_linear_metric_copies_the_last_vector(normaliser):
     chosen = settings("arch=linear_metric", f"normaliser={normaliser}", small=HERE)
     basis_DD = torch.linalg.qr(normal(DIM, DIM, seed=3))[0]
     whitened = replace(STATS, centre_D=STATS.mean_D, scale_D=STATS.std_D, basis_DD=basis_DD)
-    model = build.module(chosen, STATS if normaliser == "none" else whitened, {})
+    model = module(chosen, STATS if normaliser == "none" else whitened, {})
     context_BLD = drawn(4, LENGTH, seed=5)
     torch.testing.assert_close(model.predict(context_BLD).raw_ND, context_BLD[:, -1], rtol=1e-4, atol=1e-5)
 
@@ -397,47 +400,51 @@ def test_a_checkpoint_comes_back_as_it_was(head, loss, normaliser, predict, tmp_
     stats = (
         STATS if normaliser == "none" else replace(STATS, centre_D=STATS.mean_D, scale_D=STATS.std_D, basis_DD=basis_DD)
     )
-    model = build.module(chosen, stats, {})
+    model = module(chosen, stats, {})
     stirred(model)
     saved = {"state_dict": model.state_dict()}
     model.on_save_checkpoint(saved)
     file = tmp_path / "model.ckpt"
     torch.save(saved, file)
-    again = build.load(file)
+    again = lvm_lab.load(file)
     context_BLD = drawn(4, LENGTH, seed=5)
     torch.testing.assert_close(again.predict(context_BLD).raw_ND, model.predict(context_BLD).raw_ND)
+    state, stream_BLD = None, drawn(4, LENGTH + 3, seed=6)
+    for x_BD in stream_BLD.unbind(1):
+        streamed, state = again.step(x_BD, state)
+    torch.testing.assert_close(streamed.raw_ND, again.predict(stream_BLD).raw_ND, rtol=1e-4, atol=1e-5)
     saved["lvm_lab"]["golden_output"] = saved["lvm_lab"]["golden_output"] + 1
     with pytest.raises(UserError, match="golden pair"):
-        checkpoint.restore(again, saved, "it")
+        restore(again, saved, "it")
 
 
 @pytest.mark.parametrize(("head", "loss"), list(itertools.product(HEADS, LOSSES)))
 def test_pairs_that_make_no_sense_are_refused_with_those_that_do(head, loss):
     chosen = settings(f"head={head}", f"loss={loss}")
     if head in TOGETHER.get(loss, {"dual"}):
-        build.module(chosen, STATS, {})
+        module(chosen, STATS, {})
         return
     sentence = rf"^loss={loss} does not go with head={head} \(.*\); those that go together: .*head=two_tower.*\.$"
     with pytest.raises(UserError, match=sentence):
-        build.module(chosen, STATS, {})
+        module(chosen, STATS, {})
 
 
 def test_terms_beside_a_heads_own_are_taken_where_their_gradient_reaches_it():
     cosine = "+loss.terms.cosine={_target_: lvm_lab.losses.cosine.Cosine, weight: 0.1}"
-    build.module(settings("head=energy", "loss=energy", cosine), STATS, {})
+    module(settings("head=energy", "loss=energy", cosine), STATS, {})
     with pytest.raises(UserError, match=r"the term cosine reads prediction, which this head does not feed"):
-        build.module(settings("head=diffusion", "loss=diffusion", cosine), STATS, {})
+        module(settings("head=diffusion", "loss=diffusion", cosine), STATS, {})
     with pytest.raises(UserError, match=r"no term with a weight reads draws"):
-        build.module(settings("head=energy", "loss=energy", cosine, "loss.terms.energy.weight=0"), STATS, {})
+        module(settings("head=energy", "loss=energy", cosine, "loss.terms.energy.weight=0"), STATS, {})
 
 
 def test_half_a_model_says_what_its_other_half_is():
     with pytest.raises(UserError, match=r"arch=lcm_two_tower is half .* set head=two_tower loss=diffusion\.$"):
-        build.module(settings("arch=lcm_two_tower", "arch.heads=2"), STATS, {})
+        module(settings("arch=lcm_two_tower", "arch.heads=2"), STATS, {})
 
 
 def test_every_position_is_denoised_towards_its_own_next_vector():
-    model = build.module(settings("head=two_tower", "loss=diffusion", "trainer.supervision=all"), STATS, {})
+    model = module(settings("head=two_tower", "loss=diffusion", "trainer.supervision=all"), STATS, {})
     batch = Batch(drawn(4, LENGTH, seed=1), drawn(4, seed=2), torch.arange(4))
     prediction, supervised = model.supervised(batch)
     assert prediction.denoised_SND is not None
@@ -482,7 +489,7 @@ def test_a_normaliser_comes_back_and_is_fitted_on_the_given_stretches(kind, make
 def test_the_context_is_normalised_on_its_way_in_and_the_prediction_is_not():
     shifted = replace(STATS, centre_D=STATS.mean_D, scale_D=STATS.std_D)
     chosen = settings("loss=mse", "normaliser=standard")
-    plain, normalised = (build.module(settings("loss=mse"), STATS, {}), build.module(chosen, shifted, {}))
+    plain, normalised = (module(settings("loss=mse"), STATS, {}), module(chosen, shifted, {}))
     normalised.load_state_dict(plain.state_dict(), strict=False)
     context_BLD = drawn(4, LENGTH, seed=5)
     z_BLD = STATS.standardise(context_BLD)

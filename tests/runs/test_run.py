@@ -14,8 +14,8 @@ import pytest
 import torch
 import yaml
 
+import lvm_lab
 from helpers.commands import TINY, Outcome, call, finish, fork, only_run, rows, run, timeless, tree
-from lvm_lab.build import build
 from lvm_lab.errors import UserError
 from lvm_lab.reporting.plots import FIGURES
 from lvm_lab.reporting.words import BASELINES
@@ -257,7 +257,7 @@ def test_checkpoints_load_without_unpickling(done: Done, name: str) -> None:
 def test_a_loaded_model_gives_the_recorded_output(done: Done, name: str) -> None:
     file = done.folder / "checkpoints" / name
     said = torch.load(file, weights_only=True)["lvm_lab"]
-    model = build.load(file)
+    model = lvm_lab.load(file)
     assert not model.training
     torch.testing.assert_close(model.golden_output(said["golden_input"]), said["golden_output"])
     with torch.no_grad():
@@ -276,7 +276,7 @@ def tampered(done: Done, tmp_path: Path, change: Any) -> Path:
 def test_a_tampered_golden_pair_is_refused(done: Done, tmp_path: Path) -> None:
     file = tampered(done, tmp_path, lambda saved: saved["lvm_lab"]["golden_output"].neg_())
     with pytest.raises(UserError, match="gives another output than when it was saved"):
-        build.load(file)
+        lvm_lab.load(file)
 
 
 def test_tampered_weights_are_refused(done: Done, tmp_path: Path) -> None:
@@ -286,7 +286,7 @@ def test_tampered_weights_are_refused(done: Done, tmp_path: Path) -> None:
                 weights.neg_()
 
     with pytest.raises(UserError, match="gives another output than when it was saved"):
-        build.load(tampered(done, tmp_path, change))
+        lvm_lab.load(tampered(done, tmp_path, change))
 
 
 def test_a_swapped_arch_is_refused(done: Done, tmp_path: Path) -> None:
@@ -295,7 +295,7 @@ def test_a_swapped_arch_is_refused(done: Done, tmp_path: Path) -> None:
         arch |= {"name": "lstm", "_target_": "lvm_lab.archs.lstm.LSTM"}
 
     with pytest.raises(UserError, match="does not fit the architecture"):
-        build.load(tampered(done, tmp_path, change))
+        lvm_lab.load(tampered(done, tmp_path, change))
 
 
 def test_other_files_are_no_checkpoints(done: Done, tmp_path: Path) -> None:
@@ -312,7 +312,7 @@ def test_other_files_are_no_checkpoints(done: Done, tmp_path: Path) -> None:
         ("foreign", "was not written by lvm_lab"),
     ):
         with pytest.raises(UserError, match=words):
-            build.load(tmp_path / f"{name}.ckpt")
+            lvm_lab.load(tmp_path / f"{name}.ckpt")
 
 
 def test_nothing_of_the_environment_is_written(done: Done) -> None:

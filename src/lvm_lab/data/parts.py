@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from lvm_lab.config.data import DataSettings
+from lvm_lab.config.settings import NormaliserName
 from lvm_lab.data.repeated import repeated_rows, row_digests
 from lvm_lab.data.source import Opened
 from lvm_lab.data.split import part_of, position
-from lvm_lab.data.stats import Normaliser, training_stats
+from lvm_lab.data.stats import training_stats
 from lvm_lab.data.store import EncoderContract, Store
 from lvm_lab.data.windows import Windows, index_windows
 from lvm_lab.errors import UserError
@@ -41,7 +42,7 @@ class Parts:
 
 
 def cut_parts(
-    opened: Opened, settings: DataSettings, cache: Path, *, every_position: bool, normaliser: Normaliser = "none"
+    opened: Opened, settings: DataSettings, cache: Path, *, every_position: bool, normaliser: NormaliserName = "none"
 ) -> Parts:
     """Cut open stores into parts of whole documents.
 

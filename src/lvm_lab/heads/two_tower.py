@@ -35,6 +35,8 @@ class TwoTowerHead(DenoisingHead):
     level gives each of the three its shift, scale and gate, all zero at first. LCM has 13 layers of width 2048.
     """
 
+    reads_every_state = True
+
     def __init__(
         self,
         width: int,

@@ -14,13 +14,15 @@ import torch
 from rich.console import Console
 
 from lvm_lab import logs
-from lvm_lab.build import build
+from lvm_lab.build.load import load
+from lvm_lab.config.settings import LoggerSettings, Settings
 from lvm_lab.config.sources import without_secrets
 from lvm_lab.config.thresholds import DOCUMENTS_FOR_REPORT
 from lvm_lab.data.parts import Parts
 from lvm_lab.errors import UserError
 from lvm_lab.judge.results import PartScores
 from lvm_lab.loggers.wandb import Mirror
+from lvm_lab.model import read_checkpoint
 from lvm_lab.reporting import card, tables
 from lvm_lab.reporting import diagnostics as diagnostic_tables
 from lvm_lab.reporting.plots import record
@@ -31,7 +33,7 @@ from lvm_lab.runs.result import Result
 from lvm_lab.scoring.data_gate import data_gate
 from lvm_lab.scoring.ground import Ground, sizes
 from lvm_lab.scoring.scores import TRAINING, score
-from lvm_lab.training import checkpoint, devices
+from lvm_lab.training import devices
 from lvm_lab.training.callbacks.checkpoints import Checkpoints
 from lvm_lab.training.callbacks.diagnosis import Diagnosis
 from lvm_lab.training.callbacks.divergence import Divergence
@@ -42,6 +44,7 @@ from lvm_lab.training.callbacks.progress import RunProgress
 from lvm_lab.training.callbacks.reseed import Reseed
 from lvm_lab.training.datamodule import VectorDataModule
 from lvm_lab.training.module import LatentVectorModule
+from lvm_lab.training.trainer import trainer as make_trainer
 from lvm_lab.types import count_parameters
 
 log = logging.getLogger(__name__)
@@ -50,7 +53,7 @@ log = logging.getLogger(__name__)
 class Session:
     """Context manager around the work in one run folder; closes logs and W&B however the work ends."""
 
-    def __init__(self, chosen: build.Settings, data: Parts, run: runs.RunFolder, console: Console) -> None:
+    def __init__(self, chosen: Settings, data: Parts, run: runs.RunFolder, console: Console) -> None:
         self.chosen, self.data, self.run, self.console = chosen, data, run, console
         self.started = time.perf_counter()
         self.before = 0.0
@@ -62,7 +65,7 @@ class Session:
     def __enter__(self) -> Session:
         silent = self.run.state == "finished" or not is_leader()
         self.log = None if silent else logs.RunLog(self.run.path).__enter__()
-        settings = build.LoggerSettings() if silent else self.chosen.logger
+        settings = LoggerSettings() if silent else self.chosen.logger
         self.mirror = Mirror(settings, self.run, without_secrets(self.chosen.config))
         return self
 
@@ -110,7 +113,7 @@ class Session:
         chosen, run = self.chosen, self.run
         self.params = count_parameters(model)
         divergence = Divergence()
-        trainer = build.trainer(
+        trainer = make_trainer(
             chosen,
             [
                 Reseed(chosen.seed),
@@ -130,7 +133,7 @@ class Session:
         resume_from = None
         if run.state == "resume":
             resume_from = run.last
-            epochs = int(checkpoint.read(run.last)["epoch"]) + 1
+            epochs = int(read_checkpoint(run.last)["epoch"]) + 1
             if is_leader():
                 run.cut_history(epochs)
             history = run.read_history()
@@ -169,8 +172,8 @@ class Session:
             return result
         best_5cat = self.run.checkpoints / "best_5cat.ckpt"
         file = best_5cat if best_5cat.exists() else self.run.checkpoints / "best.ckpt"
-        device = build.judged_on(self.chosen.device)
-        model = build.load(file, device)
+        device = devices.judging_device(self.chosen.device)
+        model = load(file, device)
         ground = Ground.of_run(self.data, self.chosen.preset, self.chosen.cache)
         scores = score({self.run.name: lambda: model.predict}, ground, TRAINING, device)
         result = self._result("finished", checkpoint=file.name, **scores.to_result())

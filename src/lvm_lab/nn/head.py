@@ -28,6 +28,8 @@ class Head(nn.Module):
     """
 
     feeds: frozenset[str] = frozenset({"prediction"})
+    # Whether it reads the backbone's state after every vector, not after the last alone.
+    reads_every_state: bool = False
 
     def __init__(self, stats: Stats, predict: Predict, taps: int = 1) -> None:
         super().__init__()
@@ -42,6 +44,11 @@ class Head(nn.Module):
     def normaliser(self) -> Normaliser:
         """Between the encoder's vectors and the standardised ones that the head computes with."""
         return self.units
+
+    @property
+    def looks_back(self) -> int:
+        """How many of the last vectors it reads, beside the mean of all."""
+        return len(self.metric.weight_T) if self.predict == "delta_metric" else 1
 
     def learn(self, hidden_NH: Tensor, target_ND: Tensor, reading: Reading) -> Prediction:
         """What a loss gets: the prediction, unless the head learns from something else."""
