@@ -16,10 +16,10 @@ from hydra.utils import get_class, instantiate
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from lvm_lab.build import members
-from lvm_lab.config import binding, targets
+from lvm_lab.config import binding, loggers, targets
 from lvm_lab.config.data import DataSettings
 from lvm_lab.config.presets import Preset
-from lvm_lab.config.settings import DeviceSettings, LoggerSettings, RunSettings, TrainerSettings
+from lvm_lab.config.settings import DeviceSettings, RunSettings, TrainerSettings
 from lvm_lab.data.parts import Parts, cut_parts
 from lvm_lab.data.stats import Normaliser
 from lvm_lab.errors import UserError
@@ -29,7 +29,9 @@ from lvm_lab.training.module import LatentVectorModule
 from lvm_lab.training.objective import WeightedTerms
 from lvm_lab.types import Stats
 
-GROUPS = ("arch", "head", "loss", "data", "device", "five_cat", "logger", "trainer", "run")
+GROUPS = ("arch", "head", "loss", "data", "device", "five_cat", "trainer", "run")
+# Groups that a config may do without, as those of older versions do.
+OPTIONAL = ("logger", "callbacks")
 VALUES = ("seed", "normaliser")
 NAMED = ("arch", "head", "loss", "data")
 DATA_KEYS = tuple(DataSettings.__dataclass_fields__)
@@ -50,7 +52,7 @@ class Settings:
     data: DataSettings
     run: RunSettings
     device: DeviceSettings
-    logger: LoggerSettings
+    logger: loggers.Nodes
     preset: Preset
 
     @property
@@ -80,7 +82,7 @@ def settings(config: dict[str, Any]) -> Settings:
         data=typed(DataSettings, {k: v for k, v in config["data"].items() if k in DATA_KEYS}, "data"),
         run=typed(RunSettings, config["run"], "run"),
         device=typed(DeviceSettings, config["device"], "device"),
-        logger=typed(LoggerSettings, _named(config["logger"]), "logger"),
+        logger=loggers.by_name(config.get("logger", {})),
         preset=Preset.from_dict(config["five_cat"]),
     )
     check_device(result.device)
@@ -239,9 +241,9 @@ def _check_groups(config: dict[str, Any]) -> None:
         if key not in config:
             raise UserError(f"{key} is taken away, and a run needs it; leave ~{key} out.")
     for key in config:
-        if key not in (*GROUPS, *VALUES):
-            raise UserError(binding.unknown_key(key, (*GROUPS, *VALUES)))
-    for group in GROUPS:
+        if key not in (*GROUPS, *OPTIONAL, *VALUES):
+            raise UserError(binding.unknown_key(key, (*GROUPS, *OPTIONAL, *VALUES)))
+    for group in (*GROUPS, *(group for group in OPTIONAL if group in config)):
         node = config[group]
         if not isinstance(node, dict):
             raise UserError(f"{group}={node!r} does not fit; set its keys, for instance {group}.KEY=VALUE.")

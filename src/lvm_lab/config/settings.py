@@ -90,20 +90,6 @@ class DeviceSettings:
             _positive("device.threads", self.threads)
 
 
-@dataclass(frozen=True)
-class LoggerSettings:
-    """wandb: auto is online where an account is set up, else offline; off writes nothing.
-
-    artifacts: mirror the best checkpoints too.
-    """
-
-    wandb: Literal["auto", "online", "offline", "off"] = "off"
-    project: str = "lvm_lab"
-    entity: str | None = None
-    group: str | None = None
-    artifacts: bool = False
-
-
 def _not_negative(name: str, value: float) -> None:
     if value < 0:
         raise UserError(f"{name}={value} must be 0 or greater.")

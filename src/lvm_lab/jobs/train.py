@@ -20,6 +20,7 @@ def train(config: dict[str, Any], sweep_dir: Path | None = None) -> None:
 
     console = logs.to_terminal(is_leader())
     chosen = build.settings(config)
+    session.Session.check(chosen)
     data = build.parts(chosen)
     model = build.module(chosen, data.stats, build.contract_of(data))
     build.check_negatives(model, data)

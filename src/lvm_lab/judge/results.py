@@ -96,6 +96,10 @@ class PartScores:
         return sum(self.halves[gate].state is True for gate in "ABCD")
 
     @property
+    def of(self) -> int:
+        return len("ABCD")
+
+    @property
     def margin(self) -> float:
         """Gate A's margin; minus infinity where it could not be measured, so that it never wins."""
         number = self.halves["A"].numbers.get("margin")

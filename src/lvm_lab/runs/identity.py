@@ -11,6 +11,8 @@ from lvm_lab.config import targets
 # What changes where and how a run runs, not what it computes.
 NOT_HASHED = ("device", "logger", "run")
 
+LAB_CALLBACKS = "lvm_lab.training.callbacks."
+
 ARCH_PATHS = ("members", "weights")
 
 PATH_KEYS = ("path", "val_path", "ood_path", "bank_path")
@@ -32,7 +34,13 @@ def computing(config: dict[str, Any]) -> dict[str, Any]:
     # What an arch reads from files stands in a fingerprint's content by their hashes.
     kept["arch"] = {k: v for k, v in kept.get("arch", {}).items() if k not in ARCH_PATHS}
     kept["data"] = {k: v for k, v in kept.get("data", {}).items() if k not in PATH_KEYS}
-    return kept
+    # The lab's own callbacks are the same for every run; a user's own may change what one computes.
+    own = {k: v for k, v in (kept.pop("callbacks", None) or {}).items() if not _is_the_labs(v)}
+    return kept | ({"callbacks": own} if own else {})
+
+
+def _is_the_labs(callback: Any) -> bool:
+    return isinstance(callback, dict) and str(callback.get(targets.TARGET)).startswith(LAB_CALLBACKS)
 
 
 def as_cut(data: dict[str, Any]) -> dict[str, Any]:
