@@ -219,6 +219,7 @@ CSV_NODE = {"_target_": "lvm_lab.loggers.csv.CSV"}
         ({"wandb": "offline"} | OLD, {"wandb": NEW}),
         ({"wandb": NEW, "csv": CSV_NODE, "project": "q"}, {"wandb": NEW | {"project": "q"}, "csv": CSV_NODE}),
         ({"project": "of nothing"}, {}),
+        ({"wandb": {"project": "of nothing"}}, {}),
     ],
 )
 def test_a_node_of_any_version_is_read_by_name(node: dict[str, Any], nodes: dict[str, Any]) -> None:

@@ -45,4 +45,7 @@ def _upgraded(node: dict[str, Any]) -> dict[str, Any]:
         nodes["wandb"] = wandb = {TARGET: WANDB, "mode": wandb}
     if wandb is not None:
         nodes["wandb"] = wandb | flat
+        if TARGET not in wandb:
+            # One's own settings in conf/local/, and another logger for this run.
+            del nodes["wandb"]
     return nodes
