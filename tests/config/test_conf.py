@@ -28,7 +28,6 @@ from lvm_lab.config.settings import (
     DATA_KEYS,
     CheckpointSettings,
     DeviceSettings,
-    LoggerSettings,
     OptimSettings,
     RunSettings,
     TrainerSettings,
@@ -36,6 +35,7 @@ from lvm_lab.config.settings import (
 )
 from lvm_lab.config.targets import make
 from lvm_lab.errors import UserError
+from lvm_lab.loggers.wandb import WandB
 from lvm_lab.training import devices
 from lvm_lab.types import Stats
 
@@ -78,7 +78,7 @@ def imported(name: str) -> Any:
 
 def test_every_group_has_options_and_every_folder_is_a_group():
     assert {group for group, _ in OPTIONS} == set(GROUPS)
-    tested_elsewhere = {"local", "schedule", "encoder", "decoder", "recipe"}
+    tested_elsewhere = {"local", "schedule", "encoder", "decoder", "recipe", "callbacks"}
     assert {item.name for item in CONF.iterdir() if item.is_dir()} - tested_elsewhere == set(GROUPS)
 
 
@@ -97,6 +97,8 @@ def test_every_target_binds(group, stem):
     found = targets(node, group)
     if group in ("arch", "head", "data"):
         assert [path for path, _ in found] == [group]
+    if group == "logger":
+        assert [path for path, _ in found] == ([] if stem == "none" else [f"logger.{stem}"])
     if group == "loss":
         assert sorted(path for path, _ in found) == sorted(f"loss.terms.{term}" for term in node["terms"])
     for path, one in found:
@@ -290,10 +292,15 @@ def test_defaults_in_code_are_those_of_the_primary_config(cls, path):
             assert getattr(made, name) == value, f"{path}.{name}"
 
 
+def defaults_of(cls: type[Any]) -> dict[str, Any]:
+    """A node with a class's own defaults."""
+    parameters = inspect.signature(cls).parameters.values()
+    return {"_target_": f"{cls.__module__}.{cls.__qualname__}"} | {p.name: p.default for p in parameters}
+
+
 def test_defaults_in_code_are_those_of_the_plain_options():
     assert DeviceSettings() == DeviceSettings(**compose("device=auto")["device"])
-    logger = {key: value for key, value in compose("logger=none")["logger"].items() if key != "name"}
-    assert LoggerSettings() == LoggerSettings(**logger)
+    assert targets(compose("logger=wandb")["logger"], "logger")[0][1] == defaults_of(WandB)
     standard = compose("five_cat=standard")["five_cat"]
     plain = [f for f in fields(Preset) if f.default is not MISSING]
     assert {f.name: f.default for f in plain} == {f.name: standard[f.name] for f in plain}

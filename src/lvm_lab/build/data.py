@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lvm_lab.config import sources, targets
-from lvm_lab.config.settings import DATA_KEYS, DeviceSettings, LoggerSettings, Settings, nameless, settings
+from lvm_lab.config.settings import DATA_KEYS, DeviceSettings, Settings, nameless, settings
 from lvm_lab.data.parts import Parts, cut_parts
 from lvm_lab.errors import UserError
 
@@ -34,7 +34,7 @@ def on_other_data(own: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
 
 def as_judged(config: dict[str, Any], node: dict[str, Any], device: DeviceSettings) -> Settings:
     """A model's own settings on the data of `node`: how training went through the data changes nothing there."""
-    around = {"device": asdict(device), "logger": asdict(LoggerSettings())}
+    around = {"device": asdict(device), "logger": {}}
     trainer = config["trainer"] | {"supervision": "last"}
     return settings(config | around | {"data": node, "trainer": trainer, "normaliser": "none"})
 

@@ -7,13 +7,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from lvm_lab.config import binding
+from lvm_lab.config import binding, loggers
 from lvm_lab.config.data import DataSettings
 from lvm_lab.config.presets import Preset
 from lvm_lab.errors import UserError
 
 NormaliserName = Literal["none", "standard", "robust", "whiten"]
-GROUPS = ("arch", "head", "loss", "data", "device", "five_cat", "logger", "trainer", "run")
+GROUPS = ("arch", "head", "loss", "data", "device", "five_cat", "trainer", "run")
+# Groups that a config may do without, as those of older versions do.
+OPTIONAL = ("logger", "callbacks")
 VALUES = ("seed", "normaliser")
 # Groups whose options have a name of their own, which runs and tables go by.
 NAMED = ("arch", "head", "loss", "data")
@@ -103,20 +105,6 @@ class DeviceSettings:
 
 
 @dataclass(frozen=True)
-class LoggerSettings:
-    """wandb: auto is online where an account is set up, else offline; off writes nothing.
-
-    artifacts: mirror the best checkpoints too.
-    """
-
-    wandb: Literal["auto", "online", "offline", "off"] = "off"
-    project: str = "lvm_lab"
-    entity: str | None = None
-    group: str | None = None
-    artifacts: bool = False
-
-
-@dataclass(frozen=True)
 class Settings:
     """A resolved config, typed. `config` is the same in plain containers."""
 
@@ -127,7 +115,7 @@ class Settings:
     data: DataSettings
     run: RunSettings
     device: DeviceSettings
-    logger: LoggerSettings
+    logger: loggers.Nodes
     preset: Preset
 
     @property
@@ -159,7 +147,7 @@ def settings(config: dict[str, Any]) -> Settings:
         data=typed(DataSettings, {k: v for k, v in config["data"].items() if k in DATA_KEYS}, "data"),
         run=typed(RunSettings, config["run"], "run"),
         device=typed(DeviceSettings, config["device"], "device"),
-        logger=typed(LoggerSettings, nameless(config["logger"]), "logger"),
+        logger=loggers.by_name(config.get("logger", {})),
         preset=Preset.from_dict(config["five_cat"]),
     )
 
@@ -174,9 +162,9 @@ def _check_groups(config: dict[str, Any]) -> None:
         if key not in config:
             raise UserError(f"{key} is taken away, and a run needs it; leave ~{key} out.")
     for key in config:
-        if key not in (*GROUPS, *VALUES):
-            raise UserError(binding.unknown_key(key, (*GROUPS, *VALUES)))
-    for group in GROUPS:
+        if key not in (*GROUPS, *OPTIONAL, *VALUES):
+            raise UserError(binding.unknown_key(key, (*GROUPS, *OPTIONAL, *VALUES)))
+    for group in (*GROUPS, *(group for group in OPTIONAL if group in config)):
         node = config[group]
         if not isinstance(node, dict):
             raise UserError(f"{group}={node!r} does not fit; set its keys, for instance {group}.KEY=VALUE.")

@@ -23,6 +23,7 @@ def train(config: dict[str, Any], sweep_dir: Path | None = None) -> None:
     console = logs.to_terminal(is_leader())
     settings = members.resolve(typed(config))
     devices.check_available(settings.device)
+    Session.check(settings)
     data, module, content = prepare(settings)
     root = sweep_dir or Path(settings.run.root)
     claimed = claim(settings.config, content, directory=settings.run.dir, root=root, force=settings.run.force)
