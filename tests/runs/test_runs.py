@@ -30,6 +30,7 @@ CONFIG: dict[str, Any] = {
     "head": {"name": "dual", "hidden": 512},
     "loss": {"name": "mse", "terms": {"mse": {"weight": 1.0}}},
     "data": {
+        "_target_": "lvm_lab.data.sources.npz.Npz",
         "name": "npz",
         "path": "/a/x.npz",
         "val_path": None,
@@ -178,7 +179,7 @@ def test_the_config_is_recorded_once_with_its_identity(at):
         assert saved == CONFIG
         assert identity["fingerprint"] == OWN
         assert identity["content"] == CONTENT
-        assert set(identity) == {"fingerprint", "content", "version", "commit"}
+        assert set(identity) == {"fingerprint", "content", "left_out", "version", "commit"}
         checkpoint(run)
     before = (run.path / "config.yaml").stat().st_mtime_ns
     with at(changed("device.devices", 4)) as run:
