@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from lvm_lab.commands import plain
-from lvm_lab.config.settings import LoggerSettings
+from lvm_lab.config.loggers import PROJECT
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -14,7 +14,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "wandb_dashboard",
         "Make a saved view in a W&B project that compares the runs mirrored there (needs an account).",
     )
-    parser.add_argument("--project", default=LoggerSettings().project, help="default: %(default)s")
+    parser.add_argument("--project", default=PROJECT, help="default: %(default)s")
     parser.add_argument("--entity", help="the user or team that owns the project; default: the account's own")
     parser.add_argument("--group", help="the sweep whose runs are shown; default: all runs of the project")
     args = parser.parse_args(argv)

@@ -12,7 +12,7 @@ import pytest
 import torch
 from filelock import FileLock
 
-from helpers.commands import ENVIRONMENT, TINY, call, only_run, run, tree
+from helpers.commands import ENVIRONMENT, PATIENCE, TINY, call, only_run, run, tree
 from lvm_lab.commands import launch as cli
 
 
@@ -81,7 +81,7 @@ def test_composing_needs_no_torch_and_leaves_nothing(tmp_path: Path, arguments: 
         env=os.environ | ENVIRONMENT,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE,
     )
     assert done.returncode == (2 if arguments == ["arch=nope"] else 0), done.stderr
     assert answer in done.stdout + done.stderr
@@ -113,9 +113,12 @@ MISTAKES = {
         ["arch.head does not exist (did you mean heads?)", "dropout, ff_mult, heads, layers, width"],
     ),
     "unknown key of 5cat": (["5cat.max_window=3"], ["5cat.max_window does not exist (did you mean max_windows?)"]),
-    "unknown group": (["archh=gru"], ["archh does not exist (did you mean arch?)", "arch, data, device, 5cat"]),
+    "unknown group": (
+        ["archh=gru"],
+        ["archh does not exist (did you mean arch?)", "arch, callbacks, data, device, 5cat"],
+    ),
     "added key": (["+arch.widht=3"], ["arch.widht does not exist (did you mean width?)"]),
-    "added group": (["+foo=1"], ["foo does not exist", "arch, data"]),
+    "added group": (["+foo=1"], ["foo does not exist", "arch, callbacks, data"]),
     "group taken away": (["~5cat"], ["five_cat is taken away"]),
     "malformed": (["arch=gru=3"], ["'arch=gru=3' is no setting", "group=option"]),
     "no setting": (["foo"], ["'foo' is no setting"]),

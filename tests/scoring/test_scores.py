@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 import yaml
 
+import lvm_lab
 from helpers.judge_data import preset
-from lvm_lab.build import build
+from lvm_lab.build.data import parts
 from lvm_lab.config.evaluation import EvaluationSettings
 from lvm_lab.config.presets import Preset
-from lvm_lab.config.settings import DeviceSettings
+from lvm_lab.config.settings import DeviceSettings, settings
 from lvm_lab.data.parts import Parts
 from lvm_lab.jobs.evaluate import evaluate
 from lvm_lab.judge.baselines.copy_last import CopyLast
@@ -44,9 +45,9 @@ def again(tmp_path_factory: pytest.TempPathFactory, old: dict[str, Any]) -> tupl
     config = yaml.safe_load((RUN / "config.yaml").read_text())
     del config["identity"]
     config["run"]["cache"] = str(cache)
-    settings = build.settings(config)
-    model = build.load(RUN / "checkpoints" / old["checkpoint"])
-    ground = Ground.of_run(build.parts(settings), settings.preset, settings.cache)
+    typed = settings(config)
+    model = lvm_lab.load(RUN / "checkpoints" / old["checkpoint"])
+    ground = Ground.of_run(parts(typed), typed.preset, typed.cache)
     result = score({"gru": lambda: model.predict}, ground, TRAINING, "cpu").to_result()
     evaluation = evaluate(
         EvaluationSettings(
@@ -56,7 +57,7 @@ def again(tmp_path_factory: pytest.TempPathFactory, old: dict[str, Any]) -> tupl
             out=str(cache / "out"),
             cache=str(cache),
             device=DeviceSettings("cpu"),
-            preset=settings.preset,
+            preset=typed.preset,
             data=None,
         )
     )

@@ -12,8 +12,11 @@ from hydra.errors import ConfigCompositionException, HydraException, MissingConf
 from omegaconf import OmegaConf
 
 from lvm_lab.config.binding import unknown_key
-from lvm_lab.config.conf import conf_dir, groups
+from lvm_lab.config.conf import conf_dir, groups, options_of
 from lvm_lab.errors import UserError
+
+# Groups of which several options go together.
+LISTS = ("logger", "callbacks")
 
 
 def check_local(arguments: Sequence[str]) -> None:
@@ -44,10 +47,12 @@ def explain(error: Exception, config_name: str, arguments: Sequence[str]) -> str
     if isinstance(error, OSError) and not isinstance(error, HydraException):
         place = f"{error.filename}: " if error.filename else ""
         return f"{place}{error.strerror or error}; mend that and give the same command again."
-    if isinstance(error, MissingConfigException) and error.options is not None and error.missing_cfg_file:
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, option = str(error.missing_cfg_file).rpartition("/")
         typed = group.replace("five_cat", "5cat")
-        return f"{typed}={option} does not exist; choose one of {', '.join(sorted(error.options))}."
+        # Of a group with several options at once Hydra says not which there are.
+        options = error.options if error.options is not None else options_of(group)
+        return f"{typed}={option} does not exist; choose one of {', '.join(sorted(options))}."
     if isinstance(error, OverrideParseException):
         return f"{error.override!r} is no setting; write group=option or key=value, for instance arch=gru."
     if isinstance(error, ConfigCompositionException):
@@ -56,7 +61,9 @@ def explain(error: Exception, config_name: str, arguments: Sequence[str]) -> str
             return _unknown(key.group(1), config_name, arguments)
     ambiguous = re.match(r"Ambiguous value for argument '([^']+)'", str(error))
     if ambiguous:
-        return f"{ambiguous.group(1)} names several values; put -m before the settings to run them all."
+        group, _, options = ambiguous.group(1).partition("=")
+        at_once = f", or write {group}=[{options}] for one run with all of them" if group in LISTS else ""
+        return f"{ambiguous.group(1)} names several values; put -m before the settings to run them all{at_once}."
     first = str(error).strip().splitlines()[0]
     return f"{first.rstrip('.')}; see --help for the options."
 

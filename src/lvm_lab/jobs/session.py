@@ -14,12 +14,15 @@ import torch
 from rich.console import Console
 
 from lvm_lab import logs
-from lvm_lab.build import build
+from lvm_lab.build.load import load
+from lvm_lab.config.settings import Settings
+from lvm_lab.config.sources import without_secrets
 from lvm_lab.config.thresholds import DOCUMENTS_FOR_REPORT
 from lvm_lab.data.parts import Parts
 from lvm_lab.errors import UserError
 from lvm_lab.judge.results import PartScores
-from lvm_lab.loggers.wandb import Mirror
+from lvm_lab.loggers.base import Loggers
+from lvm_lab.model import read_checkpoint
 from lvm_lab.reporting import card, tables
 from lvm_lab.reporting import diagnostics as diagnostic_tables
 from lvm_lab.reporting.plots import record
@@ -30,26 +33,21 @@ from lvm_lab.runs.result import Result
 from lvm_lab.scoring.data_gate import data_gate
 from lvm_lab.scoring.ground import Ground, sizes
 from lvm_lab.scoring.scores import TRAINING, score
-from lvm_lab.training import checkpoint, devices
-from lvm_lab.training.callbacks.checkpoints import Checkpoints
-from lvm_lab.training.callbacks.diagnosis import Diagnosis
-from lvm_lab.training.callbacks.divergence import Divergence
-from lvm_lab.training.callbacks.gate import FiveCatGate
-from lvm_lab.training.callbacks.history import History
-from lvm_lab.training.callbacks.plateau import Plateau
-from lvm_lab.training.callbacks.progress import RunProgress
-from lvm_lab.training.callbacks.reseed import Reseed
+from lvm_lab.training import devices
+from lvm_lab.training.callbacks import assembly
+from lvm_lab.training.callbacks.base import RunContext
 from lvm_lab.training.datamodule import VectorDataModule
 from lvm_lab.training.module import LatentVectorModule
+from lvm_lab.training.trainer import trainer as make_trainer
 from lvm_lab.types import count_parameters
 
 log = logging.getLogger(__name__)
 
 
 class Session:
-    """Context manager around the work in one run folder; closes logs and W&B however the work ends."""
+    """Context manager around the work in one run folder; closes logs and loggers however the work ends."""
 
-    def __init__(self, chosen: build.Settings, data: Parts, run: runs.RunFolder, console: Console) -> None:
+    def __init__(self, chosen: Settings, data: Parts, run: runs.RunFolder, console: Console) -> None:
         self.chosen, self.data, self.run, self.console = chosen, data, run, console
         self.started = time.perf_counter()
         self.before = 0.0
@@ -58,11 +56,17 @@ class Session:
         self.data_gate: dict[str, Any] = {}
         self.notes: list[str] = []
 
+    @staticmethod
+    def check(settings: Settings) -> None:
+        """UserError for loggers or callbacks that cannot be made, before anything is read or written."""
+        Loggers(settings.logger)
+        assembly.check(settings.config.get("callbacks"))
+
     def __enter__(self) -> Session:
         silent = self.run.state == "finished" or not is_leader()
         self.log = None if silent else logs.RunLog(self.run.path).__enter__()
-        settings = build.LoggerSettings() if silent else self.chosen.logger
-        self.mirror = Mirror(settings, self.run, self.chosen.config)
+        self.loggers = Loggers({} if silent else self.chosen.logger)
+        self.loggers.begin(self.run, without_secrets(self.chosen.config))
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
@@ -74,7 +78,7 @@ class Session:
             result = self._result("failed", error=f"{kind.__name__}: {error}")
             self._picture(result)
             self.run.finish(result)
-        self.mirror.close(failed=kind is not None)
+        self.loggers.close(failed=kind is not None)
         if self.log is not None:
             self.log.__exit__()
 
@@ -108,33 +112,31 @@ class Session:
         """Train from the start or from last.ckpt, to the end."""
         chosen, run = self.chosen, self.run
         self.params = count_parameters(model)
-        divergence = Divergence()
-        trainer = build.trainer(
-            chosen,
-            [
-                Reseed(chosen.seed),
-                divergence,
-                Plateau(chosen.trainer.patience),
-                FiveCatGate(self.data.val, chosen.preset, self._show_judgement),
-                Diagnosis(self.data.val, chosen.preset),
-                RunProgress(self.console),
-                History(run.append_history, self.mirror.row),
-                Checkpoints(run.checkpoints, chosen.trainer.checkpoint),
-            ],
-            run.path,
+        context = RunContext(
+            seed=chosen.seed,
+            patience=chosen.trainer.patience,
+            val=self.data.val,
+            preset=chosen.preset,
+            console=self.console,
+            show=self._show_judgement,
+            write=self._write,
+            folder=run.checkpoints,
+            checkpoint=chosen.trainer.checkpoint,
         )
+        callbacks = assembly.assemble(chosen.config["callbacks"], context)
+        trainer = make_trainer(chosen, callbacks, run.path)
         trained = any(p.requires_grad for p in model.parameters())
         devices.check(trainer.world_size, chosen.trainer.batch_size, trained)
         log.info("training on %s with %d CPU threads", trainer.strategy.root_device, torch.get_num_threads())
         resume_from = None
         if run.state == "resume":
             resume_from = run.last
-            epochs = int(checkpoint.read(run.last)["epoch"]) + 1
+            epochs = int(read_checkpoint(run.last)["epoch"]) + 1
             if is_leader():
                 run.cut_history(epochs)
             history = run.read_history()
             self.before = sum(row["seconds"] for row in history)
-            self.mirror.again(history)
+            self.loggers.again(history)
             self.tell(f"going on after epoch {epochs} of {chosen.trainer.max_epochs}")
         batches = VectorDataModule(
             self.data,
@@ -155,7 +157,7 @@ class Session:
                     "checkpoint."
                 ) from error
             raise
-        self.diverged = divergence.diverged
+        self.diverged = any(getattr(callback, "diverged", False) for callback in callbacks)
         devices.part()
         if not trainer.is_global_zero:
             sys.exit(0)
@@ -168,13 +170,13 @@ class Session:
             return result
         best_5cat = self.run.checkpoints / "best_5cat.ckpt"
         file = best_5cat if best_5cat.exists() else self.run.checkpoints / "best.ckpt"
-        device = build.judged_on(self.chosen.device)
-        model = build.load(file, device)
+        device = devices.judging_device(self.chosen.device)
+        model = load(file, device)
         ground = Ground.of_run(self.data, self.chosen.preset, self.chosen.cache)
         scores = score({self.run.name: lambda: model.predict}, ground, TRAINING, device)
         result = self._result("finished", checkpoint=file.name, **scores.to_result())
         record.write_moments(self.run.path, scores.moments())
-        self.mirror.result(result, self._picture(result))
+        self.loggers.result(result, self._picture(result))
         return result
 
     def finish(self, result: Result) -> None:
@@ -201,7 +203,7 @@ class Session:
     def _picture(self, result: Result) -> dict[str, Path]:
         """Draw the plots and write the model card, before result.json is: killed here, the run scores again.
 
-        What goes wrong here, a full disk too, is told and costs no run its numbers.
+        What goes wrong here, a full disk too, is warned of and costs no run its numbers.
         """
         if not is_leader():
             return {}
@@ -209,15 +211,19 @@ class Session:
         try:
             from lvm_lab.reporting.plots.draw import draw  # matplotlib comes in only now
 
-            seen = record.read(self.run.path, result)
+            files = record.read(self.run.path, result)
             try:
-                pictures = draw(seen)
+                pictures = draw(files)
             finally:
-                card.write(seen)
+                card.write(files)
         except Exception as error:
-            again = f"python -m lvm_lab.plots {self.run.path} and python -m lvm_lab.card {self.run.path} make them"
-            log.warning("no plots or no model card (%s: %s); %s", type(error).__name__, error, again)
+            way_out = f"python -m lvm_lab.plots {self.run.path} and python -m lvm_lab.card {self.run.path} make them"
+            log.warning("no plots or no model card (%s: %s); %s", type(error).__name__, error, way_out)
         return pictures
+
+    def _write(self, row: dict[str, Any]) -> None:
+        self.run.append_history(row)
+        self.loggers.row(row)
 
     def _show_judgement(self, scores: PartScores) -> None:
         read = typed(Scores, scores.to_dict(), "five_cat")

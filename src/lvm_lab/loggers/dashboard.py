@@ -67,14 +67,14 @@ def workspace(project: str, entity: str, group: str | None) -> Any:
     ]
     sections.append(ws.Section(name="Side by side", is_open=True, panels=side_by_side))
     best_first = ws.Ordering(ws.Summary("5cat.passed"), ascending=False)
-    chosen = [ws.Metric("Group") == group] if group else []
+    filters = [ws.Metric("Group") == group] if group else []
     return ws.Workspace(
         entity=entity,
         project=project,
         name=f"lvm_lab: {group or 'all runs'}",
         sections=sections,
         settings=ws.WorkspaceSettings(x_axis="epoch", max_runs=100),
-        runset_settings=ws.RunsetSettings(filters=chosen, order=[best_first], pinned_columns=COLUMNS),
+        runset_settings=ws.RunsetSettings(filters=filters, order=[best_first], pinned_columns=COLUMNS),
     )
 
 

@@ -16,7 +16,7 @@ from lvm_lab.judge import baselines as shipped
 from lvm_lab.judge import options
 from lvm_lab.judge.baseline import Baseline
 from lvm_lab.judge.baselines.copy_last import CopyLast
-from lvm_lab.reporting.words import BASELINES as NAMES
+from lvm_lab.reporting.words import BASELINES
 from lvm_lab.scoring import baselines as fitted_baselines
 from lvm_lab.scoring.ground import Ground
 from lvm_lab.scoring.scores import TRAINING, score
@@ -57,7 +57,7 @@ def test_every_file_is_a_baseline_with_a_title_and_an_order(parts: Parts, fitted
     assert options.stems(shipped.__name__) == sorted(ALL)
     for stem in ALL:
         assert options.by_stem(shipped.__name__, stem, Baseline).name == stem
-    assert list(fitted_baselines.baselines(parts, fitted, "cpu")) == ALL == list(NAMES)
+    assert list(fitted_baselines.baselines(parts, fitted, "cpu")) == ALL == list(BASELINES)
     cheap = fitted_baselines.baselines(parts, fitted, "cpu", "cheap")
     assert set(ALL) - set(cheap) == {"nearest", "linear_metric"}
     assert fitted_baselines.trivial_names("all") == TRIVIAL
