@@ -70,6 +70,8 @@ sys.exit(code)
         (["--help"], "arch: amn, "),
         (["arch=gru", "5cat=off", "--cfg", "job"], "_target_: lvm_lab.archs.gru.GRU"),
         (["arch=nope"], "arch=nope does not exist"),
+        # Every row is typed; device=cuda is a matter of where it will run.
+        (["schedule=smoke", "schedule.only=gru,lstm", "schedule.dry_run=true", "device=cuda"], "2 to run"),
     ],
 )
 def test_composing_needs_no_torch_and_leaves_nothing(tmp_path: Path, arguments: list[str], answer: str) -> None:
@@ -111,9 +113,12 @@ MISTAKES = {
         ["arch.head does not exist (did you mean heads?)", "dropout, ff_mult, heads, layers, width"],
     ),
     "unknown key of 5cat": (["5cat.max_window=3"], ["5cat.max_window does not exist (did you mean max_windows?)"]),
-    "unknown group": (["archh=gru"], ["archh does not exist (did you mean arch?)", "arch, data, device, 5cat"]),
+    "unknown group": (
+        ["archh=gru"],
+        ["archh does not exist (did you mean arch?)", "arch, callbacks, data, device, 5cat"],
+    ),
     "added key": (["+arch.widht=3"], ["arch.widht does not exist (did you mean width?)"]),
-    "added group": (["+foo=1"], ["foo does not exist", "arch, data"]),
+    "added group": (["+foo=1"], ["foo does not exist", "arch, callbacks, data"]),
     "group taken away": (["~5cat"], ["five_cat is taken away"]),
     "malformed": (["arch=gru=3"], ["'arch=gru=3' is no setting", "group=option"]),
     "no setting": (["foo"], ["'foo' is no setting"]),

@@ -21,6 +21,7 @@ from helpers.commands import ENVIRONMENT, HELPERS, PATIENCE, call, finish, fork,
 from lvm_lab.errors import UserError
 from lvm_lab.loggers import dashboard as wandb_dashboard
 from lvm_lab.loggers import wandb as mirror
+from lvm_lab.runs import reading
 
 WORLD = ("data.dim=32", "data.documents=60", "data.ood_documents=12", "data.planes=4", "data.topic_dims=4")
 TINY = (*WORLD, "arch=gru", "arch.width=16", "trainer.batch_size=64", "5cat=smoke", "device=cpu", "device.threads=1")
@@ -91,19 +92,22 @@ def test_gate_table_holds_every_number_of_the_result(done: Path) -> None:
     (file,) = done.glob("wandb/offline-run-*/files/media/table/5cat/gates_*.table.json")
     table = json.loads(file.read_text())
     assert tuple(table["columns"]) == mirror.COLUMNS
-    five_cat = json.loads((done / "result.json").read_text())["five_cat"]
+    result = reading.read(done).result
+    assert result is not None
     found = {(r[0], r[2], r[4]): r for r in table["data"]}
     count = 0
-    for letter, gate in five_cat["gates"].items():
+    for letter, gate in result.gates.items():
         for part in ("val", "ood"):
-            for name, number in gate[part]["numbers"].items():
+            half = result.half(part, letter)
+            for name, number in half.numbers.items():
                 row = found[letter, part, name]
-                assert row[3] == gate[part]["state"]
-                assert row[5] == pytest.approx(number["value"])
-                assert row[6:8] == pytest.approx(number["interval"] or [None, None])
-                assert row[8:] == [number.get("threshold"), number.get("passed"), number.get("undecided")]
+                assert row[3] == half.state
+                assert row[5] == pytest.approx(number.value)
+                assert row[6:8] == pytest.approx(number.interval or [None, None])
+                undecided = number.undecided if number.threshold is not None else None
+                assert row[8:] == [number.threshold, number.passed, undecided]
                 count += 1
-        count += "difference" in gate
+        count += gate.difference is not None
     assert len(found) == len(table["data"]) == count > 40
     # The copy that an upload reads lies in the run's folder too.
     (session,) = sessions(done)

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 import torch
 
+import lvm_lab
 from helpers.commands import (
     HELPERS,
     MODEL,
@@ -33,7 +34,6 @@ from helpers.commands import (
     tree,
     wait_until,
 )
-from lvm_lab.build import build
 
 INTERRUPTING = HELPERS / "interrupting.py"
 EPOCHS = 6
@@ -138,7 +138,7 @@ def test_killed_at_a_place(tmp_path: Path, command: tuple[str, ...], unbroken: P
     if place.endswith("checkpoint"):
         assert list((folder / "checkpoints").glob(".*.ckpt.*")), "nothing was being written"
     if last.exists():
-        build.load(last)
+        lvm_lab.load(last)
         go_on(tmp_path, command)
     else:
         assert call(tmp_path, *command).code == 0
@@ -182,7 +182,7 @@ def test_a_disk_that_fills_up(tmp_path: Path, command: tuple[str, ...], unbroken
     folder = only_run(tmp_path / "outputs")
     assert not (folder / "result.json").exists()
     assert not list((folder / "checkpoints").glob(".*"))
-    build.load(folder / "checkpoints" / "last.ckpt")
+    lvm_lab.load(folder / "checkpoints" / "last.ckpt")
     go_on(tmp_path, command)
     equal(folder, unbroken)
 
@@ -216,7 +216,7 @@ def test_a_disk_that_somebody_else_fills(command: tuple[str, ...], unbroken: Pat
     assert "No space left on device" in full.sentence
     folder = only_run(small_disk / "outputs")
     assert not (folder / "result.json").exists()
-    build.load(folder / "checkpoints" / "last.ckpt")
+    lvm_lab.load(folder / "checkpoints" / "last.ckpt")
     filler.unlink()
     go_on(small_disk, command)
     equal(folder, unbroken)

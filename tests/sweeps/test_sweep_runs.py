@@ -81,7 +81,7 @@ def test_a_crash_and_a_mistake_are_recorded_and_the_rest_runs(
     assert "lstm holds a run of another config (arch.width is 30 there and 32 here)" in refused.sentence
     again = call(tmp_path, *SMOKE, cache, "schedule.only=amn,gru")
     assert again.code == 0, again.err
-    assert [leaderboard.row(sweep / name).status for name in ("amn", "gru")] == ["finished", "finished"]
+    assert [leaderboard.entry(sweep / name).status for name in ("amn", "gru")] == ["finished", "finished"]
 
 
 def test_every_failing_job_of_a_plain_multirun_is_told(tmp_path: Path, cache: str) -> None:
@@ -197,7 +197,7 @@ def test_other_launchers_give_the_same_runs(tmp_path: Path, cache: str, unbroken
     failing = finish(start(tmp_path, *command, "schedule.only=transformer,hyena", "arch.width=30"))
     assert failing.code == 1
     assert "error: transformer: transformer: heads = 4 does not divide width = 30" in failing.err
-    assert leaderboard.row(sweep / "hyena").status == "finished"
+    assert leaderboard.entry(sweep / "hyena").status == "finished"
 
 
 @pytest.mark.slow

@@ -12,8 +12,9 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from rich.console import Console
 
-from lvm_lab.build import build
+from lvm_lab.build.training import module, prepare
 from lvm_lab.commands import launch as cli
+from lvm_lab.config.settings import Settings, settings
 from lvm_lab.jobs import session
 from lvm_lab.runs import folder as runs
 from lvm_lab.types import Batch, Stats
@@ -77,8 +78,8 @@ def shrunk(group: str, option: str, sizes: dict[str, int]) -> list[str]:
     return [f"{group}.{key}={size}" for key, size in sizes.items() if key in known]
 
 
-def model_for(chosen: build.Settings, stats: Stats) -> Any:
-    return build.module(chosen, stats, {})
+def model_for(chosen: Settings, stats: Stats) -> Any:
+    return module(chosen, stats, {})
 
 
 def overrides_for(arch: str) -> list[str]:
@@ -91,11 +92,11 @@ def test_gradient_reaches_every_parameter_and_30_steps_lower_the_loss_by_a_third
     arch: str, loss: str, head: str
 ) -> None:
     small = ("data.dim=32", *shrunk("arch", arch, SMALL), *shrunk("head", head, SMALL))
-    chosen = build.settings(config(f"arch={arch}", f"loss={loss}", f"head={head}", *small))
+    chosen = settings(config(f"arch={arch}", f"loss={loss}", f"head={head}", *small))
     batch, stats = batch_and_stats(chosen.config["loss"]["negatives"], windows=32, dim=32)
     model = model_for(chosen, stats)
     torch.manual_seed(0)
-    denoises = "denoised" in model.head.feeds
+    denoises = "denoised" in model.model.head.feeds
     optimizer = torch.optim.AdamW(model.parameters(), lr=6e-3 if denoises else 2e-3)
     losses = []
     # Gates that begin at zero hold the gradient back for a step or two.
@@ -117,7 +118,7 @@ def test_gradient_reaches_every_parameter_and_30_steps_lower_the_loss_by_a_third
 # Denoised vectors are of a noise of their own at every position: tests/test_heads.py.
 @pytest.mark.parametrize("arch", [arch for arch in ARCHS if arch not in HALF and arch != "linformer"])
 def test_every_position_is_supervised_by_the_vector_that_follows_it(arch: str) -> None:
-    chosen = build.settings(config(f"arch={arch}", "trainer.supervision=all"))
+    chosen = settings(config(f"arch={arch}", "trainer.supervision=all"))
     batch, stats = batch_and_stats(0)
     model = model_for(chosen, stats).eval()
     prediction, supervised = model.supervised(batch)
@@ -130,10 +131,9 @@ def test_every_position_is_supervised_by_the_vector_that_follows_it(arch: str) -
 
 
 def history_of(folder: Path, *overrides: str) -> list[dict[str, Any]]:
-    chosen = build.settings(config(f"run.dir={folder}", f"run.cache={folder.parent / 'cache'}", *overrides))
-    data = build.parts(chosen)
-    model = build.module(chosen, data.stats, build.contract_of(data))
-    claimed = runs.claim(chosen.config, data.content, directory=str(folder), root=folder.parent, force=False)
+    chosen = settings(config(f"run.dir={folder}", f"run.cache={folder.parent / 'cache'}", *overrides))
+    data, model, content = prepare(chosen)
+    claimed = runs.claim(chosen.config, content, directory=str(folder), root=folder.parent, force=False)
     with claimed as run, session.Session(chosen, data, run, Console(quiet=True)) as at:
         at.fit(model)
         return [

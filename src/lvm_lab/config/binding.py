@@ -56,7 +56,7 @@ def unknown_key(key: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(name, known, n=1)
     meant = f" (did you mean {close[0]}?)" if close else ""
     where = f"in {path}" if path else "at the top"
-    return f"{key} does not exist{meant}; {where} there are {', '.join(known)}."
+    return f"{key} does not exist{meant}; {where} there are {', '.join(known) or 'no others'}."
 
 
 def fits(value: Any, hint: Any) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import lvm_lab
+from lvm_lab.config import loggers
 
 # Hydra's grammar refuses a key that begins with a digit, so 5cat is spelt five_cat before it looks.
 FIVE_CAT = re.compile(r"^(\+{0,2}|~)5cat(?=$|[=.@])")
@@ -26,6 +27,11 @@ def groups() -> list[str]:
     return [item.name for item in conf_dir().iterdir() if item.is_dir() and item.name not in NO_GROUPS]
 
 
+def options_of(group: str) -> list[str]:
+    """The shipped options of a group."""
+    return [file.stem for file in (conf_dir() / group).glob("*.yaml")]
+
+
 def spell_out(arguments: Sequence[str]) -> list[str]:
-    """Arguments with 5cat written as Hydra can read it."""
-    return [FIVE_CAT.sub(r"\1five_cat", argument) for argument in arguments]
+    """Arguments with 5cat written as Hydra can read it, and W&B's settings under its name."""
+    return [loggers.spell_out(FIVE_CAT.sub(r"\1five_cat", argument)) for argument in arguments]

@@ -14,54 +14,59 @@ import torch
 from rich.console import Console
 
 from lvm_lab import logs
-from lvm_lab.build import build
-from lvm_lab.config.data import CROSS_FIT_BELOW
+from lvm_lab.build.load import load
+from lvm_lab.config.settings import Settings
+from lvm_lab.config.sources import without_secrets
+from lvm_lab.config.thresholds import DOCUMENTS_FOR_REPORT
 from lvm_lab.data.parts import Parts
 from lvm_lab.errors import UserError
 from lvm_lab.judge.results import PartScores
-from lvm_lab.loggers.wandb import Mirror
+from lvm_lab.loggers.base import Loggers
+from lvm_lab.model import read_checkpoint
 from lvm_lab.reporting import card, tables
 from lvm_lab.reporting import diagnostics as diagnostic_tables
 from lvm_lab.reporting.plots import record
 from lvm_lab.runs import folder as runs
+from lvm_lab.runs.judgement import Scores, typed
 from lvm_lab.runs.process import commit, is_leader
 from lvm_lab.runs.result import Result
-from lvm_lab.scoring import judging as scoring
-from lvm_lab.training import checkpoint, devices
-from lvm_lab.training.callbacks.checkpoints import Checkpoints
-from lvm_lab.training.callbacks.diagnosis import Diagnosis
-from lvm_lab.training.callbacks.divergence import Divergence
-from lvm_lab.training.callbacks.gate import FiveCatGate
-from lvm_lab.training.callbacks.history import History
-from lvm_lab.training.callbacks.plateau import Plateau
-from lvm_lab.training.callbacks.progress import RunProgress
-from lvm_lab.training.callbacks.reseed import Reseed
+from lvm_lab.scoring.data_gate import data_gate
+from lvm_lab.scoring.ground import Ground, sizes
+from lvm_lab.scoring.scores import TRAINING, score
+from lvm_lab.training import devices
+from lvm_lab.training.callbacks import assembly
+from lvm_lab.training.callbacks.base import RunContext
 from lvm_lab.training.datamodule import VectorDataModule
 from lvm_lab.training.module import LatentVectorModule
+from lvm_lab.training.trainer import trainer as make_trainer
 from lvm_lab.types import count_parameters
 
 log = logging.getLogger(__name__)
 
-ALARM = ("name", "part", "best_k", "check")
-
 
 class Session:
-    """Context manager around the work in one run folder; closes logs and W&B however the work ends."""
+    """Context manager around the work in one run folder; closes logs and loggers however the work ends."""
 
-    def __init__(self, chosen: build.Settings, data: Parts, run: runs.RunFolder, console: Console) -> None:
+    def __init__(self, chosen: Settings, data: Parts, run: runs.RunFolder, console: Console) -> None:
         self.chosen, self.data, self.run, self.console = chosen, data, run, console
         self.started = time.perf_counter()
         self.before = 0.0
         self.diverged = False
         self.params = 0
-        self.gate: dict[str, Any] = {}
+        self.data_gate: dict[str, Any] = {}
         self.notes: list[str] = []
+
+    @staticmethod
+    def check(settings: Settings) -> None:
+        """UserError for loggers or callbacks that cannot be made, before anything is read or written."""
+        Loggers(settings.logger)
+        assembly.check(settings.config.get("callbacks"))
 
     def __enter__(self) -> Session:
         silent = self.run.state == "finished" or not is_leader()
         self.log = None if silent else logs.RunLog(self.run.path).__enter__()
-        settings = build.LoggerSettings() if silent else self.chosen.logger
-        self.mirror = Mirror(settings, self.run, self.chosen.config)
+        self.loggers = Loggers({} if silent else self.chosen.logger)
+        self.loggers.begin(self.run, without_secrets(self.chosen.config))
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
@@ -73,7 +78,7 @@ class Session:
             result = self._result("failed", error=f"{kind.__name__}: {error}")
             self._picture(result)
             self.run.finish(result)
-        self.mirror.close(failed=kind is not None)
+        self.loggers.close(failed=kind is not None)
         if self.log is not None:
             self.log.__exit__()
 
@@ -82,22 +87,22 @@ class Session:
 
     def check_data(self) -> None:
         """The data gate: warns of, or refuses, windows that can hardly be predicted forwards."""
-        self.gate = scoring.gate(self.data)
-        curve = " ".join(f"{c:.3f}" for c in self.gate["curve"])
+        self.data_gate = data_gate(self.data)
+        curve = " ".join(f"{c:.3f}" for c in self.data_gate["curve"])
         log.info(
             "data gate %s: coherence %s, signal %+.3f, position curve %s",
-            "passed" if self.gate["passed"] else "FAILED",
-            self.gate["coherence"] and round(self.gate["coherence"], 3),
-            self.gate["signal"],
+            "passed" if self.data_gate["passed"] else "FAILED",
+            self.data_gate["coherence"] and round(self.data_gate["coherence"], 3),
+            self.data_gate["signal"],
             curve,
         )
-        log.info("arrow of time: %s", diagnostic_tables.arrow_line(self.gate["arrow"]))
-        if not self.gate["passed"]:
-            reasons = "; ".join(self.gate["failed"])
+        log.info("arrow of time: %s", diagnostic_tables.arrow_line(self.data_gate["arrow"]))
+        if not self.data_gate["passed"]:
+            reasons = "; ".join(self.data_gate["failed"])
             if self.chosen.data.gate == "refuse":
                 raise UserError(f"the data gate failed ({reasons}); check the order of chunks, or set data.gate=warn.")
             log.warning("the data gate failed (%s): check the order of chunks and the encoder", reasons)
-        if self.data.documents < CROSS_FIT_BELOW:
+        if self.data.documents < DOCUMENTS_FOR_REPORT:
             self.notes.append(
                 f"{self.data.documents} documents are few: for a report, cross-fit with -m data.fold=0,1,2,3,4"
             )
@@ -107,33 +112,31 @@ class Session:
         """Train from the start or from last.ckpt, to the end."""
         chosen, run = self.chosen, self.run
         self.params = count_parameters(model)
-        divergence = Divergence()
-        trainer = build.trainer(
-            chosen,
-            [
-                Reseed(chosen.seed),
-                divergence,
-                Plateau(chosen.trainer.patience),
-                FiveCatGate(self.data.val, chosen.preset, self._show_judgement),
-                Diagnosis(self.data.val, chosen.preset),
-                RunProgress(self.console),
-                History(run.append_history, self.mirror.row),
-                Checkpoints(run.checkpoints, chosen.trainer.checkpoint),
-            ],
-            run.path,
+        context = RunContext(
+            seed=chosen.seed,
+            patience=chosen.trainer.patience,
+            val=self.data.val,
+            preset=chosen.preset,
+            console=self.console,
+            show=self._show_judgement,
+            write=self._write,
+            folder=run.checkpoints,
+            checkpoint=chosen.trainer.checkpoint,
         )
+        callbacks = assembly.assemble(chosen.config["callbacks"], context)
+        trainer = make_trainer(chosen, callbacks, run.path)
         trained = any(p.requires_grad for p in model.parameters())
         devices.check(trainer.world_size, chosen.trainer.batch_size, trained)
         log.info("training on %s with %d CPU threads", trainer.strategy.root_device, torch.get_num_threads())
         resume_from = None
         if run.state == "resume":
             resume_from = run.last
-            epochs = int(checkpoint.read(run.last)["epoch"]) + 1
+            epochs = int(read_checkpoint(run.last)["epoch"]) + 1
             if is_leader():
                 run.cut_history(epochs)
             history = run.read_history()
             self.before = sum(row["seconds"] for row in history)
-            self.mirror.again(history)
+            self.loggers.again(history)
             self.tell(f"going on after epoch {epochs} of {chosen.trainer.max_epochs}")
         batches = VectorDataModule(
             self.data,
@@ -154,7 +157,7 @@ class Session:
                     "checkpoint."
                 ) from error
             raise
-        self.diverged = divergence.diverged
+        self.diverged = any(getattr(callback, "diverged", False) for callback in callbacks)
         devices.part()
         if not trainer.is_global_zero:
             sys.exit(0)
@@ -167,22 +170,13 @@ class Session:
             return result
         best_5cat = self.run.checkpoints / "best_5cat.ckpt"
         file = best_5cat if best_5cat.exists() else self.run.checkpoints / "best.ckpt"
-        device = build.judged_on(self.chosen.device)
-        model = build.load(file, device)
-        result = self._result("finished", checkpoint=file.name)
-        preset, data = self.chosen.preset, self.data
-        if preset.eval_windows:
-            judged = scoring.judge(model.predict, data, preset, device)
-            result.five_cat = judged.to_dict() | {"model": scoring.summary(judged)}
-            beside = scoring.beside(judged, data, preset, self.chosen.cache, device)
-            result.baselines, result.skill, result.not_fitted = beside.baselines, beside.skill, beside.not_fitted
-        moments = {}
-        for name in ("val", "test", "ood"):
-            found, moments[name] = scoring.numbers(model.predict, getattr(data, name), data, preset, device)
-            setattr(result, name, found)
-        record.write_moments(self.run.path, {name: vars(m) for name, m in moments.items() if m is not None})
-        result.seconds = self._seconds()
-        self.mirror.result(result, self._picture(result))
+        device = devices.judging_device(self.chosen.device)
+        model = load(file, device)
+        ground = Ground.of_run(self.data, self.chosen.preset, self.chosen.cache)
+        scores = score({self.run.name: lambda: model.predict}, ground, TRAINING, device)
+        result = self._result("finished", checkpoint=file.name, **scores.to_result())
+        record.write_moments(self.run.path, scores.moments())
+        self.loggers.result(result, self._picture(result))
         return result
 
     def finish(self, result: Result) -> None:
@@ -193,26 +187,23 @@ class Session:
 
     def show(self, result: Result) -> None:
         """The closing tables, the verdict and where the checkpoint is."""
-        shown = [*tables.closing_tables(result), tables.verdict_line(result)]
-        for item in shown:
+        for item in (*tables.closing_tables(result), tables.verdict_line(result)):
             self.console.print(item)
-        for alarm in result.five_cat.get("alarms", []):
-            log.warning("%s on %s (best offset %+d): check %s", *(alarm[k] for k in ALARM))
-        told = [alarm["name"] for alarm in result.five_cat.get("alarms", [])]
-        for finding in result.val.get("alarms", []):
-            if finding["name"] not in told:
-                log.warning("%s on val (%s): check %s", *(finding[k] for k in ("name", "measured", "check")))
+        for alarm in result.alarms:
+            log.warning("%s on %s (best offset %+d): check %s", alarm.name, alarm.part, alarm.best_k, alarm.check)
+        names = {alarm.name for alarm in result.alarms}
+        for finding in result.findings("val"):
+            if finding.name not in names:
+                log.warning("%s on val (%s): check %s", finding.name, finding.measured, finding.check)
         for note in result.notes:
             self.console.print(f"note: {note}", highlight=False)
-        if result.checkpoint:
-            self.console.print(f"{result.status} in {result.seconds:.0f} s: {self.run.checkpoints / result.checkpoint}")
-        else:
-            self.console.print(f"{result.status} in {result.seconds:.0f} s: {self.run.path}")
+        place = self.run.checkpoints / result.checkpoint if result.checkpoint else self.run.path
+        self.console.print(f"{result.status} in {result.seconds:.0f} s: {place}")
 
     def _picture(self, result: Result) -> dict[str, Path]:
         """Draw the plots and write the model card, before result.json is: killed here, the run scores again.
 
-        What goes wrong here, a full disk too, is told and costs no run its numbers.
+        What goes wrong here, a full disk too, is warned of and costs no run its numbers.
         """
         if not is_leader():
             return {}
@@ -220,20 +211,23 @@ class Session:
         try:
             from lvm_lab.reporting.plots.draw import draw  # matplotlib comes in only now
 
-            seen = record.read(self.run.path, asdict(result))
+            files = record.read(self.run.path, result)
             try:
-                pictures = draw(seen)
+                pictures = draw(files)
             finally:
-                card.write(seen)
+                card.write(files)
         except Exception as error:
-            again = f"python -m lvm_lab.plots {self.run.path} and python -m lvm_lab.card {self.run.path} make them"
-            log.warning("no plots or no model card (%s: %s); %s", type(error).__name__, error, again)
+            way_out = f"python -m lvm_lab.plots {self.run.path} and python -m lvm_lab.card {self.run.path} make them"
+            log.warning("no plots or no model card (%s: %s); %s", type(error).__name__, error, way_out)
         return pictures
 
+    def _write(self, row: dict[str, Any]) -> None:
+        self.run.append_history(row)
+        self.loggers.row(row)
+
     def _show_judgement(self, scores: PartScores) -> None:
-        halves = {letter: half.to_dict() for letter, half in scores.halves.items() if letter != "E"}
-        table = tables.part_table(f"5CAT in training, VAL: {scores.passed} of 4 halves", halves)
-        self.console.print(table)
+        read = typed(Scores, scores.to_dict(), "five_cat")
+        self.console.print(tables.part_table(f"5CAT in training, VAL: {read.passed} of {read.of} halves", read.halves))
 
     def _seconds(self) -> float:
         """This session's time and that of the epochs before it."""
@@ -253,9 +247,9 @@ class Session:
             seconds=self._seconds(),
             params=self.params,
             epochs=len(rows),
-            data_gate=self.gate,
+            data_gate=self.data_gate,
             contract={k: v for k, v in asdict(self.data.contract).items() if k != "probes"},
-            parts=scoring.sizes(self.data),
+            parts=sizes(self.data),
             notes=self.notes,
             commit=commit(),
             **more,

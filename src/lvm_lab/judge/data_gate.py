@@ -9,11 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from lvm_lab.config.thresholds import DATA_COHERENCE, DATA_SIGNAL
 from lvm_lab.data.windows import Windows, sample_evenly
 from lvm_lab.judge.arrow import FIT_WINDOWS, SCORED_WINDOWS, arrow_of_time
 
-COHERENCE = 0.40
-SIGNAL = 0.08
 BACKWARDS = "the training documents run backwards beside the validation documents"
 
 
@@ -23,12 +22,12 @@ def examine(train: Windows, held_out: Windows, *, scale: int = 1, seed: int = 0)
     An arrow that points backwards fails the gate; an undecided one does not. scale: how many times the arrow's
     usual windows it may look at.
     """
-    found = data_gate(train, seed=seed)
+    gate = data_gate(train, seed=seed)
     arrow = arrow_of_time(
         train, held_out, fit_windows=scale * FIT_WINDOWS, scored_windows=scale * SCORED_WINDOWS, seed=seed
     )
-    failed = found["failed"] + ([BACKWARDS] if arrow.verdict == "backwards" else [])
-    return found | {"passed": not failed, "failed": failed, "arrow": arrow.to_dict()}
+    failed = gate["failed"] + ([BACKWARDS] if arrow.verdict == "backwards" else [])
+    return gate | {"passed": not failed, "failed": failed, "arrow": arrow.to_dict()}
 
 
 def data_gate(windows: Windows, at_most: int = 2_000, seed: int = 0) -> dict[str, Any]:
@@ -44,10 +43,10 @@ def data_gate(windows: Windows, at_most: int = 2_000, seed: int = 0) -> dict[str
     coherence = (context_BLD[:, 1:] * context_BLD[:, :-1]).sum(-1).mean() if sample.context_length > 1 else np.nan
     signal = curve_L[-1] - curve_L[0]
     failed = []
-    if not coherence >= COHERENCE:
-        failed.append(f"coherence {coherence:.3f} is below {COHERENCE}")
-    if not signal >= SIGNAL:
-        failed.append(f"signal {signal:+.3f} is below {SIGNAL:+.2f}")
+    if not coherence >= DATA_COHERENCE:
+        failed.append(f"coherence {coherence:.3f} is below {DATA_COHERENCE}")
+    if not signal >= DATA_SIGNAL:
+        failed.append(f"signal {signal:+.3f} is below {DATA_SIGNAL:+.2f}")
     if np.any(np.diff(curve_L) < 0):
         failed.append("the position curve is not monotone")
     return {

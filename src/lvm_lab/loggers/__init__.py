@@ -1,1 +1,1 @@
-"""Where a run is mirrored to, one logger a file; the run's folder stays the truth."""
+"""Where a run is shown besides its folder, one logger a file; the folder stays the truth."""

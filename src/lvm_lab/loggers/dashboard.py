@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import argparse
-import sys
-from collections.abc import Sequence
 from typing import Any
 
-from lvm_lab.commands.launch import MISTAKE
-from lvm_lab.config.settings import LoggerSettings
 from lvm_lab.errors import UserError
 from lvm_lab.loggers.wandb import GATES, has_account
 
@@ -29,22 +24,6 @@ CURVES = {
 }
 COLUMNS = ["summary:status", "summary:5cat.passed", "summary:5cat.verdict"]
 COLUMNS += [f"config:{key}.value" for key in ("arch.name", "loss.name", "data.name", "seed")]
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m lvm_lab.wandb_dashboard",
-        description="Make a saved view in a W&B project that compares the runs mirrored there (needs an account).",
-    )
-    parser.add_argument("--project", default=LoggerSettings().project, help="default: %(default)s")
-    parser.add_argument("--entity", help="the user or team that owns the project; default: the account's own")
-    parser.add_argument("--group", help="the sweep whose runs are shown; default: all runs of the project")
-    asked = parser.parse_args(arguments)
-    try:
-        print(create(asked.project, asked.entity, asked.group))
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(MISTAKE)
 
 
 def create(project: str, entity: str | None, group: str | None) -> str:
@@ -88,14 +67,14 @@ def workspace(project: str, entity: str, group: str | None) -> Any:
     ]
     sections.append(ws.Section(name="Side by side", is_open=True, panels=side_by_side))
     best_first = ws.Ordering(ws.Summary("5cat.passed"), ascending=False)
-    chosen = [ws.Metric("Group") == group] if group else []
+    filters = [ws.Metric("Group") == group] if group else []
     return ws.Workspace(
         entity=entity,
         project=project,
         name=f"lvm_lab: {group or 'all runs'}",
         sections=sections,
         settings=ws.WorkspaceSettings(x_axis="epoch", max_runs=100),
-        runset_settings=ws.RunsetSettings(filters=chosen, order=[best_first], pinned_columns=COLUMNS),
+        runset_settings=ws.RunsetSettings(filters=filters, order=[best_first], pinned_columns=COLUMNS),
     )
 
 

@@ -1,4 +1,10 @@
-"""Mirrors a run to Weights & Biases under the names that the disk has; the disk stays the truth."""
+"""Mirrors a run to Weights & Biases under the names that the disk has; the disk stays the truth.
+
+Not through Lightning's WandbLogger: an id that only one folder has, offline sessions that replace each other so that
+one sync sends each epoch once, a service process that a kill ends, and a server that refuses (mirrored offline then)
+are all in how `wandb.init` is called, which WandbLogger does itself; and what it adds, gradients and checkpoints of its
+own, has no use here.
+"""
 
 from __future__ import annotations
 
@@ -8,17 +14,21 @@ import netrc
 import os
 import secrets
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from lvm_lab.config.settings import LoggerSettings
+from lvm_lab.config import sources
+from lvm_lab.config.loggers import PROJECT
 from lvm_lab.files import write_atomically
+from lvm_lab.loggers.base import Row, summary
 from lvm_lab.reporting.plots import FIGURES
 from lvm_lab.runs.folder import RunFolder
-from lvm_lab.runs.result import Result
+from lvm_lab.runs.judgement import Half
+from lvm_lab.runs.result import JUDGED, Result
 from lvm_lab.sweeps.leaderboard import TABLE
 
 log = logging.getLogger(__name__)
@@ -41,58 +51,73 @@ COLUMNS = (
 )
 
 
-class Mirror:
+class WandB:
     """One W&B run for one run folder: its group is the sweep, its name the run's, and a resumed run keeps its id."""
 
-    def __init__(self, settings: LoggerSettings, run: RunFolder, config: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        mode: Literal["auto", "online", "offline", "off"] = "auto",
+        project: str = PROJECT,
+        entity: str | None = None,
+        group: str | None = None,
+        artifacts: bool = False,
+    ) -> None:
+        """mode: auto is online where an account is set up, else offline; off writes nothing.
+
+        artifacts: send the best checkpoints too.
+        """
+        self.mode, self.project, self.entity, self.group, self.artifacts = mode, project, entity, group, artifacts
         self.run: Any = None
-        self.folder, self.artifacts = run, settings.artifacts
-        mode = _mode(settings)
+
+    def begin(self, run: RunFolder, config: dict[str, Any]) -> None:
+        mode = _mode(self.mode)
         if mode is None:
             return
-        named: dict[str, Any] = {
-            "project": settings.project,
-            "entity": settings.entity,
+        self.folder = run
+        arguments: dict[str, Any] = {
+            "project": self.project,
+            "entity": self.entity,
             "name": run.name,
             "config": config,
+            "group": self.group or _sweep(run.path, config),
+            "id": _id(run.path),
+            "dir": run.path.absolute(),
         }
-        named |= {"group": settings.group or _sweep(run.path, config), "id": _id(run.path), "dir": run.path.absolute()}
         self.superseded = mode == "online" or _supersede(run.path / "wandb")
-        self.run = _begin(["online", "offline"] if mode == "online" else ["offline"], named)
+        self.run = _begin(["online", "offline"] if mode == "online" else ["offline"], arguments)
 
-    def row(self, row: dict[str, Any]) -> None:
-        """A row of history.jsonl; the epoch is the step. What was no number has no place in a curve."""
-        if self.run is not None:
-            self.run.log({name: value for name, value in row.items() if value is not None}, step=row["epoch"])
-
-    def again(self, rows: list[dict[str, Any]]) -> None:
-        """The rows of earlier sessions that W&B does not have: a killed session loses what it had not written."""
+    def again(self, rows: list[Row]) -> None:
+        """Of earlier rows those that W&B does not have: a killed session loses what it had not written."""
         if self.run is not None and self.superseded:
             for row in rows:
                 if row["epoch"] >= self.run.starting_step:
                     self.row(row)
 
-    def result(self, result: Result, pictures: dict[str, Path]) -> None:
-        """The closing numbers, the plots by name as they lie on disk, the gate table and checkpoints that were best."""
+    def row(self, row: Row) -> None:
+        """What was no number has no place in a curve."""
+        if self.run is not None:
+            self.run.log({name: value for name, value in row.items() if value is not None}, step=row["epoch"])
+
+    def result(self, result: Result, plots: dict[str, Path]) -> None:
+        """Besides numbers and plots the gate table, and the checkpoints that were best where that is set."""
         if self.run is not None:
             import wandb
 
-            images = {f"plots/{name}": wandb.Image(str(file), caption=FIGURES[name]) for name, file in pictures.items()}
+            images = {f"plots/{name}": wandb.Image(str(file), caption=FIGURES[name]) for name, file in plots.items()}
             if images:
                 self.run.log(images)
-            numbers = {"passed": result.five_cat.get("passed"), "verdict": result.five_cat.get("verdict")}
-            self.run.summary.update({"status": result.status, "5cat": numbers, "val": result.val, "ood": result.ood})
+            self.run.summary.update(summary(result))
             self._gates(result)
             self._checkpoints(result)
 
-    def close(self, failed: bool = False) -> None:
+    def close(self, failed: bool) -> None:
         """Two runs in one process would share an id without this."""
         if self.run is not None:
             self.run.finish(exit_code=int(failed))
             self.run = None
 
     def _gates(self, result: Result) -> None:
-        rows = gate_rows(result.five_cat)
+        rows = gate_rows(result)
         if rows:
             import wandb
 
@@ -105,30 +130,31 @@ class Mirror:
             return
         import wandb
 
-        said = {
+        metadata = {
             "numbers_of": result.checkpoint,
             "fingerprint": result.fingerprint,
             "5cat": result.five_cat.get("passed"),
         }
-        artifact = wandb.Artifact(f"checkpoints-{self.run.id}", type="model", metadata=said)
+        artifact = wandb.Artifact(f"checkpoints-{self.run.id}", type="model", metadata=metadata)
         for file in files:
             # Read from where it lies when it is sent: a staged or cached copy would double what a run takes.
             artifact.add_file(str(file.absolute()), policy="immutable", skip_cache=True)
         self.run.log_artifact(artifact, aliases=["best"])
 
 
-def gate_rows(five_cat: dict[str, Any]) -> list[list[Any]]:
-    """result.json's gates as rows of COLUMNS, one a number; `passed` is the part's half (None: not measurable)."""
+def gate_rows(result: Result) -> list[list[Any]]:
+    """The gates as rows of COLUMNS, one a number; `passed` is the part's half (None: not measurable)."""
     rows = []
-    for letter, gate in five_cat.get("gates", {}).items():
-        halves = {part: gate[part] for part in ("val", "ood") if gate.get(part)}
-        if gate.get("difference"):
-            halves["val - ood"] = {"state": gate["state"], "numbers": {"difference": gate["difference"]}}
+    for letter, gate in result.gates.items():
+        halves = {part: half for part in JUDGED if (half := result.half(part, letter))}
+        if gate.difference:
+            halves["val - ood"] = Half(gate.state, numbers={"difference": gate.difference})
         for part, half in halves.items():
-            for name, number in half["numbers"].items():
-                low, high = number.get("interval") or (None, None)
-                check = [number.get(key) for key in ("threshold", "passed", "undecided")]
-                rows.append([letter, gate["name"], part, half["state"], name, number["value"], low, high, *check])
+            for name, number in half.numbers.items():
+                low, high = number.interval or (None, None)
+                undecided = None if number.threshold is None else number.undecided
+                check = [number.threshold, number.passed, undecided]
+                rows.append([letter, gate.name, part, half.state, name, number.value, low, high, *check])
     return rows
 
 
@@ -143,17 +169,17 @@ def has_account() -> bool:
         return False
 
 
-def _begin(modes: list[Literal["online", "offline"]], named: dict[str, Any]) -> Any:
-    """The W&B run in the first mode that works; what goes wrong is told and costs no run."""
+def _begin(modes: list[Literal["online", "offline"]], arguments: dict[str, Any]) -> Any:
+    """The W&B run in the first mode that works; a mode that does not is warned of and costs no run."""
     import wandb  # .8 s that a run without it need not wait for
 
     settings = wandb.Settings(silent=True, console="off", disable_git=True, save_code=False)
-    given = named | {"resume": "allow", "reinit": "finish_previous", "settings": settings}
     for mode in modes:
         # W&B's own process would be shared with those that this one starts: killed, they would keep a run's id in use.
         os.environ.pop(SERVICE, None)
         try:
-            return wandb.init(mode=mode, **given)
+            with _arguments_hidden(arguments["config"]):
+                return wandb.init(mode=mode, resume="allow", reinit="finish_previous", settings=settings, **arguments)
         except Exception as error:
             way_out = "mirrored offline, and wandb sync brings it there" if mode == "online" else "not mirrored"
             log.warning("W&B does not work %s (%s): %s", mode, type(error).__name__, way_out)
@@ -164,18 +190,30 @@ def _begin(modes: list[Literal["online", "offline"]], named: dict[str, Any]) -> 
     return None
 
 
-def _mode(settings: LoggerSettings) -> Literal["online", "offline"] | None:
-    if settings.wandb == "off" or os.environ.get("WANDB_MODE") == "disabled":
+@contextmanager
+def _arguments_hidden(config: dict[str, Any]) -> Iterator[None]:
+    """W&B records the command line, on which a secret of the data may stand: for such data it sees none."""
+    arguments = sys.argv[1:]
+    try:
+        if sources.secrets(config["data"]):
+            del sys.argv[1:]
+        yield
+    finally:
+        sys.argv[1:] = arguments
+
+
+def _mode(mode: str) -> Literal["online", "offline"] | None:
+    if mode == "off" or os.environ.get("WANDB_MODE") == "disabled":
         return None
-    if settings.wandb != "auto":
-        return settings.wandb
-    if os.environ.get("WANDB_MODE") in ("online", "offline"):
-        return os.environ["WANDB_MODE"]  # type: ignore[return-value]
+    if mode == "auto":
+        mode = os.environ.get("WANDB_MODE", "")
+    if mode in ("online", "offline"):
+        return mode  # type: ignore[return-value]
     return "online" if has_account() else "offline"
 
 
 def _supersede(folder: Path) -> bool:
-    """Remove what earlier offline sessions of the run left; whether none of it was synced, so that all is said anew."""
+    """Remove what earlier offline sessions of the run left; whether none of it was synced, so that all is sent anew."""
     if list(folder.glob("offline-run-*/*.synced")):
         return False
     for old in (*folder.glob("offline-run-*"), folder / "staged"):
@@ -192,8 +230,8 @@ def _id(folder: Path) -> str:
     if not file.exists():
         file.parent.mkdir(exist_ok=True)
         write_atomically(file, secrets.token_hex(16))
-    said = "/".join([file.read_text().strip(), *folder.absolute().parts[-2:]])
-    return hashlib.sha256(said.encode()).hexdigest()[:16]
+    words = "/".join([file.read_text().strip(), *folder.absolute().parts[-2:]])
+    return hashlib.sha256(words.encode()).hexdigest()[:16]
 
 
 @contextmanager
@@ -213,6 +251,6 @@ def _staging_in(folder: Path) -> Iterator[None]:
 def _sweep(folder: Path, config: dict[str, Any]) -> str | None:
     """The sweep that a run's folder belongs to; a run by itself has none."""
     sweep = folder.absolute().parent
-    asked = config["run"]
-    in_multirun = asked["dir"] is None and sweep != Path(asked["root"]).absolute()
+    settings = config["run"]
+    in_multirun = settings["dir"] is None and sweep != Path(settings["root"]).absolute()
     return sweep.name if in_multirun or (sweep / TABLE).exists() else None

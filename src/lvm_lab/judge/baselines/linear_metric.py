@@ -10,6 +10,7 @@ import logging
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import torch
@@ -23,7 +24,8 @@ from lvm_lab.data.sampler import FixedBatches
 from lvm_lab.data.windows import Windows, sample_evenly
 from lvm_lab.errors import UserError
 from lvm_lab.files import write_arrays
-from lvm_lab.judge.baselines import load_arrays, training_sample
+from lvm_lab.judge.baseline import Baseline, FitData
+from lvm_lab.judge.baselines._fitting import load_arrays, training_sample
 from lvm_lab.losses.infonce import InfoNCE
 from lvm_lab.types import Prediction, Stats
 
@@ -45,17 +47,29 @@ class MetricSettings:
     seed: int = 0
 
 
-class FittedMetric:
+STANDARD = MetricSettings()
+
+
+class FittedMetric(Baseline):
     """raw = scale * what the metric says after the last vector; InfoNCE, which sees directions alone, leaves the
     scale to be set."""
+
+    name = "linear_metric"
+    costly = True
+    fit_version = 1
 
     def __init__(self, backbone: LinearMetric, scale: float = 1.0) -> None:
         self.backbone, self.scale = backbone, scale
 
+    @classmethod
+    def fit(cls, data: FitData, settings: MetricSettings = STANDARD) -> Self:
+        metric = fit_linear_metric(data.train, data.val, data.stats, settings)
+        return cls(metric.backbone, metric.scale)
+
     def __call__(self, context_BLD: Tensor) -> Prediction:
         metric = self.backbone.to(context_BLD.device).metric
         # Only the last place is asked for, and the matrix is most of the work.
-        return Prediction.from_raw(self.scale * metric.turn(metric.mix(context_BLD)[:, -1]))
+        return Prediction.from_raw(self.scale * metric.transform(metric.filter(context_BLD)[:, -1]))
 
     def save(self, path: Path) -> None:
         metric = self.backbone.metric
@@ -63,7 +77,7 @@ class FittedMetric:
         write_arrays(path, weight_T=weight_T, change_DD=change_DD, scale=np.array(self.scale))
 
     @classmethod
-    def load(cls, path: Path) -> FittedMetric:
+    def load(cls, path: Path) -> Self:
         saved = load_arrays(path, "linear metric", "weight_T", "change_DD", "scale")
         backbone = _begin(len(saved["change_DD"]), len(saved["weight_T"]))
         with torch.no_grad():
@@ -72,15 +86,12 @@ class FittedMetric:
         return cls(backbone, float(saved["scale"]))
 
 
-def fit_linear_metric(
-    train: Windows, val: Windows, stats: Stats, settings: MetricSettings | None = None
-) -> FittedMetric:
+def fit_linear_metric(train: Windows, val: Windows, stats: Stats, settings: MetricSettings = STANDARD) -> FittedMetric:
     """Begun as copy-last and trained by InfoNCE, same-document negatives and the batch, on at most 20,000 windows.
 
     What is kept is the epoch with the lowest loss on at most 2,000 VAL windows, the beginning among them; the first
     epoch that is no better ends it. Raises UserError where there is nothing to train or to choose on.
     """
-    settings = settings or MetricSettings()
     if len(val) == 0:
         raise UserError("the linear metric needs validation windows to know when to stop; bring longer documents.")
     train = training_sample(train, "linear metric", settings.seed)
@@ -101,11 +112,11 @@ def fit_linear_metric(
             loss(predictor(batch.context_BLD), batch, stats).backward()
             optimiser.step()
             schedule.step()
-        reached = _mean_loss(predictor, val, loss, stats, settings)
-        log.debug("linear metric: val loss %.4f after epoch %d, %.4f at best before", reached, epoch + 1, best_loss)
-        if not reached < best_loss:
+        epoch_loss = _mean_loss(predictor, val, loss, stats, settings)
+        log.debug("linear metric: val loss %.4f after epoch %d, %.4f at best before", epoch_loss, epoch + 1, best_loss)
+        if not epoch_loss < best_loss:
             break
-        best, best_loss = copy.deepcopy(predictor.backbone), reached
+        best, best_loss = copy.deepcopy(predictor.backbone), epoch_loss
     log.info("linear metric fitted on %d windows in %.1f s", len(train), time.perf_counter() - started)
     return FittedMetric(best, _scale(FittedMetric(best), val))
 

@@ -11,14 +11,17 @@ from typing import Any
 import pytorch_lightning as pl
 
 from lvm_lab.config.settings import CheckpointSettings
+from lvm_lab.training.callbacks.base import Callback
 from lvm_lab.training.module import LatentVectorModule
 
 
-class Checkpoints(pl.Callback):
+class Checkpoints(Callback):
     """best: the lowest validation loss. best_5cat: VAL halves passed, then the VAL margin."""
 
-    def __init__(self, folder: Path, settings: CheckpointSettings) -> None:
-        self.folder, self.settings = folder, settings
+    priority = 90  # last: after five_cat, which ranks; killed before last.ckpt, a run computes the row's epoch again
+
+    def __init__(self, folder: Path, checkpoint: CheckpointSettings) -> None:
+        self.folder, self.checkpoint = folder, checkpoint
         self.best_loss: float | None = None
         self.best_rank: list[float] | None = None
         self.kept: list[list[float]] = []
@@ -39,15 +42,15 @@ class Checkpoints(pl.Callback):
         if rank is not None and (self.best_rank is None or rank > self.best_rank):
             self.best_rank = rank
             self._save(trainer, "best_5cat.ckpt")
-        every = self.settings.every_n_epochs
+        every = self.checkpoint.every_n_epochs
         if every and (epoch + 1) % every == 0:
             self._save(trainer, f"epoch={epoch:02d}.ckpt")
-        if self.settings.keep_best:
+        if self.checkpoint.keep_best:
             self._keep(trainer, loss, epoch)
         self._save(trainer, "last.ckpt", weights_only=False)
 
     def _keep(self, trainer: pl.Trainer, loss: float, epoch: int) -> None:
-        ranked = sorted([*self.kept, [loss, epoch]])[: self.settings.keep_best]
+        ranked = sorted([*self.kept, [loss, epoch]])[: self.checkpoint.keep_best]
         if [loss, epoch] in ranked:
             self._save(trainer, f"top-epoch={epoch:02d}.ckpt")
         for _, old in self.kept:

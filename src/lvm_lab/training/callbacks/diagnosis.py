@@ -8,19 +8,19 @@ from lvm_lab.config.presets import Preset
 from lvm_lab.data.windows import Windows, sample_evenly
 from lvm_lab.judge.diagnostics import history_row
 from lvm_lab.judge.metrics import part_metrics
+from lvm_lab.training.callbacks.base import Callback
 from lvm_lab.training.module import LatentVectorModule
 
-AT_MOST = 1_000
+MAX_WINDOWS = 1_000
 
 
-class Diagnosis(pl.Callback):
-    """Stands after FiveCatGate, whose rank says that this epoch is a judged one, and before History.
+class Diagnosis(Callback):
+    """Alarms go to the history by name and are shown once, for the finished run: early in training most models copy."""
 
-    Alarms go to the history by name and are told once, for the finished run: early in training most models copy.
-    """
+    priority = 40  # after five_cat, whose rank says that this epoch is a judged one
 
     def __init__(self, val: Windows, preset: Preset) -> None:
-        self.sample = sample_evenly(val, min(preset.max_windows, AT_MOST), preset.seed)
+        self.sample = sample_evenly(val, min(preset.max_windows, MAX_WINDOWS), preset.seed)
         self.preset = preset
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: LatentVectorModule) -> None:  # type: ignore[override]

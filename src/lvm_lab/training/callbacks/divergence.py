@@ -8,12 +8,15 @@ from typing import Any
 
 import pytorch_lightning as pl
 
+from lvm_lab.training.callbacks.base import Callback
 from lvm_lab.training.module import LatentVectorModule
 
 log = logging.getLogger(__name__)
 
 
-class Divergence(pl.Callback):
+class Divergence(Callback):
+    priority = 10  # before five_cat, which judges the epoch that this makes the last
+
     def __init__(self) -> None:
         self.diverged = False
 

@@ -1,4 +1,4 @@
-"""Writes every metric of an epoch as one line of history.jsonl and tells the loggers."""
+"""Hands every metric of an epoch, as one row, to history.jsonl and the loggers."""
 
 from __future__ import annotations
 
@@ -9,19 +9,18 @@ from typing import Any
 
 import pytorch_lightning as pl
 
+from lvm_lab.training.callbacks.base import Callback
 from lvm_lab.training.module import LatentVectorModule
 
 TIMES = ("seconds", "windows_per_second")
 
 
-class History(pl.Callback):
-    """write: takes the row. Stands after the callbacks whose numbers it writes and before the checkpoints.
+class History(Callback):
+    """write: takes the row."""
 
-    A row is written before `last.ckpt`: a run killed between the two computes the epoch again, and
-    nothing is lost.
-    """
+    priority = 80  # after all whose numbers it writes; before checkpoints, so that a kill between loses no row
 
-    def __init__(self, *write: Callable[[dict[str, Any]], None]) -> None:
+    def __init__(self, write: Callable[[dict[str, Any]], None]) -> None:
         self.write = write
         self.started = 0.0
 
@@ -35,8 +34,7 @@ class History(pl.Callback):
         windows = trainer.num_training_batches * trainer.datamodule.batch_size  # type: ignore[attr-defined]
         row = {"epoch": trainer.current_epoch, "step": trainer.global_step, **pl_module.metrics}
         row |= {"seconds": seconds, "windows_per_second": windows / seconds}
-        for write in self.write:
-            write({name: _plain(value) for name, value in row.items()})
+        self.write({name: _plain(value) for name, value in row.items()})
 
 
 def _plain(value: Any) -> Any:

@@ -7,28 +7,28 @@ from typing import Any
 
 import pytorch_lightning as pl
 
+from lvm_lab.training.callbacks.base import Callback
 from lvm_lab.training.module import LatentVectorModule
 
 log = logging.getLogger(__name__)
 
 
-class Plateau(pl.Callback):
-    """patience: epochs without a lower validation loss (0: never stops). Looks at val only.
+class Plateau(Callback):
+    """patience: epochs without a lower validation loss (0: never stops). Looks at val only."""
 
-    Stands before the 5CAT gate, which then judges the epoch that became the last.
-    """
+    priority = 20  # before five_cat, which judges the epoch that this makes the last
 
     def __init__(self, patience: int) -> None:
         self.patience = patience
         self.best: float | None = None
-        self.waited = 0
+        self.epochs_without = 0
         self.stopped = False
 
     def state_dict(self) -> dict[str, Any]:
-        return {"best": self.best, "waited": self.waited, "stopped": self.stopped}
+        return {"best": self.best, "waited": self.epochs_without, "stopped": self.stopped}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.best, self.waited, self.stopped = (state_dict[k] for k in ("best", "waited", "stopped"))
+        self.best, self.epochs_without, self.stopped = (state_dict[k] for k in ("best", "waited", "stopped"))
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         # Killed after its last epoch and taken up again: it stays where it stopped.
@@ -37,9 +37,9 @@ class Plateau(pl.Callback):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: LatentVectorModule) -> None:  # type: ignore[override]
         loss = pl_module.metrics["val/loss"]
         if self.best is None or loss < self.best:
-            self.best, self.waited = loss, 0
+            self.best, self.epochs_without = loss, 0
             return
-        self.waited += 1
-        if self.patience and self.waited >= self.patience:
-            log.info("stopping: %d epochs without a validation loss below %.4f", self.waited, self.best)
+        self.epochs_without += 1
+        if self.patience and self.epochs_without >= self.patience:
+            log.info("stopping: %d epochs without a validation loss below %.4f", self.epochs_without, self.best)
             trainer.should_stop = self.stopped = True

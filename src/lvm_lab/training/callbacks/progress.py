@@ -10,12 +10,15 @@ import pytorch_lightning as pl
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from lvm_lab.training.callbacks.base import Callback
 from lvm_lab.training.module import LatentVectorModule
 
 log = logging.getLogger(__name__)
 
 
-class RunProgress(pl.Callback):
+class RunProgress(Callback):
+    priority = 70  # before history, so that the seconds of an epoch hold what is shown of it
+
     def __init__(self, console: Console) -> None:
         self.console = console
         self.bar: Progress | None = None

@@ -5,8 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytorch_lightning as pl
 
+from lvm_lab.training.callbacks.base import Callback
 
-class Reseed(pl.Callback):
+
+class Reseed(Callback):
+    priority = 0  # first: whatever draws a random number in the epoch comes after
+
     def __init__(self, seed: int) -> None:
         self.seed = seed
 
