@@ -128,7 +128,10 @@ def test_the_losses_of_members_are_counted_and_not_loaded(home: Path) -> None:
     assert numbers[2] == sum(numbers[:2]) == count_parameters(ensemble)
     saved = torch.load(home / "counted" / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
     module = LatentVectorModule(ensemble, WeightedTerms({}, {}), OptimSettings())
-    assert module.state_dict().keys() == saved.keys()
+    checkpoint = {"state_dict": module.state_dict()}
+    module.on_save_checkpoint(checkpoint)
+    assert checkpoint["state_dict"].keys() == saved.keys()
+    module.load_state_dict(saved)
     # As version 0.1.0 wrote it.
     module.load_state_dict(saved | {"backbone.members.0.loss.terms.infonce.log_temperature": torch.zeros(())})
     with pytest.raises(RuntimeError, match="nothing_known"):

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -38,6 +37,7 @@ class LatentVectorModule(pl.LightningModule):
         self.metrics: dict[str, Any] = {}
         self._sums: dict[str, Tensor] = {}
         self._count = 0
+        self.register_load_state_dict_pre_hook(_names_here)
 
     @property
     def stats(self) -> Stats:
@@ -48,18 +48,6 @@ class LatentVectorModule(pl.LightningModule):
         return self.model.predict(context_BLD)
 
     forward = predict
-
-    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
-        return {name.removeprefix(MODEL): value for name, value in super().state_dict(*args, **kwargs).items()}
-
-    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
-        """Strict about all but what the losses of an ensemble's members learned, which version 0.1.0 kept."""
-        named = {
-            name if name.startswith("loss.") else f"{MODEL}{name}": value
-            for name, value in state_dict.items()
-            if name.startswith("loss.") or not LOSS.search(name)
-        }
-        return super().load_state_dict(named, strict, assign)
 
     def supervised(self, batch: Batch, every: bool | None = None) -> tuple[Prediction, Batch]:
         """What the loss reads at the supervised positions, and the batch with a target for each."""
@@ -123,6 +111,9 @@ class LatentVectorModule(pl.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        # Here and not in state_dict, which wrappers of a strategy read too.
+        state = checkpoint["state_dict"]
+        checkpoint["state_dict"] = {name.removeprefix(MODEL): value for name, value in state.items()}
         identity = self.model.identity
         checkpoint[KEY] = identity | {"golden_output": self.model.golden_output(identity["golden_input"])}
 
@@ -138,6 +129,16 @@ class LatentVectorModule(pl.LightningModule):
         means = {f"{prefix}/{name}": float(reduce(v, reduce_op="mean")) / self._count for name, v in self._sums.items()}
         self._sums, self._count = {}, 0
         return means
+
+
+def _names_here(module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
+    """A checkpoint's names to the module's own, in place; what an ensemble's members kept of their losses goes."""
+    for name in [name for name in state if name.startswith(prefix)]:
+        inner = name.removeprefix(prefix)
+        if not inner.startswith((MODEL, "loss.")):
+            value = state.pop(name)
+            if not LOSS.search(inner):
+                state[f"{prefix}{MODEL}{inner}"] = value
 
 
 class WarmupCosine:
