@@ -263,12 +263,13 @@ def test_equal_runs_give_equal_results(parts):
 
 
 def test_the_result_is_plain_json(parts):
-    described = json.loads(json.dumps(measure(linear(DIM), *parts, STANDARD).to_dict(), allow_nan=False))
-    assert {"passed", "verdict", "gates", "val", "ood", "alarms", "preset"} <= described.keys()
-    cos = described["gates"]["A"]["val"]["numbers"]["cos"]
+    judged = measure(linear(DIM), *parts, STANDARD)
+    verdict, val, ood = (json.loads(json.dumps(x.to_dict(), allow_nan=False)) for x in (judged, judged.val, judged.ood))
+    assert {"passed", "of", "verdict", "gates", "alarms", "preset"} <= verdict.keys()
+    cos = val["halves"]["A"]["numbers"]["cos"]
     assert cos["interval"][0] <= cos["value"] <= cos["interval"][1]
     assert (cos["threshold"], cos["windows"], cos["documents"]) == (0.5, 270, 30)
-    assert described["gates"]["B"]["ood"]["numbers"]["chance_r1"]["value"] == pytest.approx(1 / 16)
+    assert ood["halves"]["B"]["numbers"]["chance_r1"]["value"] == pytest.approx(1 / 16)
 
 
 def test_training_ranks_by_halves_then_margin(parts):
