@@ -19,6 +19,7 @@ from lvm_lab.judge import gates, options
 from lvm_lab.judge.five_cat import measure
 from lvm_lab.judge.gate import Gate
 from lvm_lab.reporting.tables import part_table
+from lvm_lab.runs.judgement import Scores, typed
 
 OWN = """
 import numpy as np
@@ -92,7 +93,7 @@ def test_a_users_gate_is_measured_counted_and_shown(windows: tuple[Windows, Wind
     described = judged.val.halves["F"].to_dict()["numbers"]["length"]
     assert (described["threshold"], described["passed"]) == (1.5, True)
     console = Console(width=120, record=True, file=io.StringIO())
-    console.print(part_table("VAL", {letter: half.to_dict() for letter, half in judged.val.halves.items()}))
+    console.print(part_table("VAL", typed(Scores, judged.val.to_dict(), "five_cat").halves))
     assert [line.split()[1] for line in console.export_text().splitlines() if " F " in line] == ["F", "F"]
 
 
