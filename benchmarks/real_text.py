@@ -26,8 +26,9 @@ from lvm_lab.config.data import FOLDS
 from lvm_lab.data.parts import Parts
 from lvm_lab.data.windows import Windows
 from lvm_lab.judge.bootstrap import Number, means, paired_difference
+from lvm_lab.judge.cosines import cosines
 from lvm_lab.judge.gates.retrieval import retrieval_scores
-from lvm_lab.judge.predictions import cosines, predict
+from lvm_lab.judge.predictions import predict
 from lvm_lab.scoring import baselines as fitted_baselines
 from lvm_lab.types import Predictor
 

@@ -3,8 +3,26 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 
-from lvm_lab.reporting.card import main
+from lvm_lab.commands import plain
+from lvm_lab.reporting import card
+from lvm_lab.reporting.plots.record import read
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = plain.parser("card", "Write RUN/MODEL_CARD.md from the folder of each run.")
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="a finished run's folder")
+    args = parser.parse_args(argv)
+
+    def body() -> None:
+        # Every run is read before the first file is written.
+        for record in [read(folder) for folder in args.runs]:
+            print(card.write(record))
+
+    return plain.answer(body)
+
 
 if __name__ == "__main__":
     sys.exit(main())

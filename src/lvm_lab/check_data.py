@@ -1,8 +1,35 @@
-"""Vectors looked at before anything is trained: `python -m lvm_lab.check_data data.path=FILE`."""
+"""Examine data before training on it: `python -m lvm_lab.check_data data=npz data.path=FILE`."""
 
 from __future__ import annotations
 
-from lvm_lab.jobs.check_data import main
+from pathlib import Path
+from typing import Any
+
+from lvm_lab.commands import launch
+
+HEADER = "Examine data before training on it; takes the settings of lvm_lab.train, of which data.* and run.cache count."
+
+
+def main() -> None:
+    header = ("lvm_lab.check_data", HEADER)
+    launch.launch("train", check_data, interrupted="nothing was written", header=header)
+
+
+def check_data(config: dict[str, Any], sweep_dir: Path | None = None) -> None:
+    """Examine, show, refuse where data.gate=refuse makes a failed gate a mistake."""
+    # Torch comes in only now: --help and --cfg job answer without it.
+    from lvm_lab import logs
+    from lvm_lab.jobs import check_data as examination
+    from lvm_lab.reporting import diagnostics as diagnostic_tables
+
+    console = logs.to_terminal()
+    numbers, refuses = examination.examine(config)
+    console.print(diagnostic_tables.data_table(numbers))
+    for line in diagnostic_tables.data_gate_lines(numbers):
+        console.print(line, highlight=False)
+    if refuses:
+        examination.refuse(numbers)
+
 
 if __name__ == "__main__":
     main()

@@ -5,28 +5,29 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from lvm_lab.commands import launch as cli
+from lvm_lab.commands import launch
 from lvm_lab.errors import UserError
 
 
 def main() -> None:
-    cli.launch("evaluate", evaluate, paths="checkpoints", interrupted="nothing was written")
+    launch.launch("evaluate", evaluate, paths="checkpoints", interrupted="nothing was written")
 
 
 def evaluate(config: dict[str, Any], sweep_dir: Path | None = None) -> None:
-    """Find, check, score, write, show."""
+    """Score, write, show."""
     if sweep_dir is not None:
         raise UserError("one evaluation takes any number of checkpoints and stores; leave -m out.")
     # Torch comes in only now: --help and --cfg job answer without it.
     from lvm_lab import logs
+    from lvm_lab.config.evaluation import EvaluationSettings
     from lvm_lab.jobs import evaluate as evaluation
     from lvm_lab.reporting import evaluation as evaluation_report
 
     console = logs.to_terminal()
-    asked = evaluation.settings(config)
-    found = evaluation.evaluate(asked)
-    evaluation_report.write(found, Path(asked.out))
-    evaluation_report.show(found, Path(asked.out), console)
+    settings = EvaluationSettings.from_dict(config)
+    report = evaluation.evaluate(settings)
+    evaluation_report.write(report, Path(settings.out))
+    evaluation_report.show(report, Path(settings.out), console)
 
 
 if __name__ == "__main__":

@@ -3,8 +3,30 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 
-from lvm_lab.reporting.plots.command import main
+from lvm_lab.commands import plain
+from lvm_lab.reporting.plots.record import read
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = plain.parser("plots", "Draw the figures of runs from their folders into RUN/plots/.")
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="a finished run's folder")
+    args = parser.parse_args(argv)
+
+    def body() -> None:
+        # Every run is read before the first file is written.
+        records = [read(folder) for folder in args.runs]
+        # matplotlib comes in only now: --help answers without it.
+        from lvm_lab.reporting.plots.draw import draw
+
+        for record in records:
+            for file in draw(record).values():
+                print(file)
+
+    return plain.answer(body)
+
 
 if __name__ == "__main__":
     sys.exit(main())

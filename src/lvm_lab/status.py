@@ -2,7 +2,24 @@
 
 from __future__ import annotations
 
-from lvm_lab.reporting.status import main
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from lvm_lab.commands import plain
+from lvm_lab.reporting import status
+from lvm_lab.sweeps import leaderboard
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = plain.parser("status", "How the runs of a folder stand.")
+    parser.add_argument("folder", type=Path, help="a sweep's folder, such as multirun/hundred, or outputs")
+    args = parser.parse_args(argv)
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    return plain.answer(lambda: status.show(leaderboard.read(args.folder), console))
+
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,4 +1,4 @@
-"""Train, gate and record one latent vector model: `python -m lvm_lab.train arch=mamba2 loss=infonce`."""
+"""Train, judge and record one latent vector model: `python -m lvm_lab.train arch=mamba2 loss=infonce`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from lvm_lab.training import devices
 
 def main() -> None:
     devices.follow(train)
-    launch.launch("train", train, schedules=True)
+    launch.launch("train", train, runs_schedules=True)
 
 
 if __name__ == "__main__":

@@ -70,6 +70,8 @@ sys.exit(code)
         (["--help"], "arch: amn, "),
         (["arch=gru", "5cat=off", "--cfg", "job"], "_target_: lvm_lab.archs.gru.GRU"),
         (["arch=nope"], "arch=nope does not exist"),
+        # Every row is typed; device=cuda is a matter of where it will run.
+        (["schedule=smoke", "schedule.only=gru,lstm", "schedule.dry_run=true", "device=cuda"], "2 to run"),
     ],
 )
 def test_composing_needs_no_torch_and_leaves_nothing(tmp_path: Path, arguments: list[str], answer: str) -> None:

@@ -21,7 +21,9 @@ from lvm_lab.data.sources.planted import VARIANTS, Oracle, PlantedWorld
 from lvm_lab.data.split import part_of
 from lvm_lab.data.windows import Windows, index_windows
 from lvm_lab.errors import UserError
-from lvm_lab.judge.baselines import CopyLast, GlobalMean, MeanOfContext
+from lvm_lab.judge.baselines.copy_last import CopyLast
+from lvm_lab.judge.baselines.global_mean import GlobalMean
+from lvm_lab.judge.baselines.mean_of_context import MeanOfContext
 from lvm_lab.judge.data_gate import data_gate
 from lvm_lab.judge.five_cat import measure
 from lvm_lab.types import Predictor

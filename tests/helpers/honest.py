@@ -15,7 +15,10 @@ from helpers.judge_data import Leaky
 from lvm_lab.config.presets import Preset
 from lvm_lab.data.parts import Parts
 from lvm_lab.data.windows import Windows
-from lvm_lab.judge.baselines import CopyLast, GlobalMean, MeanOfContext, Random
+from lvm_lab.judge.baselines.copy_last import CopyLast
+from lvm_lab.judge.baselines.global_mean import GlobalMean
+from lvm_lab.judge.baselines.mean_of_context import MeanOfContext
+from lvm_lab.judge.baselines.random import Random
 from lvm_lab.judge.results import FiveCat, PartScores
 from lvm_lab.types import Prediction, Predictor
 
@@ -119,7 +122,7 @@ def _cell(letter: str, judged: FiveCat, preset: Preset) -> str:
     gate, parts = judged.gates[letter], [judged.val, *([] if judged.ood is None else [judged.ood])]
     word = {True: "pass", False: "**fail**", None: "null"}[gate.state]
     if letter == "E":
-        return word if gate.difference is None else f"{word} {gate.difference.value:+.3f}"
+        return word if not gate.numbers else f"{word} {gate.numbers['difference'].value:+.3f}"
     name = {"A": "margin", "B": "mrr", "D": "rollout"}.get(letter) or _tightest(parts, preset)
     shown = " / ".join(_number(part, f"{letter}/{name}") for part in parts)
     return f"{word} {name.replace('_', '-')} {shown}" if letter == "C" else f"{word} {shown}"
@@ -132,9 +135,9 @@ def _number(part: PartScores, name: str) -> str:
 
 def _tightest(parts: list[PartScores], preset: Preset) -> str:
     """The change of gate C that has the least to spare, or lacks the most, on either part."""
-    both = list(zip(parts, (preset.thresholds.val, preset.thresholds.ood), strict=False))
+    both = list(zip(parts, (preset.thresholds["c"]["val"], preset.thresholds["c"]["ood"]), strict=False))
 
     def over(name: str) -> float:
-        return max(part.values().get(f"C/{name}", -np.inf) - getattr(limits, name) for part, limits in both)
+        return max(part.values().get(f"C/{name}", -np.inf) - limits[name] for part, limits in both)
 
     return max(CHANGES, key=over)

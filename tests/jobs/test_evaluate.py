@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 
 from helpers.commands import ENVIRONMENT, Outcome, call, tree
+from lvm_lab import diagnose
 from lvm_lab import evaluate as command
 from lvm_lab.commands import launch as cli
-from lvm_lab.jobs import diagnose
 from lvm_lab.runs.selecting import find
 
 QUICK = ("5cat=smoke", "5cat.resamples=50", "cache=cache", "device=cpu", "device.threads=1")

@@ -16,15 +16,15 @@ from hydra.core.global_hydra import GlobalHydra
 
 from helpers.commands import TINY, Outcome, call, only_run
 from helpers.judge_data import windows_of
+from lvm_lab import check_data
 from lvm_lab.config.data import DataSettings
 from lvm_lab.data.parts import Parts, cut_parts
 from lvm_lab.data.sources.planted import PlantedWorld
 from lvm_lab.data.windows import Windows
-from lvm_lab.jobs import check_data
 from lvm_lab.judge.arrow import DIRECTIONS, arrow_of_time, turned
-from lvm_lab.judge.baselines import fit_ridge
+from lvm_lab.judge.baselines.ridge import fit_ridge
+from lvm_lab.judge.cosines import cosines
 from lvm_lab.judge.data_gate import BACKWARDS, data_gate, examine
-from lvm_lab.judge.predictions import cosines
 
 WORLD = PlantedWorld(dim=128, documents=120, ood_documents=2)
 

@@ -10,7 +10,10 @@ import torch
 
 from helpers.judge_data import DIM, Leaky, linear, moving_average, predictor, preset, windows_of
 from lvm_lab.errors import UserError
-from lvm_lab.judge.baselines import CopyLast, GlobalMean, MeanOfContext, Ridge, fit_ridge
+from lvm_lab.judge.baselines.copy_last import CopyLast
+from lvm_lab.judge.baselines.global_mean import GlobalMean
+from lvm_lab.judge.baselines.mean_of_context import MeanOfContext
+from lvm_lab.judge.baselines.ridge import Ridge, fit_ridge
 from lvm_lab.judge.five_cat import measure_part
 from lvm_lab.judge.metrics import lifts, part_metrics
 from lvm_lab.types import Prediction, Stats

@@ -10,10 +10,14 @@ from hypothesis import strategies as st
 
 from helpers.judge_data import DIM, moving_average, preset, windows_of
 from lvm_lab.errors import UserError
-from lvm_lab.judge.baselines import CopyLast, ExponentialContext, MeanOfContext, NearestNeighbour, Random
-from lvm_lab.judge.baselines import fit_exponential as fit
+from lvm_lab.judge.baselines.copy_last import CopyLast
+from lvm_lab.judge.baselines.exponential import ExponentialContext, best_decay
+from lvm_lab.judge.baselines.mean_of_context import MeanOfContext
+from lvm_lab.judge.baselines.nearest import NearestNeighbour
+from lvm_lab.judge.baselines.random import Random
+from lvm_lab.judge.cosines import cosines
 from lvm_lab.judge.five_cat import measure_part
-from lvm_lab.judge.predictions import cosines, predict
+from lvm_lab.judge.predictions import predict
 from lvm_lab.types import Stats
 
 CONTEXT = torch.randn(400, 5, 13, generator=torch.Generator().manual_seed(0))
@@ -82,7 +86,7 @@ def test_the_decay_is_the_one_with_the_best_mean_cosine(tmp_path, monkeypatch):
     best = decays[int(np.argmax(scores))]
     assert 0 < best < 1
     monkeypatch.setattr("lvm_lab.judge.baselines.exponential.SLICE", 37)
-    assert fit(train, decays=decays).decay == best
+    assert best_decay(train, decays=decays) == best
 
 
 def test_the_decay_comes_back_from_disk(tmp_path):
@@ -127,7 +131,7 @@ def test_the_nearest_neighbour_holds_no_more_windows_than_it_says(tmp_path, monk
     assert (nearest.index.ntotal, len(nearest.train)) == (60, 60)
 
 
-@pytest.mark.parametrize("fitted", [fit, NearestNeighbour])
+@pytest.mark.parametrize("fitted", [best_decay, NearestNeighbour])
 def test_without_training_windows_a_sentence(tmp_path, fitted):
     nothing = averages(tmp_path / "s").select(np.array([], dtype=np.int64))
     with pytest.raises(UserError, match=r"needs training windows; bring longer documents\.$"):

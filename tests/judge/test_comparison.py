@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from helpers.judge_data import Leaky, linear, moving_average, preset, windows_of
-from lvm_lab.judge.baselines import CopyLast, MeanOfContext
+from lvm_lab.judge.baselines.copy_last import CopyLast
+from lvm_lab.judge.baselines.mean_of_context import MeanOfContext
 from lvm_lab.judge.bootstrap import Number, means, p_value, paired_difference
 from lvm_lab.judge.comparison import holm, paired, skill
 from lvm_lab.judge.five_cat import measure_part
@@ -21,7 +22,7 @@ def scores(rows=(1, 2), **numbers):
     made = {
         name: Number(value, *np.percentile(x, [2.5, 97.5]), 9, 3, np.array(x)) for name, (value, x) in numbers.items()
     }
-    return PartScores("val", {"B": Half(True, numbers=made)}, 9, 3, 0, 1, [], np.array(rows))
+    return PartScores("val", {"B": Half(True, numbers=made)}, ("B",), 9, 3, 0, 1, [], np.array(rows))
 
 
 def test_skill_is_the_share_of_what_the_best_trivial_one_leaves():

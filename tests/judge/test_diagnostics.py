@@ -18,12 +18,13 @@ from hypothesis import strategies as st
 
 from helpers.commands import ENVIRONMENT, TINY, Outcome, call, only_run, rows
 from helpers.judge_data import DIM, Leaky, moving_average, predictor, windows_of
+from lvm_lab import diagnose
 from lvm_lab.config.data import DataSettings
 from lvm_lab.data.parts import cut_parts
 from lvm_lab.data.sources.planted import PlantedWorld
 from lvm_lab.data.windows import sample_evenly
-from lvm_lab.jobs import diagnose
-from lvm_lab.judge.baselines import CopyLast, GlobalMean
+from lvm_lab.judge.baselines.copy_last import CopyLast
+from lvm_lab.judge.baselines.global_mean import GlobalMean
 from lvm_lab.judge.diagnostics import Outputs, Spread, history_row
 from lvm_lab.judge.metrics import part_metrics, part_metrics_and_moments
 from lvm_lab.types import Prediction, Stats

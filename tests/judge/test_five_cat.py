@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from helpers.judge_data import CONF, DIM, Leaky, linear, moving_average, predictor, preset, windows_of
 from lvm_lab.data.windows import Windows, sample_evenly
 from lvm_lab.errors import UserError
-from lvm_lab.judge import lnsp_compat
-from lvm_lab.judge.baselines import CopyLast
+from lvm_lab.judge import gates, lnsp_compat
+from lvm_lab.judge.baselines.copy_last import CopyLast
 from lvm_lab.judge.five_cat import measure, measure_part
 from lvm_lab.types import Prediction
 
@@ -103,8 +103,8 @@ def test_one_prediction_that_is_not_finite_fails_every_gate(parts, bad, tool):
 
     judged = measure(sometimes, *parts, tool)
     assert states(judged) == dict.fromkeys("ABCDE", False)
-    assert (judged.passed, judged.verdict, judged.ood.broken) == (0, "fail", 0)
-    assert 1 <= judged.val.broken <= 5, "the window itself and those whose rollout comes by"
+    assert (judged.passed, judged.verdict, judged.ood.not_finite) == (0, "fail", 0)
+    assert 1 <= judged.val.not_finite <= 5, "the window itself and those whose rollout comes by"
     alone = measure(sometimes, parts[0], None, tool)
     assert states(alone) == dict.fromkeys("ABCDE", False)
     assert alone.verdict == "fail"
@@ -184,15 +184,15 @@ def test_the_normal_bin_needs_thirty_windows_of_ten_documents(parts):
 def test_gate_e_compares_the_normal_bins(parts):
     judged = measure(Leaky(parts[0]), *parts, STANDARD)
     gate = judged.gates["E"]
-    assert (gate.state, gate.difference.value) == (False, pytest.approx(1))
+    assert (gate.state, gate.numbers["difference"].value) == (False, pytest.approx(1))
     assert gate.to_dict()["difference"]["threshold"] == 0.05
     turned = measure(Leaky(parts[1]), *parts, STANDARD).gates["E"]
-    assert (turned.state, turned.difference.value) == (False, pytest.approx(-1))
+    assert (turned.state, turned.numbers["difference"].value) == (False, pytest.approx(-1))
 
 
 def test_the_two_parts_are_resampled_independently(parts):
     """The same windows on both sides: paired resamples would give the difference an interval of no width."""
-    apart = measure(linear(DIM), parts[0], parts[0], STANDARD).gates["E"].difference
+    apart = measure(linear(DIM), parts[0], parts[0], STANDARD).gates["E"].numbers["difference"]
     assert apart.value == 0
     assert apart.low < -0.005 < 0.005 < apart.high
 
@@ -351,8 +351,9 @@ def test_every_preset_is_whole_and_opens_with_its_command(name):
 def test_the_presets_say_what_the_design_says():
     production, strict = preset("production"), preset("strict")
     t = production.thresholds
-    assert (production.required, t.val.margin, t.ood.margin, t.val.rollout) == (3, 0.10, 0.08, 0.50)
-    assert t.val.cos == STANDARD.thresholds.val.cos == 0.50
+    margins = [t["a"][part]["margin"] for part in ("val", "ood")]
+    assert (production.required, margins, t["d"]["val"]["rollout"]) == (3, [0.10, 0.08], 0.50)
+    assert t["a"]["val"]["cos"] == STANDARD.thresholds["a"]["val"]["cos"] == 0.50
     assert strict.every_interval_clear
     assert strict.thresholds == STANDARD.thresholds == COMPAT.thresholds
     assert (preset("off").every_n_epochs, preset("off").eval_windows) == (0, 0)
@@ -362,7 +363,7 @@ def test_mistakes_in_a_preset_are_told():
     with pytest.raises(UserError, match="every_epoch is no setting"):
         preset(every_epoch=3)
     with pytest.raises(UserError, match="thresholds"):
-        preset(thresholds={"a": {"val": {"cosine": 0.5}}})
+        gates.check(preset(thresholds={"a": {"val": {"cosine": 0.5}}}))
     with pytest.raises(UserError, match="required"):
         preset(required=6)
 

@@ -10,12 +10,13 @@ from hypothesis import strategies as st
 
 from helpers.judge_data import DIM, LENGTH, linear, moving_average, predictor, windows_of
 from lvm_lab.data.windows import Windows
+from lvm_lab.judge.cosines import normalise
 from lvm_lab.judge.gates.ablations import CHANGES, derangements, foreign_partners, left_out_order, order_changes
 from lvm_lab.judge.gates.coherence import coherence, coherence_bins
 from lvm_lab.judge.gates.offsets import offset_cosines
 from lvm_lab.judge.gates.retrieval import retrieval_scores
 from lvm_lab.judge.gates.rollout import rollout_cosines
-from lvm_lab.judge.predictions import Forward, normalise, predict
+from lvm_lab.judge.predictions import Forward, predict
 from lvm_lab.types import Prediction
 
 
@@ -59,7 +60,7 @@ def test_forward_counts_each_window_once():
     forward = Forward(lambda x: Prediction(x[:, 0], x[:, 1]))
     for _ in range(2):
         forward(broken, np.array([10, 11, 12]))
-    assert forward.broken == {11, 12}
+    assert forward.not_finite == {11, 12}
 
 
 @pytest.mark.parametrize("shift", [0, 1])

@@ -8,7 +8,7 @@ import torch
 
 from helpers.judge_data import windows_of
 from lvm_lab.errors import UserError
-from lvm_lab.judge.baselines import CopyLast
+from lvm_lab.judge.baselines.copy_last import CopyLast
 from lvm_lab.judge.baselines.linear_metric import FittedMetric, MetricSettings, fit_linear_metric
 from lvm_lab.judge.gates.retrieval import retrieval_scores
 from lvm_lab.judge.predictions import predict

@@ -11,7 +11,8 @@ import pytest
 
 from helpers import run_files
 from helpers.commands import TINY, call, only_run
-from lvm_lab.reporting.card import CARD, main, text, write
+from lvm_lab.card import main
+from lvm_lab.reporting.card import CARD, text, write
 from lvm_lab.reporting.limits import limits
 from lvm_lab.reporting.plots import FIGURES
 from lvm_lab.reporting.plots.draw import draw

@@ -23,8 +23,8 @@ from helpers.commands import ENVIRONMENT, TINY, call, only_run, run, tree
 from lvm_lab.config.thresholds import STD_RATIO
 from lvm_lab.judge.gates import coherence as gate_e
 from lvm_lab.judge.gates.retrieval import RANKS
+from lvm_lab.plots import main
 from lvm_lab.reporting.plots import FIGURES, _style, coherence
-from lvm_lab.reporting.plots.command import main
 from lvm_lab.reporting.plots.draw import DRAW, draw, figures
 from lvm_lab.reporting.plots.record import Record, read
 

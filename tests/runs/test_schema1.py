@@ -31,7 +31,7 @@ def test_every_old_checkpoint_loads_and_says_what_it_said(file: Path) -> None:
 
 @pytest.mark.parametrize("settings", sorted(FINGERPRINTS))
 def test_an_unchanged_composition_keeps_its_fingerprint(settings: str) -> None:
-    config = composing.composed("train", conf.spell_out(settings.split()))
+    config = composing.compose("train", conf.spell_out(settings.split()))
     planted = config["data"]["name"] == "planted"
     content = {"planted": "0" * 64} if planted else {"store": "1" * 64, "ood": "2" * 64}
     assert fingerprint(config, content) == FINGERPRINTS[settings]

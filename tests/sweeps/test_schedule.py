@@ -12,22 +12,17 @@ import pytest
 
 from helpers.commands import call, tree
 from lvm_lab.build import build
-from lvm_lab.commands import composing
+from lvm_lab.commands import composing, rows
 from lvm_lab.config import conf
 from lvm_lab.errors import UserError
 from lvm_lab.runs.identity import computing
 from lvm_lab.sweeps import schedule
-from lvm_lab.sweeps.schedule import Asked, Row, Table
+from lvm_lab.sweeps.schedule import Request, Schedule
 
 
 @functools.cache
-def table(name: str, scale: str | None = None) -> Table:
-    return schedule.load(name).scaled(scale)
-
-
-def arch(row: Row) -> str:
-    (chosen,) = (o.partition("=")[2] for o in row.overrides if o.startswith("arch="))
-    return chosen
+def table(name: str, scale: str | None = None) -> Schedule:
+    return schedule.load(name).scaled(scale, rows.compose)
 
 
 FIRM = [
@@ -39,48 +34,50 @@ FIRM = [
 
 
 def test_the_hundred_are_counted_as_planned() -> None:
-    rows = table("hundred").rows
-    assert len(rows) == 100
-    assert Counter(row.week for row in rows) == {1: 15, 2: 30, 3: 20, 4: 20, 5: 15}
-    weeks = {week: Counter(arch(row) for row in rows if row.week == week and not row.waits) for week in (1, 2, 3, 4)}
+    hundred = table("hundred").rows
+    assert len(hundred) == 100
+    assert Counter(row.week for row in hundred) == {1: 15, 2: 30, 3: 20, 4: 20, 5: 15}
+    weeks = {week: Counter(row.arch for row in hundred if row.week == week and not row.waits) for week in (1, 2, 3, 4)}
     assert weeks[1] == {"lstm": 7, "gru": 8}
     assert weeks[2] == {"mamba2": 10, "s4": 8, "rwkv": 8, "mamba2_attention": 4}
     assert weeks[3] == {"distilgpt2": 8, "linformer": 6, "performer": 6}
     assert weeks[4] == {"hyena": 6, "retnet": 8, "lcm_base": 4, "lcm_two_tower": 2}
-    deep = [row for row in rows if row.id.startswith("w1-deep")]
+    deep = [row for row in hundred if row.id.startswith("w1-deep")]
     assert len(deep) == 5
     assert {o for row in deep for o in row.overrides if "layers" in o} == {f"arch.layers={n}" for n in (4, 5, 6)}
-    mamba = [[o for o in row.overrides if "width" in o or "layers" in o] for row in rows if "-mamba2-" in row.id]
+    mamba = [[o for o in row.overrides if "width" in o or "layers" in o] for row in hundred if "-mamba2-" in row.id]
     grid = [[f"arch.width={w}", f"arch.layers={n}"] for w in (256, 512, 768) for n in (6, 12, 18)]
     assert all(one in mamba for one in grid)
-    losses = Counter("diffusion" if "loss=diffusion" in r.overrides else "regression" for r in rows if "-lcm-" in r.id)
+    losses = Counter(
+        "diffusion" if "loss=diffusion" in r.overrides else "regression" for r in hundred if "-lcm-" in r.id
+    )
     assert losses == {"diffusion": 3, "regression": 3}
 
 
 def test_week_5_is_nine_seeds_three_ensembles_and_three_finals_in_this_order() -> None:
-    rows = [row for row in table("hundred").rows if row.week == 5]
-    seeds = [(row.source, o) for row in rows for o in row.overrides if o.startswith("seed=")]
+    last = [row for row in table("hundred").rows if row.week == 5]
+    seeds = [(row.source, o) for row in last for o in row.overrides if o.startswith("seed=")]
     assert Counter(source for source, _ in seeds) == {"best1": 3, "best2": 3, "best3": 3}
     assert len(set(seeds)) == 9
-    kinds = [(row.phase, row.id.split("-")[1].rstrip("123")) for row in rows]
+    kinds = [(row.phase, row.id.split("-")[1].rstrip("123")) for row in last]
     assert Counter(kinds) == {(5, "best"): 9, (6, "ensemble"): 3, (7, "final"): 3}
     assert [phase for phase, _ in kinds] == sorted(phase for phase, _ in kinds)
-    assert all(row.waits for row in rows)
+    assert all(row.waits for row in last)
     assert not any(row.waits for row in table("hundred").rows if row.week < 5)
 
 
 def test_smoke_has_every_arch_and_production_the_four_that_serve() -> None:
     there = {file.stem for file in (conf.conf_dir() / "arch").glob("*.yaml")}
-    assert {arch(row) for row in table("smoke").rows} == there
-    assert {arch(row) for row in table("production").rows} == {"transformer", "gru", "lstm", "amn"}
+    assert {row.arch for row in table("smoke").rows} == there
+    assert {row.arch for row in table("production").rows} == {"transformer", "gru", "lstm", "amn"}
 
 
 @pytest.mark.parametrize(("name", "scale", "row_id"), FIRM)
 def test_every_row_composes_and_settings_accept_it(name: str, scale: str | None, row_id: str) -> None:
     row = next(row for row in table(name, scale).rows if row.id == row_id)
-    config = schedule.config_of(row.id, tuple(row.overrides))
+    config = rows.compose(row)
     build.settings(config)
-    assert config["arch"]["name"] == arch(row)
+    assert config["arch"]["name"] == row.arch
     assert config["run"]["keep_last"] is False
 
 
@@ -89,7 +86,7 @@ def test_no_two_rows_are_the_same_run(scale: str | None) -> None:
     seen: dict[str, str] = {}
     for row in table("hundred", scale).rows:
         if not row.waits:
-            computes = json.dumps(computing(schedule.config_of(row.id, tuple(row.overrides))), sort_keys=True)
+            computes = json.dumps(computing(rows.compose(row)), sort_keys=True)
             assert computes not in seen, (row.id, seen.get(computes))
             seen[computes] = row.id
 
@@ -97,9 +94,9 @@ def test_no_two_rows_are_the_same_run(scale: str | None) -> None:
 def test_references_take_what_the_row_says() -> None:
     """conf/head/dual.yaml has taps: ${data.context_length}; a row that repeats must not seem to be another run."""
     row = schedule.Row("longer", 1, 1, ["arch=gru", "data.context_length=16"], None)
-    schedule.register(row, Path("sweep"))
-    theirs = composing.composed("train", ["+run_id=longer"])
-    ours = schedule.config_of(row.id, tuple(row.overrides))
+    rows.register(row, Path("sweep"))
+    theirs = composing.compose("train", ["+run_id=longer"])
+    ours = rows.compose(row)
     assert ours["head"] == theirs["head"]
     assert ours["head"]["taps"] == 16
 
@@ -107,9 +104,9 @@ def test_references_take_what_the_row_says() -> None:
 @pytest.mark.parametrize("row_id", ["w1-lstm-512-lr5e-4", "w2-hybrid-256x12", "w4-lcm-two-tower-large"])
 def test_a_rows_config_is_what_hydra_composes(row_id: str) -> None:
     row = next(row for row in table("hundred", "demo").rows if row.id == row_id)
-    ours = schedule.config_of(row.id, tuple(row.overrides), ("device=cpu", "seed=3"))
-    schedule.register(row, Path("sweep"))
-    theirs = composing.composed("train", [f"+run_id={row.id}", "device=cpu", "seed=3"])
+    ours = rows.compose(row, ("device=cpu", "seed=3"))
+    rows.register(row, Path("sweep"))
+    theirs = composing.compose("train", [f"+run_id={row.id}", "device=cpu", "seed=3"])
     assert theirs["run"].pop("dir") == f"sweep/{row_id}"
     ours["run"].pop("dir")
     assert theirs == ours
@@ -118,8 +115,7 @@ def test_a_rows_config_is_what_hydra_composes(row_id: str) -> None:
 
 def test_demo_shrinks_by_its_rules() -> None:
     full, demo = (
-        {row.id: schedule.config_of(row.id, tuple(row.overrides)) for row in table("hundred", s).rows if not row.waits}
-        for s in (None, "demo")
+        {row.id: rows.compose(row) for row in table("hundred", s).rows if not row.waits} for s in (None, "demo")
     )
     assert (full["w2-mamba2-768x18"]["arch"]["width"], full["w2-mamba2-768x18"]["arch"]["layers"]) == (768, 18)
     assert (demo["w2-mamba2-768x18"]["arch"]["width"], demo["w2-mamba2-768x18"]["arch"]["layers"]) == (96, 9)
@@ -135,13 +131,13 @@ def test_demo_shrinks_by_its_rules() -> None:
 
 def test_a_scale_that_is_not_there_is_told() -> None:
     with pytest.raises(UserError, match="no scale tiny; there is demo"):
-        schedule.load("hundred").scaled("tiny")
+        schedule.load("hundred").scaled("tiny", rows.compose)
     with pytest.raises(UserError, match="no scale demo; it has none"):
-        schedule.load("smoke").scaled("demo")
+        schedule.load("smoke").scaled("demo", rows.compose)
 
 
 @pytest.mark.parametrize(
-    ("asked", "count"),
+    ("request_keys", "count"),
     [
         ({}, 100),
         ({"week": 2}, 30),
@@ -152,8 +148,8 @@ def test_a_scale_that_is_not_there_is_told() -> None:
         ({"ids": ["w1-gru-256", "w5-final-fold0"]}, 2),
     ],
 )
-def test_rows_are_chosen_by_week_glob_and_name(asked: dict[str, Any], count: int) -> None:
-    assert len(table("hundred").select(Asked("hundred", **asked))) == count
+def test_rows_are_chosen_by_week_glob_and_name(request_keys: dict[str, Any], count: int) -> None:
+    assert len(table("hundred").select(Request("hundred", **request_keys))) == count
 
 
 @pytest.mark.parametrize(
@@ -246,16 +242,16 @@ def test_a_table_that_is_none_is_told(tmp_path: Path, mistake: str) -> None:
 )
 def test_a_row_that_does_not_compose_is_told(tmp_path: Path, override: str, said: str) -> None:
     (tmp_path / "mine.yaml").write_text(json.dumps({"rows": [{"id": "a", "overrides": ["arch=gru", override]}]}))
-    (row,) = schedule.read(tmp_path / "mine.yaml").scaled(None).rows
+    (row,) = schedule.read(tmp_path / "mine.yaml").scaled(None, rows.compose).rows
     with pytest.raises(UserError) as refused:
-        schedule.config_of(row.id, tuple(row.overrides))
+        rows.compose(row)
     assert said in str(refused.value)
 
 
 def test_rows_take_the_spelling_of_the_command_line(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text('common: ["5cat=strict"]\nrows: [{id: a, overrides: [arch=gru, 5cat.seed=4]}]')
-    (row,) = schedule.read(tmp_path / "mine.yaml").scaled(None).rows
-    config = schedule.config_of(row.id, tuple(row.overrides))
+    (row,) = schedule.read(tmp_path / "mine.yaml").scaled(None, rows.compose).rows
+    config = rows.compose(row)
     assert (config["five_cat"]["name"], config["five_cat"]["seed"]) == ("strict", 4)
 
 

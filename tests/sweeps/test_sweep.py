@@ -15,12 +15,15 @@ import yaml
 from filelock import FileLock
 from rich.console import Console
 
+from lvm_lab import status as status_command
+from lvm_lab.commands import rows, schedules
 from lvm_lab.errors import UserError
 from lvm_lab.reporting import status
+from lvm_lab.reporting import sweep as sweep_tables
 from lvm_lab.runs.identity import fingerprint
 from lvm_lab.runs.result import Result
 from lvm_lab.sweeps import leaderboard, schedule, sweep
-from lvm_lab.sweeps.sweep import Failure, Sweep
+from lvm_lab.sweeps.sweep import Failure
 
 TABLE = {
     "common": ["trainer.max_epochs=3", "logger=none"],
@@ -66,29 +69,23 @@ class World:
         monkeypatch.setattr(sweep, "POLL_SECONDS", 0.01)
         monkeypatch.chdir(work)
         self.launched: list[list[str]] = []
-        self.registered: dict[str, tuple[str, ...]] = {}
+        self.registered: dict[str, schedule.Row] = {}
         self.ends: dict[str, Callable[[Path, dict[str, Any]], list[Failure]]] = {}
-        register = schedule.register
+        monkeypatch.setattr(rows, "register", lambda row, folder: self.registered.update({row.id: row}))
 
-        def seen(row: schedule.Row, folder: Path) -> None:
-            self.registered[row.id] = tuple(row.overrides)
-            register(row, folder)
-
-        monkeypatch.setattr(schedule, "register", seen)
-
-    def asked(self, **more: Any) -> schedule.Asked:
-        return schedule.Asked("little", **more)
+    def request(self, **more: Any) -> schedule.Request:
+        return schedule.Request("little", **more)
 
     @property
     def folder(self) -> Path:
-        return self.asked().folder
+        return self.request().folder
 
     def launch(self, arguments: Sequence[str]) -> list[Failure]:
         (chosen,) = (a.partition("=")[2].split(",") for a in arguments if a.startswith("+run_id="))
         self.launched.append(chosen)
         failures: list[Failure] = []
         for row_id in chosen:
-            config = schedule.config_of(row_id, self.registered[row_id])
+            config = rows.compose(self.registered[row_id])
             end = self.ends.get(row_id, self.finish)
             failures += end(self.folder / row_id, config)
         return failures
@@ -98,7 +95,7 @@ class World:
         return []
 
     def run(self, rest: Sequence[str] = ("-m",), **more: Any) -> list[Failure]:
-        return sweep.run(self.asked(**more), list(rest), self.launch)
+        return schedules.run(self.request(**more), list(rest), self.launch)
 
 
 @pytest.fixture
@@ -123,12 +120,12 @@ def test_week_5_takes_the_best_by_val_and_writes_it_down(world: World) -> None:
     resolved = leaderboard.resolved_of(world.folder)
     # amn and lstm pass four halves each and amn's margin is larger; gru passes three.
     assert [resolved[i]["of"] for i in ("c-best1", "c-best2", "d-mix")][:2] == [["b-amn"], ["a-lstm"]]
-    assert "arch=amn" in world.registered["c-best1"]
-    assert "seed=7" in world.registered["c-best1"]
-    assert "trainer.max_epochs=3" in world.registered["c-best1"]
+    assert "arch=amn" in world.registered["c-best1"].overrides
+    assert "seed=7" in world.registered["c-best1"].overrides
+    assert "trainer.max_epochs=3" in world.registered["c-best1"].overrides
     assert resolved["d-mix"]["of"] == ["b-amn", "a-lstm", "a-gru"]
     members = [f"'multirun/little/{name}'" for name in ("b-amn", "a-lstm", "a-gru")]
-    assert f"arch.members=[{','.join(members)}]" in world.registered["d-mix"]
+    assert f"arch.members=[{','.join(members)}]" in world.registered["d-mix"].overrides
 
 
 def test_what_was_resolved_stands_when_the_leaderboard_changes(world: World) -> None:
@@ -140,7 +137,7 @@ def test_what_was_resolved_stands_when_the_leaderboard_changes(world: World) -> 
     del world.ends["c-best2"]
     assert world.run() == []
     assert leaderboard.resolved_of(world.folder)["c-best2"] == yaml.safe_load(before)["c-best2"]
-    assert "arch=lstm" in world.registered["c-best2"]
+    assert "arch=lstm" in world.registered["c-best2"].overrides
 
 
 def test_too_few_that_pass_are_told_and_any_takes_them(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -198,8 +195,8 @@ def test_a_locked_row_is_left_to_the_other_process_and_waited_for(
     world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = world.folder / "a-lstm"
-    (row,) = (r for r in schedule.load("little").scaled(None).rows if r.id == "a-lstm")
-    config = schedule.config_of(row.id, tuple(row.overrides))
+    (row,) = (r for r in schedule.load("little").scaled(None, rows.compose).rows if r.id == "a-lstm")
+    config = rows.compose(row)
     write_run(folder, config, "started")
     other = FileLock(folder / ".lock")
     other.acquire()
@@ -216,8 +213,8 @@ def test_a_locked_row_is_left_to_the_other_process_and_waited_for(
 
 def test_a_locked_row_whose_process_died_is_taken_over(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = world.folder / "a-lstm"
-    (row,) = (r for r in schedule.load("little").scaled(None).rows if r.id == "a-lstm")
-    write_run(folder, schedule.config_of(row.id, tuple(row.overrides)), "started")
+    (row,) = (r for r in schedule.load("little").scaled(None, rows.compose).rows if r.id == "a-lstm")
+    write_run(folder, rows.compose(row), "started")
     other = FileLock(folder / ".lock")
     other.acquire()
     monkeypatch.setattr(time, "sleep", lambda seconds: other.release())
@@ -265,7 +262,10 @@ def test_a_folder_of_another_schedule_is_refused(world: World, monkeypatch: pyte
 
 def dry(world: World, **more: Any) -> str:
     console = Console(width=120, record=True, file=open(os.devnull, "w"))  # noqa: SIM115
-    Sweep(world.asked(**more), [], world.launch).show(console)
+    request = world.request(**more)
+    table = schedule.load("little").scaled(None, rows.compose)
+    forecasts = sweep.Sweep(request, table, rows.HydraLauncher((), world.launch)).forecast()
+    sweep_tables.show("little", world.folder, forecasts, console)
     return console.export_text()
 
 
@@ -274,23 +274,47 @@ def test_the_dry_run_says_what_would_be_done_and_how_long_it_takes(world: World)
     assert "6 rows of unknown time" in dry(world)
     assert "the leaderboard says" in dry(world)
     world.run(week=1)
-    (row,) = (r for r in schedule.load("little").scaled(None).rows if r.id == "b-amn")
-    write_run(world.folder / "b-amn", schedule.config_of(row.id, tuple(row.overrides)), "started")
+    (row,) = (r for r in schedule.load("little").scaled(None, rows.compose).rows if r.id == "b-amn")
+    write_run(world.folder / "b-amn", rows.compose(row), "started")
     said = dry(world)
     assert "2 to skip, 1 to go on, 3 to run" in said
     world.run(week=2)
     (world.folder / "b-amn" / "result.json").unlink()
-    write_run(world.folder / "more", schedule.config_of(row.id, tuple(row.overrides)))
+    write_run(world.folder / "more", rows.compose(row))
     # A run of the same architecture took 12 s.
     assert "about 0.2 minutes one after the other; 3 rows of unknown time" in dry(world)
     assert world.run(["-m"], dry_run=True) == []
     assert len(world.launched) == 2
 
 
+MISTYPED = {
+    "trainer.batch_size=many": "trainer.batch_size='many' does not fit; give it a whole number.",
+    "arch.width=wide": "arch.width='wide' does not fit; give it a whole number.",
+    "loss.terms.infonce.temperature=hot": "loss.terms.infonce.temperature='hot' does not fit; give it a number.",
+    "5cat.rollout_steps=0": "five_cat.rollout_steps=0 is too small; set it to 1 or more.",
+}
+
+
+@pytest.mark.parametrize("override", MISTYPED)
+def test_a_mistyped_value_in_a_late_row_is_told_before_anything_runs(
+    world: World, monkeypatch: pytest.MonkeyPatch, override: str
+) -> None:
+    rows = [{"id": f"r{i}", "overrides": ["arch=gru", *([override] if i == 7 else [])]} for i in range(9)]
+    file = Path("many.yaml")
+    file.write_text(yaml.safe_dump({"rows": rows}))
+    monkeypatch.setattr(schedule, "load", lambda name: schedule.read(file))
+    for command in ({"dry_run": True}, {}):
+        with pytest.raises(UserError) as refusal:
+            world.run(**command)
+        assert str(refusal.value).startswith(f"row r7: {MISTYPED[override]}")
+    assert world.launched == []
+    assert not world.folder.exists()
+
+
 def test_every_reader_sees_missing_started_running_failed_and_foreign_runs(world: World) -> None:
     world.run(week=1)
-    rows = {r.id: r for r in schedule.load("little").scaled(None).rows}
-    config = schedule.config_of("b-amn", tuple(rows["b-amn"].overrides))
+    (row,) = (r for r in schedule.load("little").scaled(None, rows.compose).rows if r.id == "b-amn")
+    config = rows.compose(row)
     write_run(world.folder / "b-amn", config, "started")
     write_run(world.folder / "mine", config, "failed", error="a bug")
     (world.folder / "b-amn" / "history.jsonl").write_text('{"epoch": 0}\n{"epoch": 1}\n{"epo')
@@ -320,9 +344,7 @@ def test_every_reader_sees_missing_started_running_failed_and_foreign_runs(world
 
 
 def test_status_of_no_folder_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as leaving:
-        status.main([str(tmp_path / "nowhere")])
-    assert leaving.value.code == 2
+    assert status_command.main([str(tmp_path / "nowhere")]) == 2
     assert "nowhere is no folder" in capsys.readouterr().err
 
 

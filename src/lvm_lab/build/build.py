@@ -23,6 +23,7 @@ from lvm_lab.config.settings import DeviceSettings, RunSettings, TrainerSettings
 from lvm_lab.data.parts import Parts, cut_parts
 from lvm_lab.data.stats import Normaliser
 from lvm_lab.errors import UserError
+from lvm_lab.judge import baselines, gates
 from lvm_lab.nn.head import Head
 from lvm_lab.training import checkpoint
 from lvm_lab.training.module import LatentVectorModule
@@ -85,6 +86,8 @@ def settings(config: dict[str, Any]) -> Settings:
         logger=loggers.by_name(config.get("logger", {})),
         preset=Preset.from_dict(config["five_cat"]),
     )
+    gates.check(result.preset)
+    baselines.check(result.preset)
     check_device(result.device)
     return result
 

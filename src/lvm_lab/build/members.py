@@ -12,6 +12,7 @@ import torch
 from lvm_lab.data.store import EncoderContract
 from lvm_lab.errors import UserError
 from lvm_lab.files import sha256
+from lvm_lab.runs import reading
 from lvm_lab.runs.identity import as_cut
 from lvm_lab.sweeps import leaderboard
 from lvm_lab.sweeps.schedule import TOP
@@ -106,8 +107,6 @@ def _vectors(data: dict[str, Any]) -> dict[str, Any]:
 
 def _file(member: Any) -> Path:
     path = Path(str(member))
-    candidates = [path / "checkpoints" / name for name in ("best_5cat.ckpt", "best.ckpt")] if path.is_dir() else [path]
-    for file in candidates:
-        if file.is_file():
-            return file
-    raise UserError(f"arch.members has {member}, which is no run's folder and no checkpoint; correct its path.")
+    if not path.is_file() and reading.read(path).status == "missing":
+        raise UserError(f"arch.members has {member}, which is no run's folder and no checkpoint; correct its path.")
+    return reading.checkpoint_of(path)

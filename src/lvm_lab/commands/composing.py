@@ -1,4 +1,4 @@
-"""Where the configs are, how they are asked for, and what is said where Hydra refuses; no torch."""
+"""Composes configs by Hydra's rules, and turns what Hydra refuses into one sentence; no torch."""
 
 from __future__ import annotations
 
@@ -17,58 +17,25 @@ from lvm_lab.errors import UserError
 
 # Groups of which several options go together.
 LISTS = ("logger", "callbacks")
-# Hydra's flags whose value is the next argument.
-VALUE_FLAGS = ("--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd")
-
-
-def gather(arguments: Sequence[str], key: str) -> list[str]:
-    """Arguments with those that are paths gathered, in their order, into one setting of `key`.
-
-    A path is what has no `=`, or a slash or a wildcard before it: `./epoch=04.ckpt` is one, `epoch=04.ckpt` is a
-    setting, and so is `hydra/launcher=joblib`.
-    """
-    flags: list[str] = []
-    settings: list[str] = []
-    paths: list[str] = []
-    takes_value = False
-    for argument in arguments:
-        before, equals, _ = argument.partition("=")
-        without_slash = not re.search(r"[/*?\\]", before) or before.startswith("hydra/")
-        if takes_value or argument.startswith("-"):
-            flags.append(argument)
-        elif without_slash and (equals or before.startswith("~")):
-            settings.append(argument)
-        else:
-            paths.append(argument)
-        takes_value = not takes_value and argument in VALUE_FLAGS
-    if paths:
-        settings.append(f"{key}=[{','.join(map(_quoted, paths))}]")
-    # Hydra reads settings in one stretch only, and a user may put flags between paths.
-    return [*flags, *settings]
-
-
-def _quoted(text: str) -> str:
-    """A text as Hydra's grammar takes it whole: a backslash counts only before a quotation mark."""
-    return "'" + re.sub(r"(\\*)('|$)", lambda m: m[1] * 2 + ("\\'" if m[2] else ""), text) + "'"
 
 
 def check_local(arguments: Sequence[str]) -> None:
-    """Raise UserError for own settings that were asked for and do not exist: Hydra takes the group as optional."""
+    """Raise UserError for own settings that are named and do not exist: Hydra takes the group as optional."""
     for argument in arguments:
         key, _, name = argument.partition("=")
         if key == "local" and name not in ("null", "default") and not (conf_dir() / "local" / f"{name}.yaml").exists():
             raise UserError(f"local={name} does not exist; write {conf_dir() / 'local' / name}.yaml, or leave it out.")
 
 
-def composed(config_name: str, overrides: Sequence[str], resolve: bool = True) -> dict[str, Any]:
-    """The config in plain containers, without Hydra's own part; resolve: with its references looked up."""
+def compose(config_name: str, overrides: Sequence[str], resolved: bool = True) -> dict[str, Any]:
+    """The config in plain containers, without Hydra's own part; resolved: with its references looked up."""
     GlobalHydra.instance().clear()
     with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        found = hydra.compose(config_name, overrides=list(overrides))
-    return OmegaConf.to_container(found, resolve=resolve, throw_on_missing=True)  # type: ignore[return-value]
+        config = hydra.compose(config_name, overrides=list(overrides))
+    return OmegaConf.to_container(config, resolve=resolved, throw_on_missing=True)  # type: ignore[return-value]
 
 
-def resolved(config: dict[str, Any]) -> dict[str, Any]:
+def resolve(config: dict[str, Any]) -> dict[str, Any]:
     """A config whose references are looked up."""
     return OmegaConf.to_container(OmegaConf.create(config), resolve=True)  # type: ignore[return-value]
 
@@ -89,9 +56,9 @@ def explain(error: Exception, config_name: str, arguments: Sequence[str]) -> str
     if isinstance(error, OverrideParseException):
         return f"{error.override!r} is no setting; write group=option or key=value, for instance arch=gru."
     if isinstance(error, ConfigCompositionException):
-        refused = re.search(r"Could not (?:override|append to) '([^']+)'", str(error))
-        if refused:
-            return _unknown(refused.group(1), config_name, arguments)
+        key = re.search(r"Could not (?:override|append to) '([^']+)'", str(error))
+        if key:
+            return _unknown(key.group(1), config_name, arguments)
     ambiguous = re.match(r"Ambiguous value for argument '([^']+)'", str(error))
     if ambiguous:
         group, _, options = ambiguous.group(1).partition("=")
@@ -120,10 +87,10 @@ def _unknown(key: str, config_name: str, arguments: Sequence[str]) -> str:
     """A sentence for an unknown key, from the config as it composes without the settings of single keys."""
     options = [a for a in arguments if a.partition("=")[0] in groups() and "," not in a]
     try:
-        node = composed(config_name, options)
+        node = compose(config_name, options)
     except ConfigCompositionException:
         # A group of another command.
-        node = composed(config_name, [])
+        node = compose(config_name, [])
     sentence = missing_key(key, node)
     group = key.partition(".")[0]
     return sentence or f"{key} cannot be set, because another setting takes {group} away; leave one of them out."

@@ -8,8 +8,6 @@ from typing import Literal
 from lvm_lab.errors import UserError
 
 FOLDS = 5
-# With fewer documents a report is cross-fitted over folds.
-CROSS_FIT_BELOW = 200
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,8 @@ from typing import Any
 from lvm_lab.config.targets import TARGET
 from lvm_lab.errors import UserError
 
+# The project of W&B that runs go to.
+PROJECT = "lvm_lab"
 WANDB = "lvm_lab.loggers.wandb.WandB"
 # W&B's settings that stood at `logger` itself, where `logger.wandb` was its mode.
 OF_WANDB = ("project", "entity", "group", "artifacts")

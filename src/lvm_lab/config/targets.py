@@ -24,6 +24,11 @@ def identity(node: Any) -> Any:
     return _renamed(node, _name_in_fingerprints)
 
 
+def is_ours(node: dict[str, Any]) -> bool:
+    """Whether a node builds a class of the lab's own."""
+    return str(node.get(TARGET, "")).startswith("lvm_lab.")
+
+
 def _name_in_fingerprints(target: str) -> str:
     target = MOVED.get(target, target)
     return FIRST_NAME.get(target, target if target.startswith("lvm_lab.") else target.rpartition(".")[2])

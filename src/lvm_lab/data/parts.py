@@ -21,8 +21,6 @@ from lvm_lab.types import Predictor, Stats
 
 log = logging.getLogger(__name__)
 
-FEW_DOCUMENTS = 20
-
 
 @dataclass(frozen=True)
 class Opened:

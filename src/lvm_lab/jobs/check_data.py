@@ -1,43 +1,25 @@
-"""Examine data before training on it: `python -m lvm_lab.check_data data=npz data.path=vectors.npz`.
-
-Takes what lvm_lab.train takes and reads what it would read; nothing is trained and no folder is made.
-"""
+"""The body of `check_data`: measures what training would read; trains nothing and makes no folder."""
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
 from typing import Any
 
-from lvm_lab.commands import launch as cli
+from lvm_lab.build import build
 from lvm_lab.errors import UserError
+from lvm_lab.judge import data_gate
 
-HEADER = "Examine data before training on it; takes the settings of lvm_lab.train, of which data.* and run.cache count."
 # The arrow of time may look at so many times more windows than before training, where nobody wants to wait.
 SCALE = 5
 
 
-def main() -> None:
-    # Beside the first setting: Hydra reads settings in one stretch only, and flags such as -m may come before.
-    first = next((i for i, a in enumerate(sys.argv) if i and "=" in a and not a.startswith("-")), len(sys.argv))
-    sys.argv[first:first] = ["hydra.help.app_name=lvm_lab.check_data", f'hydra.help.header="{HEADER}"']
-    cli.launch("train", check_data, interrupted="nothing was written")
+def examine(config: dict[str, Any]) -> tuple[dict[str, Any], bool]:
+    """(the data gate's numbers and the arrow of time, whether data.gate=refuse makes a failed gate a mistake)."""
+    settings = build.settings(config)
+    parts = build.parts(settings)
+    return data_gate.examine(parts.train, parts.val, scale=SCALE), settings.data.gate == "refuse"
 
 
-def check_data(config: dict[str, Any], sweep_dir: Path | None = None) -> None:
-    """The data gate and the arrow of time as a table; data.gate=refuse makes a failed gate a mistake."""
-    # Torch comes in only now: --help and --cfg job answer without it.
-    from lvm_lab import logs
-    from lvm_lab.build import build
-    from lvm_lab.judge.data_gate import examine
-    from lvm_lab.reporting import diagnostics as diagnostic_tables
-
-    console = logs.to_terminal()
-    chosen = build.settings(config)
-    parts = build.parts(chosen)
-    found = examine(parts.train, parts.val, scale=SCALE)
-    console.print(diagnostic_tables.data_table(found))
-    for line in diagnostic_tables.gate_lines(found):
-        console.print(line, highlight=False)
-    if not found["passed"] and chosen.data.gate == "refuse":
-        raise UserError(f"the data gate failed ({'; '.join(found['failed'])}); check the order of chunks.")
+def refuse(numbers: dict[str, Any]) -> None:
+    """UserError for data whose gate failed."""
+    if not numbers["passed"]:
+        raise UserError(f"the data gate failed ({'; '.join(numbers['failed'])}); check the order of chunks.")

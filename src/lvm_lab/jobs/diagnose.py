@@ -1,95 +1,68 @@
-"""Diagnose a trained model: `python -m lvm_lab.diagnose RUN_OR_CHECKPOINT`."""
+"""The body of `diagnose`: whether trained models' predictions collapse, copy or leave the encoder's scale."""
 
 from __future__ import annotations
 
-import argparse
 import json
-import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lvm_lab import logs
 from lvm_lab.errors import UserError
 from lvm_lab.files import write_atomically
-from lvm_lab.reporting import diagnostics as diagnostic_tables
 from lvm_lab.runs import selecting as selection
 
 PARTS = ("val", "test", "ood")
 
 
-def diagnose(found: selection.Found, part: str, *, windows: int, data: Path | None, device: str) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Diagnoses:
+    """numbers: by checkpoint, what judge/metrics.py measured. skipped: by path, why it was passed over."""
+
+    numbers: dict[str, dict[str, Any]]
+    skipped: dict[str, str]
+
+    def write(self, file: Path) -> None:
+        write_atomically(file, json.dumps(self.numbers, indent=2, allow_nan=False) + "\n")
+
+
+def diagnose_all(models: list[str], part: str, windows: int, data: Path | None, device: str) -> Diagnoses:
+    """Every checkpoint that `models` (run folders, checkpoints, patterns) name.
+
+    Raises UserError where there is none, and for a checkpoint or data that do not fit.
+    """
+    if windows < 1:
+        raise UserError(f"--windows {windows} leaves nothing to look at; give 1 or more.")
+    checkpoints, skipped = selection.find(models)
+    if not checkpoints:
+        raise UserError(next(iter(skipped.values())))
+    numbers = {
+        str(checkpoint.file): diagnose(checkpoint, part, windows=windows, data=data, device=device)
+        for checkpoint in checkpoints
+    }
+    return Diagnoses(numbers, skipped)
+
+
+def diagnose(
+    checkpoint: selection.Checkpoint, part: str, *, windows: int, data: Path | None, device: str
+) -> dict[str, Any]:
     """The numbers of judge/metrics.py for a checkpoint, on its own data or on that of a file.
 
     Raises UserError for a checkpoint or data that do not fit, and for a part without windows.
     """
     # Torch comes in only now: --help answers without it.
-    from lvm_lab.build import build
     from lvm_lab.config.settings import DeviceSettings
-    from lvm_lab.data.store import EncoderContract
     from lvm_lab.data.windows import sample_evenly
+    from lvm_lab.jobs import candidates
     from lvm_lab.judge.metrics import part_metrics
 
-    file, where = found.file, DeviceSettings(accelerator=device)
-    build.check_device(where)
-    model = build.load(file, build.judged_on(where))
-    said = model.identity
-    own = node = said["config"]["data"]
-    if data is not None:
-        other = {"name": "npz", "_target_": "lvm_lab.data.sources.npz.Npz", "path": str(data)}
-        node = build.on_other_data(own, other)
-    parts = build.parts(build.as_judged(said["config"], node, DeviceSettings(accelerator="cpu")))
-    build.check_unseen(file, own, node, found.content, parts)
-    conflict = EncoderContract(**said["contract"]).conflict(parts.contract) if said["contract"] else None
-    if conflict or len(model.stats.mean_D) != parts.train.dim:
-        conflict = conflict or f"dim {len(model.stats.mean_D)} against {parts.train.dim}"
-        raise UserError(
-            f"{file} was trained on other vectors than the data's ({conflict}); give --data of its encoder."
-        )
+    judging_device = candidates.judging_device(DeviceSettings(accelerator=device))
+    model = candidates.load(checkpoint.file, judging_device)
+    other = {"name": "npz", "_target_": "lvm_lab.data.sources.npz.Npz", "path": str(data)}
+    candidate = candidates.candidate(model, checkpoint, None if data is None else other)
+    parts = candidates.open_data(candidate, DeviceSettings(accelerator="cpu")).parts
+    candidates.check(candidate, parts, instead="--data FILE")
     held_out = getattr(parts, part)
     if held_out is None or len(held_out) == 0:
-        raise UserError(f"the data of {file} has no {part} part; choose another --part.")
+        raise UserError(f"the data of {checkpoint.file} has no {part} part; choose another --part.")
     sample = sample_evenly(held_out, windows, 0)
-    return part_metrics(model.predict, sample, model.stats, device=build.judged_on(where))
-
-
-def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m lvm_lab.diagnose",
-        description="Whether a model's predictions collapse, copy, or leave the encoder's scale.",
-        epilog="For data before training see python -m lvm_lab.check_data.",
-    )
-    parser.add_argument("models", nargs="+", metavar="RUN_OR_CHECKPOINT", help="run folders, .ckpt files, patterns")
-    parser.add_argument("--part", choices=PARTS, default="val", help="of the data (val)")
-    parser.add_argument("--windows", type=int, default=5000, help="at most so many, drawn evenly over documents (5000)")
-    parser.add_argument("--data", type=Path, help="another .npz or store than the one that the model was trained on")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="the numbers go there too")
-    args = parser.parse_args(argv)
-    console = logs.to_terminal()
-    try:
-        if args.windows < 1:
-            raise UserError(f"--windows {args.windows} leaves nothing to look at; give 1 or more.")
-        found, skipped = selection.find(args.models)
-        if not found:
-            raise UserError(next(iter(skipped.values())))
-        asked = {"windows": args.windows, "data": args.data, "device": args.device}
-        numbers = {str(one.file): diagnose(one, args.part, **asked) for one in found}
-        for path, reason in skipped.items():
-            console.print(f"skipped {path}: {reason}", highlight=False)
-        for path, measured in numbers.items():
-            if "alarms" in measured:
-                looked_at = f"{measured['windows']} windows of {measured['documents']} documents"
-                table = diagnostic_tables.model_table(f"{path}, {args.part.upper()}: {looked_at}", measured)
-                console.print(table)
-            for line in diagnostic_tables.finding_lines(measured):
-                console.print(line, highlight=False, soft_wrap=True)
-        if args.json is not None:
-            write_atomically(args.json, json.dumps(numbers, indent=2, allow_nan=False) + "\n")
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        place = f"{error.filename}: " if error.filename else ""
-        print(f"error: {place}{error.strerror}; mend that and give the command again.", file=sys.stderr)
-        return 2
-    return 0
+    return part_metrics(model.predict, sample, model.stats, device=judging_device)

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from lvm_lab import logs
 from lvm_lab.build import build
-from lvm_lab.config.data import CROSS_FIT_BELOW
+from lvm_lab.config.thresholds import DOCUMENTS_FOR_REPORT
 from lvm_lab.data.parts import Parts
 from lvm_lab.errors import UserError
 from lvm_lab.judge.results import PartScores
@@ -24,9 +24,12 @@ from lvm_lab.reporting import card, tables
 from lvm_lab.reporting import diagnostics as diagnostic_tables
 from lvm_lab.reporting.plots import record
 from lvm_lab.runs import folder as runs
+from lvm_lab.runs.judgement import Scores, typed
 from lvm_lab.runs.process import commit, is_leader
 from lvm_lab.runs.result import Result
-from lvm_lab.scoring import judging as scoring
+from lvm_lab.scoring.data_gate import data_gate
+from lvm_lab.scoring.ground import Ground, sizes
+from lvm_lab.scoring.scores import TRAINING, score
 from lvm_lab.training import checkpoint, devices
 from lvm_lab.training.callbacks import assembly
 from lvm_lab.training.callbacks.base import RunContext
@@ -35,8 +38,6 @@ from lvm_lab.training.module import LatentVectorModule
 from lvm_lab.types import count_parameters
 
 log = logging.getLogger(__name__)
-
-ALARM = ("name", "part", "best_k", "check")
 
 
 class Session:
@@ -48,7 +49,7 @@ class Session:
         self.before = 0.0
         self.diverged = False
         self.params = 0
-        self.gate: dict[str, Any] = {}
+        self.data_gate: dict[str, Any] = {}
         self.notes: list[str] = []
 
     @staticmethod
@@ -82,22 +83,22 @@ class Session:
 
     def check_data(self) -> None:
         """The data gate: warns of, or refuses, windows that can hardly be predicted forwards."""
-        self.gate = scoring.gate(self.data)
-        curve = " ".join(f"{c:.3f}" for c in self.gate["curve"])
+        self.data_gate = data_gate(self.data)
+        curve = " ".join(f"{c:.3f}" for c in self.data_gate["curve"])
         log.info(
             "data gate %s: coherence %s, signal %+.3f, position curve %s",
-            "passed" if self.gate["passed"] else "FAILED",
-            self.gate["coherence"] and round(self.gate["coherence"], 3),
-            self.gate["signal"],
+            "passed" if self.data_gate["passed"] else "FAILED",
+            self.data_gate["coherence"] and round(self.data_gate["coherence"], 3),
+            self.data_gate["signal"],
             curve,
         )
-        log.info("arrow of time: %s", diagnostic_tables.arrow_line(self.gate["arrow"]))
-        if not self.gate["passed"]:
-            reasons = "; ".join(self.gate["failed"])
+        log.info("arrow of time: %s", diagnostic_tables.arrow_line(self.data_gate["arrow"]))
+        if not self.data_gate["passed"]:
+            reasons = "; ".join(self.data_gate["failed"])
             if self.chosen.data.gate == "refuse":
                 raise UserError(f"the data gate failed ({reasons}); check the order of chunks, or set data.gate=warn.")
             log.warning("the data gate failed (%s): check the order of chunks and the encoder", reasons)
-        if self.data.documents < CROSS_FIT_BELOW:
+        if self.data.documents < DOCUMENTS_FOR_REPORT:
             self.notes.append(
                 f"{self.data.documents} documents are few: for a report, cross-fit with -m data.fold=0,1,2,3,4"
             )
@@ -167,19 +168,10 @@ class Session:
         file = best_5cat if best_5cat.exists() else self.run.checkpoints / "best.ckpt"
         device = build.judged_on(self.chosen.device)
         model = build.load(file, device)
-        result = self._result("finished", checkpoint=file.name)
-        preset, data = self.chosen.preset, self.data
-        if preset.eval_windows:
-            judged = scoring.judge(model.predict, data, preset, device)
-            result.five_cat = judged.to_dict() | {"model": scoring.summary(judged)}
-            beside = scoring.beside(judged, data, preset, self.chosen.cache, device)
-            result.baselines, result.skill, result.not_fitted = beside.baselines, beside.skill, beside.not_fitted
-        moments = {}
-        for name in ("val", "test", "ood"):
-            found, moments[name] = scoring.numbers(model.predict, getattr(data, name), data, preset, device)
-            setattr(result, name, found)
-        record.write_moments(self.run.path, {name: vars(m) for name, m in moments.items() if m is not None})
-        result.seconds = self._seconds()
+        ground = Ground.of_run(self.data, self.chosen.preset, self.chosen.cache)
+        scores = score({self.run.name: lambda: model.predict}, ground, TRAINING, device)
+        result = self._result("finished", checkpoint=file.name, **scores.to_result())
+        record.write_moments(self.run.path, scores.moments())
         self.loggers.result(result, self._picture(result))
         return result
 
@@ -191,21 +183,18 @@ class Session:
 
     def show(self, result: Result) -> None:
         """The closing tables, the verdict and where the checkpoint is."""
-        shown = [*tables.closing_tables(result), tables.verdict_line(result)]
-        for item in shown:
+        for item in (*tables.closing_tables(result), tables.verdict_line(result)):
             self.console.print(item)
-        for alarm in result.five_cat.get("alarms", []):
-            log.warning("%s on %s (best offset %+d): check %s", *(alarm[k] for k in ALARM))
-        told = [alarm["name"] for alarm in result.five_cat.get("alarms", [])]
-        for finding in result.val.get("alarms", []):
-            if finding["name"] not in told:
-                log.warning("%s on val (%s): check %s", *(finding[k] for k in ("name", "measured", "check")))
+        for alarm in result.alarms:
+            log.warning("%s on %s (best offset %+d): check %s", alarm.name, alarm.part, alarm.best_k, alarm.check)
+        names = {alarm.name for alarm in result.alarms}
+        for finding in result.findings("val"):
+            if finding.name not in names:
+                log.warning("%s on val (%s): check %s", finding.name, finding.measured, finding.check)
         for note in result.notes:
             self.console.print(f"note: {note}", highlight=False)
-        if result.checkpoint:
-            self.console.print(f"{result.status} in {result.seconds:.0f} s: {self.run.checkpoints / result.checkpoint}")
-        else:
-            self.console.print(f"{result.status} in {result.seconds:.0f} s: {self.run.path}")
+        place = self.run.checkpoints / result.checkpoint if result.checkpoint else self.run.path
+        self.console.print(f"{result.status} in {result.seconds:.0f} s: {place}")
 
     def _picture(self, result: Result) -> dict[str, Path]:
         """Draw the plots and write the model card, before result.json is: killed here, the run scores again.
@@ -218,7 +207,7 @@ class Session:
         try:
             from lvm_lab.reporting.plots.draw import draw  # matplotlib comes in only now
 
-            files = record.read(self.run.path, asdict(result))
+            files = record.read(self.run.path, result)
             try:
                 pictures = draw(files)
             finally:
@@ -233,9 +222,8 @@ class Session:
         self.loggers.row(row)
 
     def _show_judgement(self, scores: PartScores) -> None:
-        halves = {letter: half.to_dict() for letter, half in scores.halves.items() if letter != "E"}
-        table = tables.part_table(f"5CAT in training, VAL: {scores.passed} of 4 halves", halves)
-        self.console.print(table)
+        read = typed(Scores, scores.to_dict(), "five_cat")
+        self.console.print(tables.part_table(f"5CAT in training, VAL: {read.passed} of {read.of} halves", read.halves))
 
     def _seconds(self) -> float:
         """This session's time and that of the epochs before it."""
@@ -255,9 +243,9 @@ class Session:
             seconds=self._seconds(),
             params=self.params,
             epochs=len(rows),
-            data_gate=self.gate,
+            data_gate=self.data_gate,
             contract={k: v for k, v in asdict(self.data.contract).items() if k != "probes"},
-            parts=scoring.sizes(self.data),
+            parts=sizes(self.data),
             notes=self.notes,
             commit=commit(),
             **more,

@@ -18,10 +18,10 @@ from typing import Any, Literal
 import numpy as np
 
 from lvm_lab.data.windows import Windows, sample_evenly
-from lvm_lab.judge.baselines import PENALTIES
+from lvm_lab.judge.baselines.ridge import PENALTIES
 from lvm_lab.judge.bootstrap import Number, difference, means
+from lvm_lab.judge.cosines import cosines
 from lvm_lab.judge.gates.retrieval import retrieval_scores
-from lvm_lab.judge.predictions import cosines
 
 FIT_WINDOWS = 5_000
 SCORED_WINDOWS = 1_000

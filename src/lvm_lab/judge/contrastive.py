@@ -11,8 +11,8 @@ import numpy as np
 
 from lvm_lab.data.repeated import row_digests
 from lvm_lab.data.windows import Windows
+from lvm_lab.judge.cosines import normalise
 from lvm_lab.judge.gates.retrieval import TIE
-from lvm_lab.judge.predictions import normalise
 
 BATCH = 256
 DOCUMENTS = 256

@@ -9,11 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from lvm_lab.config.thresholds import DATA_COHERENCE, DATA_SIGNAL
 from lvm_lab.data.windows import Windows, sample_evenly
 from lvm_lab.judge.arrow import FIT_WINDOWS, SCORED_WINDOWS, arrow_of_time
 
-COHERENCE = 0.40
-SIGNAL = 0.08
 BACKWARDS = "the training documents run backwards beside the validation documents"
 
 
@@ -44,10 +43,10 @@ def data_gate(windows: Windows, at_most: int = 2_000, seed: int = 0) -> dict[str
     coherence = (context_BLD[:, 1:] * context_BLD[:, :-1]).sum(-1).mean() if sample.context_length > 1 else np.nan
     signal = curve_L[-1] - curve_L[0]
     failed = []
-    if not coherence >= COHERENCE:
-        failed.append(f"coherence {coherence:.3f} is below {COHERENCE}")
-    if not signal >= SIGNAL:
-        failed.append(f"signal {signal:+.3f} is below {SIGNAL:+.2f}")
+    if not coherence >= DATA_COHERENCE:
+        failed.append(f"coherence {coherence:.3f} is below {DATA_COHERENCE}")
+    if not signal >= DATA_SIGNAL:
+        failed.append(f"signal {signal:+.3f} is below {DATA_SIGNAL:+.2f}")
     if np.any(np.diff(curve_L) < 0):
         failed.append("the position curve is not monotone")
     return {

@@ -15,7 +15,7 @@ import numpy as np
 
 from lvm_lab.config.thresholds import STD_RATIO
 from lvm_lab.judge.bootstrap import finite
-from lvm_lab.judge.predictions import normalise
+from lvm_lab.judge.cosines import normalise
 
 # A share of the targets' own effective rank, and of their 1 - mean pairwise cosine.
 COLLAPSED = 0.1

@@ -7,20 +7,20 @@ Shape suffixes: W windows of a part's sample, B a slice of them, L context lengt
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 
 from lvm_lab.config.presets import Preset
 from lvm_lab.data.windows import Windows, sample_evenly
 from lvm_lab.judge import lnsp_compat
-from lvm_lab.judge.gates.ablations import derangements, foreign_partners, order_changes
-from lvm_lab.judge.gates.coherence import coherence, coherence_bins
-from lvm_lab.judge.gates.offsets import offset_cosines
-from lvm_lab.judge.gates.retrieval import retrieval_scores
-from lvm_lab.judge.gates.rollout import rollout_cosines
-from lvm_lab.judge.predictions import Forward, cosines
+from lvm_lab.judge.cosines import cosines
+from lvm_lab.judge.gate import Slice
+from lvm_lab.judge.gates import load as load_gates
+from lvm_lab.judge.predictions import Forward
 from lvm_lab.judge.results import FiveCat, PartScores
-from lvm_lab.judge.verdict import Table, put_together, score_part
+from lvm_lab.judge.verdict import Measurements, put_together, score_part
 from lvm_lab.types import Predictor
 
 SLICE = 2048
@@ -37,7 +37,7 @@ def measure(
     batch_size: int = 1024,
     device: str | torch.device = "cpu",
 ) -> FiveCat:
-    """All five gates on at most `at_most` windows a part (None: the preset's eval_windows).
+    """Every gate of the preset on at most `at_most` windows a part (None: the preset's eval_windows).
 
     documents: how many the whole store has, which decides whether a verdict may be given at all.
     """
@@ -65,53 +65,37 @@ def measure_part(
     """One part's halves on at most `at_most` windows (None: the preset's max_windows, as in training)."""
     count = preset.max_windows if at_most is None else at_most
     forward = Forward(predictor, batch_size, device)
-    tabulate_ = lnsp_compat.tabulate if preset.tool == "lnsp_compat" else tabulate
-    return score_part(tabulate_(forward, windows, preset, count), preset, part)
+    tools: dict[str, Callable[..., Measurements]] = {"five_cat": measurements, "lnsp_compat": lnsp_compat.measurements}
+    return score_part(tools[preset.tool](forward, windows, preset, count), preset, part)
 
 
-def tabulate(forward: Forward, windows: Windows, preset: Preset, at_most: int) -> Table:
+def measurements(forward: Forward, windows: Windows, preset: Preset, at_most: int) -> Measurements:
     """Every gate's numbers for every window of the sample: 14 forwards a window at L = H = 5."""
+    gates = load_gates(preset)
     sample = sample_evenly(windows, at_most, preset.seed)
-    length = sample.context_length
-    shuffled_WL = derangements(len(sample), length, preset.seed) if length > 1 else None
-    partner_W = foreign_partners(sample.document_W, preset.seed)
-    foreign_row_W = None if partner_W is None else sample.rows(0)[partner_W]
+    draws = {gate.letter: gate.draw(sample, preset.seed) for gate in gates}
     pieces = []
     for start in range(0, max(len(sample), 1), SLICE):
-        chosen = slice(start, start + SLICE)
-        part = sample.select(chosen)  # type: ignore[arg-type]
+        places = slice(start, start + SLICE)
+        part = predicted(forward, sample.select(places), preset)  # type: ignore[arg-type]
         pieces.append(
-            _slice(
-                forward,
-                part,
-                preset.rollout_steps,
-                None if shuffled_WL is None else shuffled_WL[chosen],
-                None if foreign_row_W is None else foreign_row_W[chosen],
-            )
+            {
+                gate.letter: gate.measure(part, {name: x_W[places] for name, x_W in draws[gate.letter].items()})
+                for gate in gates
+            }
         )
     columns = {
-        gate: {name: np.concatenate([piece[gate][name] for piece in pieces]) for name in pieces[0][gate]}
-        for gate in pieces[0]
+        letter: {name: np.concatenate([piece[letter][name] for piece in pieces]) for name in pieces[0][letter]}
+        for letter in pieces[0]
     }
-    return Table(
-        columns, sample.document_W, sample.target_row_W, len(forward.broken), sample.isolated, sample.context_length
+    return Measurements(
+        gates, columns, sample.document_W, sample.target_row_W, len(forward.not_finite), sample.isolated
     )
 
 
-def _slice(
-    forward: Forward,
-    windows: Windows,
-    steps: int,
-    shuffled_BL: np.ndarray | None,
-    foreign_row_B: np.ndarray | None,
-) -> dict[str, dict[str, np.ndarray]]:
+def predicted(forward: Forward, windows: Windows, preset: Preset) -> Slice:
+    """The windows with their predictions: one forward a window, whatever number of gates look at it."""
     context_BLD = windows.context()
     raw_BD, unit_BD = forward(context_BLD, windows.target_row_W)
     cos_B = cosines(unit_BD, windows.vectors(windows.target_row_W))
-    return {
-        "A": offset_cosines(unit_BD, windows),
-        "B": retrieval_scores(unit_BD, windows),
-        "C": order_changes(forward, context_BLD, cos_B, windows, shuffled_BL, foreign_row_B),
-        "D": rollout_cosines(forward, context_BLD, raw_BD, unit_BD, windows, steps),
-        "E": coherence_bins(cos_B, coherence(context_BLD)),
-    }
+    return Slice(windows, context_BLD, raw_BD, unit_BD, cos_B, forward, preset)

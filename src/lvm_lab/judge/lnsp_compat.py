@@ -21,29 +21,31 @@ import numpy as np
 
 from lvm_lab.config.presets import Preset
 from lvm_lab.data.windows import Windows
+from lvm_lab.judge.cosines import cosines
+from lvm_lab.judge.gates import load as load_gates
 from lvm_lab.judge.gates.ablations import CHANGES
 from lvm_lab.judge.gates.coherence import HIGH, coherence, coherence_bins
 from lvm_lab.judge.gates.offsets import OFFSETS, offset_cosines
 from lvm_lab.judge.gates.retrieval import FEWEST_CANDIDATES, retrieval_scores
 from lvm_lab.judge.gates.rollout import rollout_cosines
-from lvm_lab.judge.predictions import Forward, cosines
-from lvm_lab.judge.verdict import Table
+from lvm_lab.judge.predictions import Forward
+from lvm_lab.judge.verdict import Measurements
 
 SHIFT = 1  # its offset 0 is the target
 SLICE = 2048
 
 
-def tabulate(forward: Forward, windows: Windows, preset: Preset, at_most: int) -> Table:
-    """The numbers of each test's own first windows; the table reaches as far as the furthest of them."""
+def measurements(forward: Forward, windows: Windows, preset: Preset, at_most: int) -> Measurements:
+    """The numbers of each test's own first windows; the columns reach as far as the furthest of them."""
     steps = preset.rollout_steps
     around_W = np.full(len(windows), not windows.isolated)
-    chosen = {
+    eligible = {
         "A": around_W & windows.has(OFFSETS[0] + SHIFT, OFFSETS[-1] + SHIFT),
         "B": windows.end_W - windows.start_W >= FEWEST_CANDIDATES,
         "C": np.ones(len(windows), dtype=bool),
         "D": around_W & windows.has(1, steps + SHIFT),
     }
-    first = {gate: np.flatnonzero(eligible_W)[:at_most] for gate, eligible_W in chosen.items()}
+    first = {gate: np.flatnonzero(eligible_W)[:at_most] for gate, eligible_W in eligible.items()}
     first["E"] = _first_coherent(windows, at_most)
     total = max((int(places[-1]) + 1 for places in first.values() if len(places)), default=0)
     columns: dict[str, dict[str, np.ndarray]] = {}
@@ -54,13 +56,13 @@ def tabulate(forward: Forward, windows: Windows, preset: Preset, at_most: int) -
             for name, values_B in _numbers(gate, forward, windows.select(some), steps, preset.seed + start).items():
                 columns[gate].setdefault(name, np.full(total, np.nan))[some] = values_B
     head = windows.select(np.arange(total))
-    return Table(
+    return Measurements(
+        load_gates(preset),
         columns,
         head.document_W,
         head.target_row_W,
-        len(forward.broken),
+        len(forward.not_finite),
         windows.isolated,
-        windows.context_length,
         last_k=-SHIFT,
     )
 
@@ -80,9 +82,9 @@ def _numbers(gate: str, forward: Forward, windows: Windows, steps: int, seed: in
         return coherence_bins(cos_B, coherence(context_BLD))
     changes = {}
     for name, orders in old_orders(len(windows), windows.context_length, seed).items():
-        broken = [np.take_along_axis(context_BLD, order_BL[:, :, None], axis=1) for order_BL in orders]
-        predicted = [forward(context, windows.target_row_W)[1] for context in broken]
-        changes[name] = np.mean([cosines(unit, target_BD) - cos_B for unit in predicted], axis=0)
+        ablations = [np.take_along_axis(context_BLD, order_BL[:, :, None], axis=1) for order_BL in orders]
+        units = [forward(ablated_BLD, windows.target_row_W)[1] for ablated_BLD in ablations]
+        changes[name] = np.mean([cosines(unit_BD, target_BD) - cos_B for unit_BD in units], axis=0)
     return {name: changes[name] for name in CHANGES}
 
 
@@ -97,17 +99,17 @@ def old_orders(count: int, length: int, seed: int) -> dict[str, list[np.ndarray]
         "repeated": [[last] * length],
         "foreign": [[*range(last), 0]],
     }
-    orders = {name: [np.tile(order, (count, 1)) for order in chosen] for name, chosen in every.items()}
+    orders = {name: [np.tile(order, (count, 1)) for order in picks] for name, picks in every.items()}
     shuffled_BL = np.random.default_rng([seed, 1]).permuted(np.tile(places_L, (count, 1)), axis=1)
     return orders | {"shuffled": [shuffled_BL]}
 
 
 def _first_coherent(windows: Windows, at_most: int) -> np.ndarray:
     """The first windows whose context is not more coherent than .55, read only as far as needed."""
-    found: list[int] = []
+    places: list[int] = []
     for start in range(0, len(windows), SLICE):
-        if len(found) >= at_most:
+        if len(places) >= at_most:
             break
         coherence_B = coherence(windows.context(slice(start, start + SLICE)))
-        found.extend((start + np.flatnonzero(coherence_B <= HIGH)).tolist())
-    return np.array(found[:at_most], dtype=np.int64)
+        places.extend((start + np.flatnonzero(coherence_B <= HIGH)).tolist())
+    return np.array(places[:at_most], dtype=np.int64)

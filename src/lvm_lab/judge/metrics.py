@@ -12,8 +12,9 @@ import torch
 
 from lvm_lab.data.windows import Windows
 from lvm_lab.judge.bootstrap import Number, difference, means
+from lvm_lab.judge.cosines import cosines
 from lvm_lab.judge.diagnostics import Moments, Outputs, findings
-from lvm_lab.judge.predictions import cosines, predict
+from lvm_lab.judge.predictions import predict
 from lvm_lab.judge.results import PartScores
 from lvm_lab.types import Predictor, Stats
 

@@ -1,6 +1,6 @@
-"""Predictions in batches, and the cosines that every judge takes of them.
+"""Predictions in batches, as arrays.
 
-Shape suffixes: B windows, L context length, D vector dim, N rows.
+Shape suffixes: B windows, L context length, D vector dim.
 """
 
 from __future__ import annotations
@@ -25,39 +25,28 @@ def predict(
         for start in range(0, count, batch_size):
             batch = np.ascontiguousarray(context_BLD[start : start + batch_size], dtype=np.float32)
             prediction = predictor(torch.from_numpy(batch).to(device))
-            for name, out_BD, got in (("raw", raw_BD, prediction.raw_ND), ("unit", unit_BD, prediction.unit_ND)):
-                if tuple(got.shape) != (len(batch), dim):
-                    raise ValueError(f"prediction.{name} has shape {tuple(got.shape)}, not {(len(batch), dim)}")
-                out_BD[start : start + len(batch)] = got.float().cpu().numpy()
+            for name, out_BD, output in (("raw", raw_BD, prediction.raw_ND), ("unit", unit_BD, prediction.unit_ND)):
+                if tuple(output.shape) != (len(batch), dim):
+                    raise ValueError(f"prediction.{name} has shape {tuple(output.shape)}, not {(len(batch), dim)}")
+                out_BD[start : start + len(batch)] = output.float().cpu().numpy()
     return raw_BD, unit_BD
 
 
 class Forward:
-    """A predictor that is asked many times about the same windows and remembers which went wrong."""
+    """A predictor that is called many times on the same windows and remembers which went wrong.
+
+    not_finite: the target rows of windows with a prediction that is not finite.
+    """
 
     def __init__(self, predictor: Predictor, batch_size: int = 1024, device: str | torch.device = "cpu") -> None:
         self.predictor, self.batch_size, self.device = predictor, batch_size, device
-        self.broken: set[int] = set()
+        self.not_finite: set[int] = set()
 
     def __call__(self, context_BLD: np.ndarray, rows_B: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """raw_BD and unit_BD; `rows_B` names the windows, by which `broken` counts them."""
+        """raw_BD and unit_BD; `rows_B` names the windows, by which `not_finite` counts them."""
         raw_BD, unit_BD = predict(self.predictor, context_BLD, self.batch_size, self.device)
         # Finite float32 values cannot overflow a float64 sum, so the sum is finite when all of them are.
         with np.errstate(invalid="ignore"):
             finite_B = np.isfinite(raw_BD.sum(axis=1, dtype=np.float64) + unit_BD.sum(axis=1, dtype=np.float64))
-        self.broken.update(rows_B[~finite_B].tolist())
+        self.not_finite.update(rows_B[~finite_B].tolist())
         return raw_BD, unit_BD
-
-
-def normalise(x_ND: np.ndarray) -> np.ndarray:
-    """Unit length along the last axis, in float64; a zero vector stays zero, so that its cosines are 0."""
-    x_ND = x_ND.astype(np.float64)
-    with np.errstate(invalid="ignore"):
-        norm_N = np.sqrt(np.einsum("...d,...d->...", x_ND, x_ND))[..., None]
-        return x_ND / np.where(norm_N > 0, norm_N, 1.0)
-
-
-def cosines(a_ND: np.ndarray, b_ND: np.ndarray) -> np.ndarray:
-    """Cosines along the last axis, in float64; leading axes broadcast."""
-    with np.errstate(invalid="ignore"):
-        return np.einsum("...d,...d->...", normalise(a_ND), normalise(b_ND))

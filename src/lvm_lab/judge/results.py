@@ -1,4 +1,4 @@
-"""What a judgement says: halves (one gate in one part), parts, gates and the whole, all ready for JSON."""
+"""What a judgement holds: halves (one gate in one part), parts, gates over both parts and the whole; ready for JSON."""
 
 from __future__ import annotations
 
@@ -13,14 +13,8 @@ from lvm_lab.judge.bootstrap import Number, finite
 
 State = bool | None  # None: not measurable, which is not passed
 Verdict = Literal["pass", "fail", "undecided"]
+Direction = Literal["at least", "at most"]
 
-GATES = {
-    "A": "offset sweep",
-    "B": "retrieval rank",
-    "C": "order ablations",
-    "D": "rollout",
-    "E": "coherence bins",
-}
 # Points of the R@k curve beside R@1 and R@5: for a figure, and too many for a history or a table.
 CURVE = re.compile(r"B/(chance_)?r(?![15](_|$))\d+(_|$)")
 
@@ -32,6 +26,14 @@ class Check:
     threshold: float
     passed: bool
     undecided: bool
+
+    @classmethod
+    def of(cls, number: Number, threshold: float, direction: Direction) -> Check:
+        """Whether the number is at least (or at most) the threshold, and whether its whole interval says the same."""
+        sense = 1 if direction == "at least" else -1
+        distances = [sense * (x - threshold) for x in (number.low, number.high)]
+        clear = min(distances) >= 0 or max(distances) < 0
+        return cls(threshold, sense * (number.value - threshold) >= 0, math.isnan(number.low) or not clear)
 
 
 @dataclass(frozen=True)
@@ -75,34 +77,35 @@ class Alarm:
 
 @dataclass(frozen=True)
 class PartScores:
-    """One part's halves. Gate E needs two parts: its half holds the bins, and is false or null.
+    """One part's halves. That of a gate which needs both parts (E) holds its numbers, and is false or null.
 
-    broken: windows with a prediction that is not finite. best_k: the offset that predictions are
-    nearest to, None where gate A cannot be measured.
+    alone: letters of the gates that one part can pass alone. not_finite: windows with a prediction that is not.
+    best_k: the offset that predictions are nearest to, None where gate A cannot be measured.
     """
 
     part: str
     halves: dict[str, Half]
+    alone: tuple[str, ...]
     windows: int
     documents: int
-    broken: int
+    not_finite: int
     best_k: int | None
     alarms: list[Alarm]
     target_row_W: np.ndarray = field(repr=False, compare=False)
 
     @property
     def passed(self) -> int:
-        """Halves passed among A to D."""
-        return sum(self.halves[gate].state is True for gate in "ABCD")
+        """Halves passed, `of` so many that one part can pass alone."""
+        return sum(self.halves[letter].state is True for letter in self.alone)
 
     @property
     def of(self) -> int:
-        return len("ABCD")
+        return len(self.alone)
 
     @property
     def margin(self) -> float:
         """Gate A's margin; minus infinity where it could not be measured, so that it never wins."""
-        number = self.halves["A"].numbers.get("margin")
+        number = self.halves["A"].numbers.get("margin") if "A" in self.halves else None
         return -math.inf if number is None or math.isnan(number.value) else number.value
 
     @property
@@ -116,17 +119,18 @@ class PartScores:
 
     def values(self, curve: bool = False) -> dict[str, float]:
         """The point estimates that exist, by `<gate>/<name>`: for history and tables. curve: every R@k too."""
-        wanted = {name: n for name, n in self.numbers().items() if curve or not CURVE.match(name)}
-        return {name: n.value for name, n in wanted.items() if math.isfinite(n.value)}
+        shown = {name: n for name, n in self.numbers().items() if curve or not CURVE.match(name)}
+        return {name: n.value for name, n in shown.items() if math.isfinite(n.value)}
 
     def to_dict(self) -> dict[str, Any]:
         return {
             "part": self.part,
             "windows": self.windows,
             "documents": self.documents,
-            "not_finite": self.broken,
+            "not_finite": self.not_finite,
             "best_k": self.best_k,
             "passed": self.passed,
+            "of": self.of,
             "margin": finite(self.margin),
             "alarms": [vars(alarm) for alarm in self.alarms],
             "halves": {gate: half.to_dict() for gate, half in self.halves.items()},
@@ -134,26 +138,23 @@ class PartScores:
 
 
 @dataclass(frozen=True)
-class Gate:
-    """One gate over both parts. difference: gate E's number, VAL minus OOD, and its check."""
+class GateResult:
+    """One gate over both parts. numbers, checks: what it measures of both together (gate E: the difference)."""
 
     letter: str
+    name: str
     state: State
     reason: str | None
     val: Half
     ood: Half | None
-    difference: Number | None = None
-    check: Check | None = None
-
-    @property
-    def name(self) -> str:
-        return GATES[self.letter]
+    numbers: dict[str, Number] = field(default_factory=dict)
+    checks: dict[str, Check] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         described: dict[str, Any] = {"name": self.name, "state": self.state, "reason": self.reason}
-        if self.difference is not None:
-            described["difference"] = self.difference.to_dict() | ({} if self.check is None else vars(self.check))
-        return described | {"val": self.val.to_dict(), "ood": None if self.ood is None else self.ood.to_dict()}
+        for name, number in self.numbers.items():
+            described[name] = number.to_dict() | (vars(self.checks[name]) if name in self.checks else {})
+        return described
 
 
 @dataclass(frozen=True)
@@ -164,31 +165,32 @@ class FiveCat:
     required: int
     verdict: Verdict
     reason: str | None
-    gates: dict[str, Gate]
+    gates: dict[str, GateResult]
     val: PartScores
     ood: PartScores | None
 
     @property
     def passed(self) -> int:
+        """Gates passed, `of` so many."""
         return sum(gate.state is True for gate in self.gates.values())
+
+    @property
+    def of(self) -> int:
+        return len(self.gates)
 
     @property
     def alarms(self) -> list[Alarm]:
         return [*self.val.alarms, *(self.ood.alarms if self.ood else [])]
 
     def to_dict(self) -> dict[str, Any]:
-        """A plain dict for result.json; the halves stand once, inside the gates."""
-        parts = {"val": self.val, "ood": self.ood}
+        """The verdict, ready for JSON. The halves that it was reached by stand with their parts."""
         return {
             "preset": self.preset,
             "required": self.required,
+            "of": self.of,
             "passed": self.passed,
             "verdict": self.verdict,
             "reason": self.reason,
             "alarms": [vars(alarm) for alarm in self.alarms],
             "gates": {letter: gate.to_dict() for letter, gate in self.gates.items()},
-            **{
-                name: None if part is None else {k: v for k, v in part.to_dict().items() if k != "halves"}
-                for name, part in parts.items()
-            },
         }

@@ -11,8 +11,8 @@ import numpy as np
 from lvm_lab.data.repeated import row_digests
 from lvm_lab.data.store import Rows
 from lvm_lab.data.windows import Windows
+from lvm_lab.judge.cosines import cosines, normalise
 from lvm_lab.judge.gates.retrieval import TIE, rank_scores
-from lvm_lab.judge.predictions import cosines, normalise
 
 RANKS = (1, 5, 10)
 # Rows that are held as unit vectors at once, and the most (window, row) pairs that one search may return.

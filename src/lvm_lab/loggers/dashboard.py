@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
-import sys
-from collections.abc import Sequence
 from typing import Any
 
-from lvm_lab.commands.launch import MISTAKE
 from lvm_lab.errors import UserError
-from lvm_lab.loggers.wandb import GATES, PROJECT, has_account
+from lvm_lab.loggers.wandb import GATES, has_account
 
 VAL = "5cat/val"
 MRR = f"{VAL}/B/mrr_unseen"
@@ -28,22 +24,6 @@ CURVES = {
 }
 COLUMNS = ["summary:status", "summary:5cat.passed", "summary:5cat.verdict"]
 COLUMNS += [f"config:{key}.value" for key in ("arch.name", "loss.name", "data.name", "seed")]
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m lvm_lab.wandb_dashboard",
-        description="Make a saved view in a W&B project that compares the runs mirrored there (needs an account).",
-    )
-    parser.add_argument("--project", default=PROJECT, help="default: %(default)s")
-    parser.add_argument("--entity", help="the user or team that owns the project; default: the account's own")
-    parser.add_argument("--group", help="the sweep whose runs are shown; default: all runs of the project")
-    asked = parser.parse_args(arguments)
-    try:
-        print(create(asked.project, asked.entity, asked.group))
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(MISTAKE)
 
 
 def create(project: str, entity: str | None, group: str | None) -> str:

@@ -20,17 +20,18 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
+from lvm_lab.config.loggers import PROJECT
 from lvm_lab.files import write_atomically
 from lvm_lab.loggers.base import Row, summary
 from lvm_lab.reporting.plots import FIGURES
 from lvm_lab.runs.folder import RunFolder
-from lvm_lab.runs.result import Result
+from lvm_lab.runs.judgement import Half
+from lvm_lab.runs.result import JUDGED, Result
 from lvm_lab.sweeps.leaderboard import TABLE
 
 log = logging.getLogger(__name__)
 
 CLOUD = "https://api.wandb.ai"
-PROJECT = "lvm_lab"
 GATES = "5cat/gates"
 SERVICE = "WANDB_SERVICE"
 COLUMNS = (
@@ -114,7 +115,7 @@ class WandB:
             self.run = None
 
     def _gates(self, result: Result) -> None:
-        rows = gate_rows(result.five_cat)
+        rows = gate_rows(result)
         if rows:
             import wandb
 
@@ -139,18 +140,19 @@ class WandB:
         self.run.log_artifact(artifact, aliases=["best"])
 
 
-def gate_rows(five_cat: dict[str, Any]) -> list[list[Any]]:
-    """result.json's gates as rows of COLUMNS, one a number; `passed` is the part's half (None: not measurable)."""
+def gate_rows(result: Result) -> list[list[Any]]:
+    """The gates as rows of COLUMNS, one a number; `passed` is the part's half (None: not measurable)."""
     rows = []
-    for letter, gate in five_cat.get("gates", {}).items():
-        halves = {part: gate[part] for part in ("val", "ood") if gate.get(part)}
-        if gate.get("difference"):
-            halves["val - ood"] = {"state": gate["state"], "numbers": {"difference": gate["difference"]}}
+    for letter, gate in result.gates.items():
+        halves = {part: half for part in JUDGED if (half := result.half(part, letter))}
+        if gate.difference:
+            halves["val - ood"] = Half(gate.state, numbers={"difference": gate.difference})
         for part, half in halves.items():
-            for name, number in half["numbers"].items():
-                low, high = number.get("interval") or (None, None)
-                check = [number.get(key) for key in ("threshold", "passed", "undecided")]
-                rows.append([letter, gate["name"], part, half["state"], name, number["value"], low, high, *check])
+            for name, number in half.numbers.items():
+                low, high = number.interval or (None, None)
+                undecided = None if number.threshold is None else number.undecided
+                check = [number.threshold, number.passed, undecided]
+                rows.append([letter, gate.name, part, half.state, name, number.value, low, high, *check])
     return rows
 
 

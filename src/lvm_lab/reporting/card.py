@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from lvm_lab.commands.over_runs import over_runs
 from lvm_lab.files import write_atomically
 from lvm_lab.reporting.limits import limits
+from lvm_lab.reporting.markdown import bullets, plain, table
+from lvm_lab.reporting.numbers import fixed, interval, percent, short, whole, with_interval
 from lvm_lab.reporting.plots import FIGURES
 from lvm_lab.reporting.plots.record import Record
-from lvm_lab.reporting.tables import COLUMNS, NAMES
+from lvm_lab.reporting.words import COMPARED, MARKS, predictor
+from lvm_lab.reporting.words import part as part_title
+from lvm_lab.runs.judgement import Number, Verdict
+from lvm_lab.runs.result import JUDGED, PARTS, Result
 
 CARD = "MODEL_CARD.md"
-STATES = {True: "pass", False: "**FAIL**", None: "null"}
 PLAIN = ("cos", "mse", "mse_standardised", "copying", "gain_over_copy", "gain_over_mean", "raw_norm", "target_norm")
 # Of the unit predictions, and in brackets of the targets.
 SPREADS = {
@@ -35,20 +38,20 @@ def write(run: Record) -> Path:
 def text(run: Record) -> str:
     """The card in GitHub's Markdown."""
     blocks = [
-        f"# Model card: {run.result['name']}",
+        f"# Model card: {run.result.name}",
         _head(run),
         "## What it is",
-        _table(("", ""), _facts(run)),
+        table(("", ""), _facts(run)),
         "## How it was trained",
-        *_training(run),
+        bullets(_training(run)),
         "## Verdict",
-        *_verdict(run),
-        *_beside(run),
-        *_parts(run),
+        *_verdict(run.result),
+        *_baselines(run.result),
+        *_parts(run.result),
         "## Alarms and diagnostics",
-        _list(_diagnostics(run)),
+        bullets(_diagnostics(run)),
         "## Limits",
-        _list(limits(run)),
+        bullets(limits(run)),
         *_use(run),
         *_plots(run),
     ]
@@ -57,131 +60,139 @@ def text(run: Record) -> str:
 
 def _head(run: Record) -> str:
     result, length = run.result, run.config["data"]["context_length"]
-    if result["status"] == "failed":
-        return f"**This run failed and made no model to use**: {_plain(result['error'] or 'no reason is recorded')}."
-    if result["status"] == "diverged":
+    if result.status == "failed":
+        return f"**This run failed and made no model to use**: {plain(result.error or 'no reason is recorded')}."
+    if result.status == "diverged":
         return (
-            f"**This run diverged in epoch {result['epochs']}: the loss became no number**, so nothing was judged and "
+            f"**This run diverged in epoch {result.epochs}: the loss became no number**, so nothing was judged and "
             "there is no model to use."
         )
-    judged = result["five_cat"]
-    said = "not judged (`5cat=off`)" if not judged else f"**5CAT {judged['passed']} of 5: {judged['verdict']}**"
-    reason = f" ({_plain(judged['reason'])})" if judged.get("reason") else ""
-    return f"Reads {length} vectors of a document's chunks and predicts the vector of the next. {said}{reason}."
+    verdict = result.verdict
+    outcome = "not judged (`5cat=off`)"
+    if verdict is not None:
+        reason = f" ({plain(verdict.reason)})" if verdict.reason else ""
+        outcome = f"**5CAT {verdict.passed} of {verdict.of}: {verdict.verdict}**{reason}"
+    return f"Reads {length} vectors of a document's chunks and predicts the vector of the next. {outcome}."
 
 
 def _facts(run: Record) -> Iterator[tuple[str, str]]:
     result, config = run.result, run.config
     weights = {name: term.get("weight", 1.0) for name, term in config["loss"]["terms"].items()}
-    contract, parts = result.get("contract", {}), result.get("parts", {})
-    yield "arch", f"`{result['arch']}`, {result['params']:,} parameters"
+    yield "arch", f"`{result.arch}`, {whole(result.params)} parameters"
     yield "head", f"`{config['head']['name']}`"
-    yield "loss", f"`{result['loss']}`: " + ", ".join(f"{weight:g} {name}" for name, weight in weights.items())
+    yield "loss", f"`{result.loss}`: " + ", ".join(f"{weight:g} {name}" for name, weight in weights.items())
     variant = config["data"].get("variant")
-    yield "data", f"`{result['data']}`" + (f", variant {variant}" if variant else "")
-    if parts:
+    yield "data", f"`{result.data}`" + (f", variant {variant}" if variant else "")
+    if parts := result.parts:
         sizes = [f"{name} {p['windows']:,} of {p['documents']:,}" for name, p in parts.items() if name != "documents"]
         yield "windows of documents", f"{'; '.join(sizes)}; {parts['documents']:,} documents without OOD"
-    if contract:
-        yield "encoder", _encoder(contract)
+    if result.contract:
+        yield "encoder", _encoder(result.contract)
     yield "context", f"{config['data']['context_length']} vectors; normaliser `{config['normaliser']}`"
-    yield "seed", str(result["seed"])
-    yield "fingerprint", f"`{result['fingerprint']}`"
-    yield "lvm_lab", f"{result['version']}, commit {result['commit'] or 'not recorded'}"
-    yield "checkpoint", f"`checkpoints/{result['checkpoint']}`" if result["checkpoint"] else "none"
+    yield "seed", str(result.seed)
+    yield "fingerprint", f"`{result.fingerprint}`"
+    yield "lvm_lab", f"{result.version}, commit {result.commit or 'not recorded'}"
+    yield "checkpoint", f"`checkpoints/{result.checkpoint}`" if result.checkpoint else "none"
 
 
 def _encoder(contract: dict[str, Any]) -> str:
-    said = [f"`{_plain(contract['encoder'])}`" if contract["encoder"] else "not recorded", f"{contract['dim']} dims"]
-    said += [f"{contract['pooling']} pooling"] if contract["pooling"] else []
-    said += [] if contract["dense"] is None else ["a dense layer" if contract["dense"] else "no dense layer"]
+    facts = [f"`{plain(contract['encoder'])}`" if contract["encoder"] else "not recorded", f"{contract['dim']} dims"]
+    facts += [f"{contract['pooling']} pooling"] if contract["pooling"] else []
+    facts += [] if contract["dense"] is None else ["a dense layer" if contract["dense"] else "no dense layer"]
     if contract["normalised"] is not None:
-        said.append("unit length" if contract["normalised"] else "not normalised")
-    return ", ".join([*said, contract["dtype"]])
+        facts.append("unit length" if contract["normalised"] else "not normalised")
+    return ", ".join([*facts, contract["dtype"]])
 
 
 def _training(run: Record) -> Iterator[str]:
     result, trainer = run.result, run.config["trainer"]
-    optim, gate = trainer["optim"], result["data_gate"]
-    losses = {row["epoch"]: row["val/loss"] for row in run.history if row.get("val/loss") is not None}
-    said = [
-        f"{result['epochs']} of {trainer['max_epochs']} epochs, batches of {trainer['batch_size']}, "
+    optim = trainer["optim"]
+    yield (
+        f"{result.epochs} of {trainer['max_epochs']} epochs, batches of {trainer['batch_size']}, "
         f"precision {trainer['precision']}, supervision of the {trainer['supervision']} position"
         + ("s" if trainer["supervision"] == "all" else "")
-        + f"; {result['seconds']:.0f} s with the scoring",
+        + f"; {result.seconds:.0f} s with the scoring"
+    )
+    yield (
         f"AdamW, learning rate {optim['lr']:g}, weight decay {optim['weight_decay']:g}, warm-up "
-        f"{optim['warmup']:g} of the steps, gradients clipped at {optim['clip']:g}",
-    ]
+        f"{optim['warmup']:g} of the steps, gradients clipped at {optim['clip']:g}"
+    )
+    losses = {row["epoch"]: row["val/loss"] for row in run.history if row.get("val/loss") is not None}
     if losses:
-        best = min(losses, key=lambda epoch: losses[epoch])
-        last = max(losses)
-        said.append(f"validation loss {losses[best]:.4f} at best (epoch {best}), {losses[last]:.4f} in epoch {last}")
-    if gate:
+        best, last = min(losses, key=lambda epoch: losses[epoch]), max(losses)
+        yield f"validation loss {losses[best]:.4f} at best (epoch {best}), {losses[last]:.4f} in epoch {last}"
+    if gate := result.data_gate:
         state = "passed" if gate["passed"] else f"failed ({'; '.join(gate['failed'])})"
-        curve = " ".join(f"{c:.3f}" for c in gate["curve"])
-        said.append(f"data gate {state}: coherence {_show(gate['coherence'])}, position curve {curve}")
-    yield _list(said)
+        curve = " ".join(fixed(cosine) for cosine in gate["curve"])
+        yield f"data gate {state}: coherence {short(gate['coherence'])}, position curve {curve}"
 
 
-def _verdict(run: Record) -> Iterator[str]:
-    judged = run.result["five_cat"]
-    if not judged:
+def _verdict(result: Result) -> Iterator[str]:
+    verdict = result.verdict
+    if verdict is None:
         yield "Not judged."
         return
-    required = f"preset `{judged['preset']}`, {judged['required']} of 5 gates needed"
-    yield f"{judged['passed']} of 5 gates passed: **{judged['verdict']}** ({required})."
-    rows = []
-    for letter, gate in judged["gates"].items():
-        rows.append((letter, STATES[gate["state"]], gate["name"], _plain(gate["reason"] or "")))
-    yield _table(("gate", "state", "what", "why not"), rows)
-    numbers = []
-    for letter, gate in judged["gates"].items():
-        for part in ("val", "ood"):
-            half = gate[part]
-            for name, number in (half or {"numbers": {}})["numbers"].items():
-                if "threshold" in number:
-                    numbers.append((letter, name, part.upper(), *_checked(number)))
-        if "threshold" in gate.get("difference", {}):
-            numbers.append((letter, "normal bins", "VAL - OOD", *_checked(gate["difference"])))
+    required = f"preset `{verdict.preset}`, {verdict.required} of {verdict.of} gates needed"
+    yield f"{verdict.passed} of {verdict.of} gates passed: **{verdict.verdict}** ({required})."
+    states = [
+        (letter, _mark(gate.state), gate.name, plain(gate.reason or "")) for letter, gate in verdict.gates.items()
+    ]
+    yield table(("gate", "state", "what", "why not"), states)
     heads = ("gate", "number", "part", "value", "95% interval", "threshold", "")
-    yield _table(heads, numbers, right=(3, 5))
+    yield table(heads, _checks(result, verdict), right=(3, 5))
     yield "Changes (C) have to be at most their threshold, E's difference at most in size, all others at least."
 
 
-def _beside(run: Record) -> Iterator[str]:
-    result = run.result
-    if not result["baselines"]:
+def _checks(result: Result, verdict: Verdict) -> Iterator[tuple[str, ...]]:
+    """A row for each number that a gate asks for."""
+    for letter, gate in verdict.gates.items():
+        numbers = [
+            (name, part.upper(), number) for part in JUDGED for name, number in result.numbers(part, letter).items()
+        ]
+        numbers += [("normal bins", "VAL - OOD", gate.difference)] if gate.difference else []
+        for name, where, number in numbers:
+            if number.threshold is not None:
+                yield letter, name, where, *_check(number)
+
+
+def _check(number: Number) -> tuple[str, ...]:
+    mark = _mark(number.passed) + (" (undecided)" if number.undecided else "")
+    between = interval(number.interval, short)
+    return short(number.value), f"({between})" if between else "", short(number.threshold), mark
+
+
+def _baselines(result: Result) -> Iterator[str]:
+    if not result.baselines:
         return
     yield "## Beside the baselines (VAL)"
-    rows = []
-    # Pairs, not one dict: an arch may have a baseline's name.
-    told = [(f"**{result['arch']}**", result["five_cat"]["model"])]
-    told += [(NAMES.get(name, name), row) for name, row in result["baselines"].items()]
-    for shown, row in told:
-        cells = [_show(row["val"].get(key)) for _, key in COLUMNS]
-        rows.append((shown, *cells, f"{row['passed']}/5"))
-    yield _table(("", *(head for head, _ in COLUMNS), "gates"), rows, right=range(1, len(COLUMNS) + 2))
+    # An arch may have a baseline's name.
+    (_, own), *others = result.summaries
+    rows = [
+        (shown, *(short(summary.val.get(key)) for _, key in COMPARED), f"{summary.passed}/{summary.of}")
+        for shown, summary in [(f"**{result.arch}**", own), *((predictor(name), other) for name, other in others)]
+    ]
+    yield table(("", *(head for head, _ in COMPARED), "gates"), rows, right=range(1, len(COMPARED) + 2))
     yield "The model less each baseline, paired over documents, with 95% intervals:"
     rows = [
-        (NAMES.get(name, name), *(_with_interval(row["model_lift_val"].get(key)) for _, key in LIFTS))
-        for name, row in result["baselines"].items()
+        (predictor(name), *(_with_interval(other.model_lift_val.get(key)) for _, key in LIFTS))
+        for name, other in others
     ]
-    yield _table(("less", *(head for head, _ in LIFTS)), rows, right=range(1, len(LIFTS) + 1))
+    yield table(("less", *(head for head, _ in LIFTS)), rows, right=range(1, len(LIFTS) + 1))
 
 
-def _parts(run: Record) -> Iterator[str]:
-    parts = {name: run.result[name] for name in ("val", "test", "ood") if run.result[name]}
+def _parts(result: Result) -> Iterator[str]:
+    parts = {name: numbers for name in PARTS if (numbers := result.part(name))}
     if not parts:
         return
     yield "## VAL, test and OOD"
-    rows = [(name, *(_with_interval(part.get(name)) for part in parts.values())) for name in PLAIN]
-    ratios = [part.get("std_ratio", {}) for part in parts.values()]
-    rows.append(("std ratio, median (5% .. 95% of dims)", *(_ratio(ratio) for ratio in ratios)))
-    for key, told in SPREADS.items():
-        rows.append((told, *(_spread(part.get(key)) for part in parts.values())))
-    windows = [f"{part['windows']:,} / {part['documents']:,}" for part in parts.values()]
+    rows = [(name, *(_with_interval(numbers.numbers.get(name)) for numbers in parts.values())) for name in PLAIN]
+    ratios = [_ratio(numbers.spreads.get("std_ratio")) for numbers in parts.values()]
+    rows.append(("std ratio, median (5% .. 95% of dims)", *ratios))
+    for key, title in SPREADS.items():
+        rows.append((title, *(_spread(numbers.spreads.get(key)) for numbers in parts.values())))
+    windows = [f"{whole(numbers.windows)} / {whole(numbers.documents)}" for numbers in parts.values()]
     rows.append(("windows / documents", *windows))
-    yield _table(("", *(name if name == "test" else name.upper() for name in parts)), rows, right=range(1, 4))
+    yield table(("", *map(part_title, parts)), rows, right=range(1, 4))
     yield (
         "`mse` in the encoder's units, `mse_standardised` over the training part's variance, `copying` the cosine to "
         "the last context vector, std ratio raw over encoder. Test and OOD were scored once and chose nothing."
@@ -189,41 +200,39 @@ def _parts(run: Record) -> Iterator[str]:
 
 
 def _diagnostics(run: Record) -> Iterator[str]:
-    alarms = run.result["five_cat"].get("alarms", [])
-    for alarm in alarms:
-        where = f"{alarm['part'].upper()} (best offset {alarm['best_k']:+d})"
-        yield f"**{alarm['name']}** on {where}: check {alarm['check']}"
-    for part in ("val", "test", "ood"):
-        for finding in run.result[part].get("alarms", []):
-            yield f"**{finding['name']}** on {part.upper()}: {finding['measured']}; look at {finding['check']}"
-    if not alarms:
-        yield "no alarm of 5CAT" if run.result["five_cat"] else "not judged, so no alarm could be raised"
+    result = run.result
+    for alarm in result.alarms:
+        where = f"{alarm.part.upper()} (best offset {alarm.best_k:+d})"
+        yield f"**{alarm.name}** on {where}: check {alarm.check}"
+    for part in PARTS:
+        for finding in result.findings(part):
+            yield f"**{finding.name}** on {part.upper()}: {finding.measured}; look at {finding.check}"
+    if not result.alarms:
+        yield "no alarm of 5CAT" if result.verdict else "not judged, so no alarm could be raised"
     last = run.history[-1] if run.history else {}
     shares = {name.partition("/")[2]: x for name, x in last.items() if name.startswith("gradient_share/")}
     if shares:
-        told = ", ".join(f"{name} {'no number' if x is None else f'{x:.1%}'}" for name, x in shares.items())
-        yield f"share of the gradient at `raw` in the last epoch: {told}"
-    for part in ("val", "test", "ood"):
-        broken = run.result[part].get("not_finite")
-        if broken:
-            yield f"{broken} windows of {part} have a prediction that is not finite"
-    for note in run.result["notes"]:
-        yield _plain(note)
+        listed = ", ".join(f"{name} {percent(share, 1) or 'no number'}" for name, share in shares.items())
+        yield f"share of the gradient at `raw` in the last epoch: {listed}"
+    for part in PARTS:
+        numbers = result.part(part)
+        if numbers and numbers.not_finite:
+            yield f"{numbers.not_finite} windows of {part} have a prediction that is not finite"
+    for note in result.notes:
+        yield plain(note)
 
 
 def _use(run: Record) -> Iterator[str]:
     result = run.result
-    if not result["checkpoint"]:
+    if not result.checkpoint:
         return
     yield "## Use"
-    length, dim = run.config["data"]["context_length"], result.get("contract", {}).get("dim", "D")
+    length, dim = run.config["data"]["context_length"], result.contract.get("dim", "D")
     yield f"""```python
-from pathlib import Path
-
+import lvm_lab
 import torch
-from lvm_lab import build
 
-model = build.load(Path("{run.folder.name}/checkpoints/{result["checkpoint"]}"))
+model = lvm_lab.load("{run.folder.name}/checkpoints/{result.checkpoint}")
 with torch.no_grad():
     prediction = model.predict(context_BLD)  # float32, batch x {length} x {dim}, oldest vector first
 ```"""
@@ -235,59 +244,25 @@ with torch.no_grad():
 
 
 def _plots(run: Record) -> Iterator[str]:
-    found = {name: says for name, says in FIGURES.items() if (run.folder / "plots" / f"{name}.png").is_file()}
-    if not found:
+    drawn = {name: caption for name, caption in FIGURES.items() if (run.folder / "plots" / f"{name}.png").is_file()}
+    if not drawn:
         return
     yield "## Plots"
-    for name, says in found.items():
-        yield f"![{says}](plots/{name}.png)"
+    for name, caption in drawn.items():
+        yield f"![{caption}](plots/{name}.png)"
 
 
-def _checked(number: dict[str, Any]) -> tuple[str, str, str, str]:
-    mark = STATES[number["passed"]] + (" (undecided)" if number["undecided"] else "")
-    return _show(number["value"]), _interval(number), _show(number["threshold"]), mark
+def _mark(state: bool | None) -> str:
+    return f"**{MARKS[state]}**" if state is False else MARKS[state]
 
 
-def _with_interval(number: dict[str, Any] | None) -> str:
-    return "" if number is None else f"{_show(number['value'])} {_interval(number)}".strip()
+def _with_interval(number: Number | None) -> str:
+    return "" if number is None else with_interval(number.value, number.interval)
 
 
-def _interval(number: dict[str, Any]) -> str:
-    return f"({_show(number['interval'][0])} .. {_show(number['interval'][1])})" if number["interval"] else ""
+def _ratio(ratio: Mapping[str, float | None] | None) -> str:
+    return with_interval(ratio["median"], (ratio["low"], ratio["high"])) if ratio else ""
 
 
-def _ratio(ratio: dict[str, float | None]) -> str:
-    return f"{_show(ratio['median'])} ({_show(ratio['low'])} .. {_show(ratio['high'])})" if ratio else ""
-
-
-def _spread(spread: dict[str, float | None] | None) -> str:
-    return "" if spread is None else f"{_show(spread['prediction'])} ({_show(spread['target'])})"
-
-
-def _show(value: float | None) -> str:
-    """Three places, or three digits of a small number."""
-    return "" if value is None else f"{value:.3f}" if abs(value) >= 0.01 or value == 0 else f"{value:.3g}"
-
-
-def _table(heads: Iterable[str], rows: Iterable[Iterable[str]], right: Iterable[int] = ()) -> str:
-    heads = list(heads)
-    lines = [heads, ["---:" if i in set(right) else "---" for i in range(len(heads))], *rows]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
-
-
-def _list(items: Iterable[str]) -> str:
-    return "\n".join(f"- {item}" for item in items)
-
-
-def _plain(words: str) -> str:
-    """Words that somebody else chose, on one line and without Markdown of their own."""
-    joined = " ".join(words.split())
-    return "".join(f"\\{c}" if c in "\\`*_|<>[]#" else c for c in joined)
-
-
-def main(argv: list[str] | None = None) -> int:
-    return over_runs("lvm_lab.card", "Write RUN/MODEL_CARD.md from the folder of each run.", _one, argv)
-
-
-def _one(run: Record) -> list[Path]:
-    return [write(run)]
+def _spread(spread: Mapping[str, float | None] | None) -> str:
+    return f"{short(spread['prediction'])} ({short(spread['target'])})" if spread else ""

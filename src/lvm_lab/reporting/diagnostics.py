@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
 
+from rich.console import Console
 from rich.table import Table
+
+from lvm_lab.config.thresholds import DATA_COHERENCE, DATA_SIGNAL
+from lvm_lab.reporting import terminal
+from lvm_lab.reporting.numbers import fixed, interval, signed
 
 MEANS = {
     "cos": "cosine to the target",
@@ -13,29 +19,36 @@ MEANS = {
     "gain_over_copy": "  over copy-last",
     "last_margin": "  over its own cosine to the last vector",
 }
-BESIDE = {
+SPREADS = {
     "effective_rank": "effective rank (participation ratio)",
     "pairwise_cos": "mean pairwise cosine",
     "diversity": "share of dimensions with a std above .01",
 }
-RIDGES = ("forwards", "backwards", "difference")
-SIDES = ("from_before", "from_after", "easier")
+RIDGES = {"forwards": "ridge fitted forwards", "backwards": "ridge fitted backwards", "difference": "difference"}
+SIDES = {
+    "from_before": "same targets told from before",
+    "from_after": "same targets told from after",
+    "easier": "same targets difference",
+}
+
+# The arrow of time is a matter of small differences.
+finer = partial(fixed, digits=4)
 
 
 def model_table(title: str, numbers: dict[str, Any]) -> Table:
-    """The diagnostics of one part; a number that the targets have too stands beside theirs."""
-    table = Table(title=title, title_justify="left")
-    for column in ("", "predictions", "targets", "95% interval"):
-        table.add_column(column, justify="left" if column == "" else "right")
-    for name, says in MEANS.items():
-        table.add_row(says, show(numbers[name]["value"]), "", _interval(numbers[name]))
-    for name, says in BESIDE.items():
-        table.add_row(says, show(numbers[name]["prediction"]), show(numbers[name]["target"]), "")
-    for prefix, says in (("", "raw"), ("unit_", "unit")):
+    """The diagnostics of one part; a number that the targets have too stands next to theirs."""
+    heads = ("", "predictions", "targets", "95% interval")
+    table = terminal.table(heads, heads[1:], title=title)
+    for name, description in MEANS.items():
+        number = numbers[name]
+        table.add_row(description, fixed(number["value"]), "", interval(number["interval"]))
+    for name, description in SPREADS.items():
+        table.add_row(description, fixed(numbers[name]["prediction"]), fixed(numbers[name]["target"]), "")
+    for prefix, output in (("", "raw"), ("unit_", "unit")):
         ratio = numbers[f"{prefix}std_ratio"]
-        ends = f"{show(ratio['low'])} .. {show(ratio['high'])} (5% .. 95%)"
-        table.add_row(f"std ratio of {says}, median dimension", show(ratio["median"]), "1", ends)
-        table.add_row(f"mean |z| of {says}'s means", show(numbers[f"{prefix}mean_z"]), "0", "")
+        ends = f"{fixed(ratio['low'])} .. {fixed(ratio['high'])} (5% .. 95%)"
+        table.add_row(f"std ratio of {output}, median dimension", fixed(ratio["median"]), "1", ends)
+        table.add_row(f"mean |z| of {output}'s means", fixed(numbers[f"{prefix}mean_z"]), "0", "")
     return table
 
 
@@ -46,22 +59,19 @@ def finding_lines(numbers: dict[str, Any]) -> list[str]:
     return [f"{a['name'].upper()}: {a['measured']}; check {a['check']}" for a in numbers["alarms"]] or ["no alarm"]
 
 
-def data_table(gate: dict[str, Any]) -> Table:
+def data_table(data_gate: dict[str, Any]) -> Table:
     """The data gate with what it asks for, and what the two ridges of the arrow of time score."""
-    table = Table(title="the data gate (training part)", title_justify="left")
-    for column in ("", "value", "95% interval", "wanted"):
-        table.add_column(column, justify="left" if column == "" else "right")
-    curve = " ".join(show(c) for c in gate["curve"])
-    table.add_row("coherence (adjacent context vectors)", show(gate["coherence"]), "", ">= 0.40")
-    table.add_row("signal (last less first, to the target)", f"{gate['signal']:+.3f}", "", ">= +0.08")
-    table.add_row("position curve, oldest first", curve, "", "rising")
-    numbers = gate["arrow"]["numbers"]
-    for measure, says in (("cos", "cosine"), ("mrr", "unseen MRR")) if numbers else ():
+    heads = ("", "value", "95% interval", "wanted")
+    table = terminal.table(heads, heads[1:], title="the data gate (training part)")
+    table.add_row("coherence (adjacent context vectors)", fixed(data_gate["coherence"]), "", f">= {DATA_COHERENCE:.2f}")
+    table.add_row("signal (last less first, to the target)", signed(data_gate["signal"]), "", f">= {DATA_SIGNAL:+.2f}")
+    table.add_row("position curve, oldest first", " ".join(fixed(c) for c in data_gate["curve"]), "", "rising")
+    numbers = data_gate["arrow"]["numbers"]
+    for measure, title in (("cos", "cosine"), ("mrr", "unseen MRR")) if numbers else ():
         table.add_section()
-        for name, what in zip(RIDGES, ("ridge fitted forwards", "ridge fitted backwards", "difference"), strict=True):
-            table.add_row(f"{says}, {what}", *_cells(numbers[f"{measure}_{name}"]), "")
-        for name, what in zip(SIDES, ("told from before", "told from after", "difference"), strict=True):
-            table.add_row(f"{says}, same targets {what}", *_cells(numbers[f"{measure}_{name}"]), "")
+        for name, description in (RIDGES | SIDES).items():
+            number = numbers[f"{measure}_{name}"]
+            table.add_row(f"{title}, {description}", finer(number["value"]), interval(number["interval"], finer), "")
     return table
 
 
@@ -75,22 +85,22 @@ def arrow_line(arrow: dict[str, Any]) -> str:
     return f"{arrow['verdict']} (a ridge fitted forwards less one fitted backwards: {ends})"
 
 
-def gate_lines(gate: dict[str, Any]) -> Iterator[str]:
-    """The gate's verdict, the arrow's, and which side of a vector tells more of it."""
-    yield "data gate passed" if gate["passed"] else f"data gate FAILED: {'; '.join(gate['failed'])}"
-    yield f"arrow of time: {arrow_line(gate['arrow'])}"
-    if not gate["arrow"]["reason"]:
-        easier = gate["arrow"]["easier"]
+def data_gate_lines(data_gate: dict[str, Any]) -> Iterator[str]:
+    """The data gate's verdict, the arrow's, and which side of a vector tells more of it."""
+    yield "data gate passed" if data_gate["passed"] else f"data gate FAILED: {'; '.join(data_gate['failed'])}"
+    yield f"arrow of time: {arrow_line(data_gate['arrow'])}"
+    if not data_gate["arrow"]["reason"]:
+        easier = data_gate["arrow"]["easier"]
         yield f"easier told {easier}" if easier != "undecided" else "neither side of a vector clearly tells more of it"
 
 
-def show(value: float | None, digits: int = 3) -> str:
-    return "" if value is None else f"{value:.{digits}f}"
-
-
-def _cells(number: dict[str, Any]) -> tuple[str, str]:
-    return show(number["value"], 4), _interval(number, 4)
-
-
-def _interval(number: dict[str, Any], digits: int = 3) -> str:
-    return " .. ".join(show(end, digits) for end in number["interval"]) if number["interval"] else ""
+def show_models(numbers: Mapping[str, dict[str, Any]], skipped: Mapping[str, str], part: str, console: Console) -> None:
+    """What was measured of each checkpoint, after what was passed over and why."""
+    for path, reason in skipped.items():
+        console.print(f"skipped {path}: {reason}", highlight=False)
+    for path, measured in numbers.items():
+        if "alarms" in measured:
+            sample = f"{measured['windows']} windows of {measured['documents']} documents"
+            console.print(model_table(f"{path}, {part.upper()}: {sample}", measured))
+        for line in finding_lines(measured):
+            console.print(line, highlight=False, soft_wrap=True)

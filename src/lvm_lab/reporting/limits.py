@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from lvm_lab.config.thresholds import STD_RATIO
+from lvm_lab.config.thresholds import DOCUMENTS_FOR_REPORT, STD_RATIO
+from lvm_lab.reporting.numbers import known, signed
 from lvm_lab.reporting.plots.record import Record
-from lvm_lab.reporting.tables import NAMES
+from lvm_lab.reporting.words import predictor
+from lvm_lab.runs.result import JUDGED
 
-FEW_DOCUMENTS = 200
 FEW_JUDGED = 30
 FORBIDS = {
     "A": "its predictions are not clearly nearest to the next vector: not to be used where what comes next has to be "
@@ -18,13 +19,15 @@ FORBIDS = {
     "D": "its own predictions, fed back, lose the document: not to be used for several steps",
     "E": "its cosine changes from one domain to the other at equal coherence: a figure of one says little of the other",
 }
+# Of a gate that is not the lab's own.
+OTHERWISE = "not to be used where what this gate asks for matters"
 
 
 def limits(run: Record) -> Iterator[str]:
     """One phrase each; never none, since no run is judged on everything."""
     result = run.result
-    if result["status"] != "finished":
-        yield f"the run {result['status']}: not to be used at all"
+    if result.status != "finished":
+        yield f"the run {result.status}: not to be used at all"
         return
     yield from _gates(run)
     yield from _against_baselines(run)
@@ -37,47 +40,47 @@ def limits(run: Record) -> Iterator[str]:
 
 
 def _gates(run: Record) -> Iterator[str]:
-    if not run.result["five_cat"]:
+    result = run.result
+    if result.verdict is None:
         yield "5CAT was off: whether it predicts forwards at all is unknown"
     if run.old_tool:
         yield "judged by the old tool, in which a perfect predictor fails gate A: judge it with 5cat=standard"
-    for letter, gate in run.result["five_cat"].get("gates", {}).items():
-        where = [p.upper() for p in ("val", "ood") if gate[p] and gate[p]["state"] is False]
-        if gate["state"] is False:
-            on = f" on {' and '.join(where)}" if where else ""
-            yield f"fails gate {letter} ({gate['name']}){on}: {FORBIDS[letter]}"
-        elif gate["state"] is None:
-            yield f"gate {letter} ({gate['name']}) could not be measured, so what it asks for is unknown"
+    for letter, gate in result.gates.items():
+        halves = {part: half for part in JUDGED if (half := result.half(part, letter))}
+        if gate.state is False:
+            where = " and ".join(part.upper() for part, half in halves.items() if half.state is False)
+            on = f" on {where}" if where else ""
+            yield f"fails gate {letter} ({gate.name}){on}: {FORBIDS.get(letter, OTHERWISE)}"
+        elif gate.state is None:
+            yield f"gate {letter} ({gate.name}) could not be measured, so what it asks for is unknown"
         unclear = [
             f"{name} on {part.upper()}"
-            for part in ("val", "ood")
-            for name, number in run.numbers(letter, part).items()
-            if number.get("undecided")
+            for part, half in halves.items()
+            for name, number in half.numbers.items()
+            if number.undecided and number.value is not None
         ]
-        if unclear and gate["state"] is True:
+        if unclear and gate.state is True:
             yield f"gate {letter} is passed by a margin that chance could take back: {', '.join(unclear)}"
 
 
 def _against_baselines(run: Record) -> Iterator[str]:
     for key, what in (("A/cos", "cosine"), ("B/mrr_unseen", "ranking of chunks that it has not read (unseen MRR)")):
         not_beaten = []
-        for name, baseline in run.result["baselines"].items():
-            lift = baseline["model_lift_val"].get(key)
-            if (
-                name != "oracle"
-                and lift
-                and lift["value"] is not None
-                and not (lift["interval"] and lift["interval"][0] > 0)
-            ):
-                not_beaten.append(f"{NAMES.get(name, name)} ({lift['value']:+.3f})")
+        for name, baseline in run.result.baseline_summaries.items():
+            lift = baseline.model_lift_val.get(key)
+            if name == "oracle" or lift is None or lift.value is None:
+                continue
+            if not (known(lift.interval) and lift.interval[0] > 0):
+                not_beaten.append(f"{predictor(name)} ({signed(lift.value)})")
         if not_beaten:
             yield f"in {what} on VAL it is not clearly better than {', '.join(not_beaten)}"
 
 
 def _scale(run: Record) -> Iterator[str]:
     low, high = STD_RATIO
-    for part in ("val", "ood"):
-        ratio = run.result[part].get("std_ratio", {}).get("median")
+    for part in JUDGED:
+        numbers = run.result.part(part)
+        ratio = numbers.spreads.get("std_ratio", {}).get("median") if numbers else None
         if ratio is not None and not low <= ratio <= high:
             spread = "more widely" if ratio > high else "less widely"
             yield (
@@ -87,18 +90,19 @@ def _scale(run: Record) -> Iterator[str]:
 
 
 def _data(run: Record) -> Iterator[str]:
-    result, parts = run.result, run.result.get("parts", {})
-    documents = parts.get("documents")
-    if documents is not None and documents < FEW_DOCUMENTS:
-        yield f"{documents} documents are fewer than {FEW_DOCUMENTS}: cross-fit before these figures go into a report"
-    judged = result["val"].get("documents")
-    if judged is not None and judged < FEW_JUDGED:
-        yield f"the VAL figures are of {judged} documents, and their intervals are as wide as that"
-    if not result["ood"]:
+    result = run.result
+    documents = result.parts.get("documents")
+    if documents is not None and documents < DOCUMENTS_FOR_REPORT:
+        few = f"{documents} documents are fewer than {DOCUMENTS_FOR_REPORT}"
+        yield f"{few}: cross-fit before these figures go into a report"
+    val = result.part("val")
+    if val is not None and val.documents < FEW_JUDGED:
+        yield f"the VAL figures are of {val.documents} documents, and their intervals are as wide as that"
+    if not result.ood:
         yield "no out-of-domain set was judged: nothing is known of other domains"
-    if result["data"] == "planted":
+    if result.data == "planted":
         yield "trained on the planted world, which is synthetic: says nothing about text"
-    if result["data_gate"] and not result["data_gate"]["passed"]:
-        yield f"its training data failed the data gate ({'; '.join(result['data_gate']['failed'])})"
-    for alarm in result["five_cat"].get("alarms", []):
-        yield f"alarm {alarm['name']} on {alarm['part'].upper()}: not to be used before {alarm['check']} are checked"
+    if result.data_gate and not result.data_gate["passed"]:
+        yield f"its training data failed the data gate ({'; '.join(result.data_gate['failed'])})"
+    for alarm in result.alarms:
+        yield f"alarm {alarm.name} on {alarm.part.upper()}: not to be used before {alarm.check} are checked"

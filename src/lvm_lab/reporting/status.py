@@ -2,56 +2,50 @@
 
 from __future__ import annotations
 
-import argparse
-import sys
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
+from rich.markup import escape
 
-from lvm_lab.commands.launch import MISTAKE
-from lvm_lab.errors import UserError
+from lvm_lab.reporting.numbers import fixed, signed
+from lvm_lab.reporting.terminal import table
 from lvm_lab.sweeps import leaderboard
+from lvm_lab.sweeps.leaderboard import Entry
 
-STYLES = {"finished": "green", "running": "cyan", "started": "yellow", "diverged": "yellow", "failed": "red"}
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m lvm_lab.status", description="How the runs of a folder stand.")
-    parser.add_argument("folder", type=Path, help="a sweep's folder, such as multirun/hundred, or outputs")
-    try:
-        rows = leaderboard.read(parser.parse_args(arguments).folder)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(MISTAKE)
-    show(rows, Console(width=None if sys.stdout.isatty() else 120))
+HEADS = ("run", "week", "status", "epochs", "VAL halves", "margin", "unseen", "preset", "seconds", "")
+STYLES = {
+    "finished": "green",
+    "running": "cyan",
+    "started": "yellow",
+    "diverged": "yellow",
+    "failed": "red",
+    "damaged": "red",
+}
 
 
-def show(rows: Sequence[leaderboard.Row], console: Console) -> None:
+def show(entries: Sequence[Entry], console: Console) -> None:
     """A line a run, then how many stand how, and the best by VAL."""
-    table = Table()
-    for column in ("run", "week", "status", "epochs", "VAL halves", "margin", "unseen", "preset", "seconds", ""):
-        table.add_column(column, justify="right" if column in ("epochs", "margin", "unseen", "seconds") else "left")
-    for row in rows:
-        table.add_row(*_cells(row))
-    console.print(table)
-    counts = Counter(row.status for row in rows)
+    grid = table(HEADS, right=("epochs", "margin", "unseen", "seconds"))
+    for entry in entries:
+        grid.add_row(*_cells(entry))
+    console.print(grid)
+    counts = Counter(entry.status for entry in entries)
     console.print(", ".join(f"{number} {status}" for status, number in counts.items()) or "no runs", highlight=False)
-    best = leaderboard.ranked(rows)
+    best = leaderboard.ranked(entries)
     if best:
         console.print(f"best by VAL: {best[0].name}", highlight=False)
 
 
-def _cells(row: leaderboard.Row) -> list[str]:
-    status = f"[{STYLES[row.status]}]{row.status}[/]" if row.status in STYLES else row.status
-    done, wanted = row.epochs
+def _cells(entry: Entry) -> list[str]:
+    status = f"[{STYLES[entry.status]}]{entry.status}[/]" if entry.status in STYLES else entry.status
+    done, wanted = entry.epochs
     epochs = f"{done}/{wanted}" if wanted else ""
     halves, margin, unseen = ("", "", "")
-    if row.rank is not None:
-        halves, margin, unseen = f"{row.rank[0]}/{leaderboard.VAL_HALVES}", f"{row.rank[1]:+.3f}", f"{row.rank[2]:.3f}"
-    preset = {True: "passes", False: "fails", None: ""}[row.passes]
-    seconds = "" if row.seconds is None else f"{row.seconds:.0f}"
-    week = "" if row.week is None else str(row.week)
-    return [row.name, week, status, epochs, halves, margin, unseen, preset, seconds, row.error or ""]
+    if entry.rank is not None and entry.val is not None:
+        halves = f"{entry.val.passed}/{entry.val.of}"
+        margin, unseen = signed(entry.rank[1]), fixed(entry.rank[2])
+    preset = {True: "passes", False: "fails", None: ""}[entry.passes]
+    week = "" if entry.week is None else str(entry.week)
+    numbers = [halves, margin, unseen, preset, fixed(entry.seconds, 0)]
+    return [escape(entry.name), week, status, epochs, *numbers, escape(entry.error or "")]

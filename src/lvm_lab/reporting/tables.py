@@ -1,120 +1,82 @@
-"""The tables that a run shows: gates with their thresholds, and the model beside the baselines; no torch."""
+"""The tables that a run shows: gates with their thresholds, and the model with what it had to beat; no torch."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator, Mapping
 
 from rich import box
 from rich.table import Table
 
-from lvm_lab.runs.result import Result
-
-MARKS = {True: "[green]pass[/]", False: "[red]FAIL[/]", None: "[yellow]null[/]"}
-COLUMNS = (
-    ("cos", "A/cos"),
-    ("margin", "A/margin"),
-    ("R@1", "B/r1"),
-    ("unseen", "B/mrr_unseen"),
-    ("left-out", "C/left_out"),
-    ("rollout", "D/rollout"),
-)
-NAMES = {
-    "random": "random",
-    "global_mean": "global mean",
-    "copy_last": "copy-last",
-    "mean_of_context": "mean-of-context",
-    "exponential": "exponential",
-    "nearest": "nearest",
-    "ridge": "ridge",
-    "linear_metric": "linear metric",
-    "oracle": "oracle",
-}
+from lvm_lab.reporting import terminal, words
+from lvm_lab.reporting.numbers import fixed, interval, percent
+from lvm_lab.runs.judgement import Half, Summary
+from lvm_lab.runs.result import JUDGED, Result
 
 
-def gate_rows(table: Table, letter: str, half: dict[str, Any]) -> None:
-    """One row a number of one gate's half; numbers with a threshold show it and whether it is reached."""
-    if half["state"] is None:
-        table.add_row(letter, "", "", "", "", f"{MARKS[None]} {half['reason'] or ''}")
-    for name, number in half["numbers"].items():
-        if "threshold" not in number:
-            continue
-        mark = MARKS[number["passed"]] + (" [yellow](undecided)[/]" if number["undecided"] else "")
-        table.add_row(letter, name, _show(number["value"]), _interval(number), _show(number["threshold"]), mark)
-
-
-def part_table(title: str, halves: dict[str, dict[str, Any]]) -> Table:
-    """The halves of one part, as they are judged in training."""
-    table = Table(title=title, title_justify="left")
-    for column in ("gate", "number", "value", "95% interval", "threshold", ""):
-        table.add_column(column, justify="right" if column in ("value", "threshold") else "left")
+def part_table(title: str, halves: Mapping[str, Half]) -> Table:
+    """The halves of one part, a row a number that has a threshold, and whether it is reached."""
+    table = terminal.table(
+        ("gate", "number", "value", "95% interval", "threshold", ""), ("value", "threshold"), title=title
+    )
     for letter, half in halves.items():
-        gate_rows(table, letter, half)
+        for cells in _gate_rows(letter, half) if letter not in words.OF_BOTH else ():
+            table.add_row(*cells)
     return table
 
 
 def closing_tables(result: Result) -> list[Table]:
-    """Every gate of the finished run, and the model beside what it had to beat."""
-    tables = []
-    gates = result.five_cat.get("gates", {})
-    for part in ("val", "ood"):
-        halves = {letter: gate[part] for letter, gate in gates.items() if letter != "E" and gate[part]}
-        if halves:
-            tables.append(part_table(f"5CAT on {part.upper()}", halves))
-    if result.baselines:
-        tables.append(_comparison(result))
-    return tables
+    """Every gate of the finished run, and the model with what it had to beat."""
+    tables = [part_table(f"5CAT on {words.part(part)}", result.halves(part)) for part in JUDGED if result.halves(part)]
+    return [*tables, _comparison(result)] if result.baselines else tables
 
 
 def verdict_line(result: Result) -> str:
     """The verdict in one line of rich markup."""
-    if not result.five_cat:
+    verdict = result.verdict
+    if verdict is None:
         return f"{result.name}: {result.status}; not judged (5cat=off)"
-    marks = "  ".join(f"{k} {MARKS[g['state']]}" for k, g in result.five_cat["gates"].items())
-    reason = f" ({result.five_cat['reason']})" if result.five_cat.get("reason") else ""
-    return f"5CAT {result.five_cat['passed']} of 5: [bold]{result.five_cat['verdict']}[/]{reason}   {marks}"
+    marks = "  ".join(f"{letter} {terminal.mark(gate.state)}" for letter, gate in verdict.gates.items())
+    reason = f" ({verdict.reason})" if verdict.reason else ""
+    return f"5CAT {verdict.passed} of {verdict.of}: [bold]{verdict.verdict}[/]{reason}   {marks}"
+
+
+def _gate_rows(letter: str, half: Half) -> Iterator[tuple[str, ...]]:
+    if half.state is None:
+        yield letter, "", "", "", "", f"{terminal.mark(None)} {half.reason or ''}"
+    for name, number in half.numbers.items():
+        if number.threshold is None:
+            continue
+        mark = terminal.mark(number.passed) + (" [yellow](undecided)[/]" if number.undecided else "")
+        yield letter, name, fixed(number.value), interval(number.interval), fixed(number.threshold), mark
 
 
 def _comparison(result: Result) -> Table:
-    oracle = result.baselines.get("oracle")
-    # Fits a terminal of 80 columns; the gates' own tables have the rest.
-    title = "the model beside what it had to beat (VAL)"
-    table = Table(
-        title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False
-    )
-    table.caption_justify = "left"
-    for column in ("", *(head for head, _ in COLUMNS), "gates", *(["oracle"] if oracle else [])):
-        table.add_column(column, justify="left" if column == "" else "right", no_wrap=True)
-    # An arch may have a baseline's name: ridge and the linear metric can be trained too.
-    rows = [(result.arch, result.five_cat["model"])]
-    rows += [(NAMES.get(name, name), row) for name, row in result.baselines.items()]
-    for place, (name, row) in enumerate(rows):
-        cells = [_show(row["val"].get(key)) for _, key in COLUMNS]
-        cells.append(f"{row['passed']}/5")
-        if oracle:
-            cells.append(_share(row["val"].get("A/cos"), oracle["val"].get("A/cos")))
-        table.add_row(name, *cells, style=None if place else "bold")
-        if not place and result.skill:
-            table.add_row(" skill", *(_percent(result.skill["val"].get(key, {}).get("value")) for _, key in COLUMNS))
+    """Fits a terminal of 80 columns; the gates' own tables have the rest."""
+    oracle = result.baseline_summaries.get("oracle")
+    heads = ("", *(head for head, _ in words.COMPARED), "gates", *(["oracle"] if oracle else []))
+    look = {"box": box.SIMPLE_HEAD, "padding": (0, 1, 0, 0), "pad_edge": False, "show_edge": False}
+    table = terminal.table(heads, heads[1:], title="the model beside what it had to beat (VAL)", **look)
+    for column in table.columns:
+        column.no_wrap = True
+    (model, own), *others = result.summaries
+    table.add_row(model, *_cells(own, oracle), style="bold")
+    if result.skill:
+        shares = result.shares("val")
+        values = (shares[key].value if key in shares else None for _, key in words.COMPARED)
+        table.add_row(" skill", *map(percent, values))
+    for name, summary in others:
+        table.add_row(words.predictor(name), *_cells(summary, oracle))
     notes = ["skill: share of the way from the best trivial one to perfect"] if result.skill else []
     for name, reason in result.not_fitted.items():
-        table.add_row(NAMES.get(name, name), *[""] * len(COLUMNS), style="yellow")
-        notes.append(f"{NAMES.get(name, name)}: not fitted: {reason}")
-    table.caption = "\n".join(notes) or None
+        table.add_row(words.predictor(name), *[""] * len(words.COMPARED), style="yellow")
+        notes.append(f"{words.predictor(name)}: not fitted: {reason}")
+    table.caption, table.caption_justify = "\n".join(notes) or None, "left"
     return table
 
 
-def _show(value: float | None) -> str:
-    return "" if value is None else f"{value:+.3f}" if value < 0 else f"{value:.3f}"
-
-
-def _interval(number: dict[str, Any]) -> str:
-    interval = number.get("interval")
-    return f"{_show(interval[0])} .. {_show(interval[1])}" if interval else ""
-
-
-def _share(value: float | None, of: float | None) -> str:
-    return _percent(value / of) if value is not None and of else ""
-
-
-def _percent(value: float | None) -> str:
-    return "" if value is None else f"{value:.0%}"
+def _cells(summary: Summary, oracle: Summary | None) -> list[str]:
+    cells = [*(fixed(summary.val.get(key)) for _, key in words.COMPARED), f"{summary.passed}/{summary.of}"]
+    if oracle is None:
+        return cells
+    value, reachable = (one.val.get("A/cos") for one in (summary, oracle))
+    return [*cells, percent(value / reachable) if value is not None and reachable else ""]

@@ -7,11 +7,12 @@ import json
 from typing import Any
 
 from lvm_lab.config import targets
+from lvm_lab.config.presets import GATES
 
 # What changes where and how a run runs, not what it computes.
-NOT_HASHED = ("device", "logger", "run")
-
-LAB_CALLBACKS = "lvm_lab.training.callbacks."
+NOT_HASHED = ("device", "logger", "run", "callbacks")
+# Options that older configs lack, by dotted key: at this default they change nothing, and so enter nothing.
+ADDED: dict[str, Any] = {"five_cat.gates": list(GATES)}
 
 ARCH_PATHS = ("members", "weights")
 
@@ -34,13 +35,26 @@ def computing(config: dict[str, Any]) -> dict[str, Any]:
     # What an arch reads from files stands in a fingerprint's content by their hashes.
     kept["arch"] = {k: v for k, v in kept.get("arch", {}).items() if k not in ARCH_PATHS}
     kept["data"] = {k: v for k, v in kept.get("data", {}).items() if k not in PATH_KEYS}
-    # The lab's own callbacks are the same for every run; a user's own may change what one computes.
-    own = {k: v for k, v in (kept.pop("callbacks", None) or {}).items() if not _is_the_labs(v)}
-    return kept | ({"callbacks": own} if own else {})
+    for key, default in ADDED.items():
+        kept = _without(kept, key.split("."), default)
+    foreign = _foreign(config.get("callbacks") or {})
+    return kept | ({"callbacks": foreign} if foreign else {})
 
 
-def _is_the_labs(callback: Any) -> bool:
-    return isinstance(callback, dict) and str(callback.get(targets.TARGET)).startswith(LAB_CALLBACKS)
+def _without(node: dict[str, Any], path: list[str], default: Any) -> dict[str, Any]:
+    """A copy of `node` without a value that is the default."""
+    first, *rest = path
+    if first not in node or (rest and not isinstance(node[first], dict)):
+        return node
+    if rest:
+        return node | {first: _without(node[first], rest, default)}
+    return node if node[first] != default else {key: value for key, value in node.items() if key != first}
+
+
+def _foreign(callbacks: dict[str, Any]) -> list[Any]:
+    """A user's own callbacks by class and arguments, whatever they are called; the lab's own change no numbers."""
+    nodes = [node for node in callbacks.values() if isinstance(node, dict) and not targets.is_ours(node)]
+    return sorted((targets.identity(node) for node in nodes), key=lambda node: json.dumps(node, sort_keys=True))
 
 
 def as_cut(data: dict[str, Any]) -> dict[str, Any]:

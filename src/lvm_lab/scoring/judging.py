@@ -1,136 +1,96 @@
-"""Scores a finished run once: five gates, val, test and OOD numbers, and the baselines beside them."""
+"""One predictor on one ground: the same path for a run that has ended, for its baselines and for `evaluate`."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any, Generic, TypeVar
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
-import numpy as np
-
-from lvm_lab.config.presets import Preset
-from lvm_lab.data.parts import Parts
-from lvm_lab.data.windows import Windows, sample_evenly
-from lvm_lab.judge.bootstrap import finite
-from lvm_lab.judge.comparison import holm, paired, skill
-from lvm_lab.judge.data_gate import examine
-from lvm_lab.judge.five_cat import measure
-from lvm_lab.judge.metrics import Moments, part_metrics_and_moments
-from lvm_lab.judge.results import CURVE, FiveCat
-from lvm_lab.scoring.baselines import TRIVIAL, baselines, digest
+from lvm_lab.judge.latency import latency
+from lvm_lab.judge.part_report import Measures, PartReport, report_part
+from lvm_lab.judge.results import FiveCat, PartScores
+from lvm_lab.judge.verdict import put_together
+from lvm_lab.scoring.ground import Ground, Kind, kind_of
 from lvm_lab.types import Predictor
 
-log = logging.getLogger(__name__)
-
-
-def gate(parts: Parts) -> dict[str, Any]:
-    """The data gate and the arrow of time of the training part; see judge/data_gate.py."""
-    return _examined.get(digest(parts), lambda: examine(parts.train, parts.val))
-
-
-def judge(predictor: Predictor, parts: Parts, preset: Preset, device: str) -> FiveCat:
-    return measure(predictor, parts.val, parts.ood, preset, documents=parts.documents, device=device)
-
-
-def numbers(
-    predictor: Predictor, windows: Windows | None, parts: Parts, preset: Preset, device: str
-) -> tuple[dict[str, Any], Moments | None]:
-    """Plain numbers on one part, and the moments of every dimension; empty where there is no such part."""
-    if windows is None or len(windows) == 0:
-        return {}, None
-    sample = sample_evenly(windows, preset.eval_windows or preset.max_windows, preset.seed)
-    return part_metrics_and_moments(
-        predictor, sample, parts.stats, resamples=preset.resamples, seed=preset.seed, device=device
-    )
-
-
-def sizes(parts: Parts) -> dict[str, Any]:
-    """How many documents the store has, and how many windows of how many documents each part."""
-    windows = {"train": parts.train, "val": parts.val, "test": parts.test, "ood": parts.ood}
-    return {"documents": parts.documents} | {
-        name: {"windows": len(part), "documents": len(np.unique(part.document_W))}
-        for name, part in windows.items()
-        if part is not None
-    }
+SPEED_WINDOWS = 1024
 
 
 @dataclass(frozen=True)
-class Beside:
-    """What a model had to beat, ready for JSON: see docs/run-folder.md."""
+class Scope:
+    """What is measured of a predictor: by kind of part, and whether its speed is taken."""
 
-    baselines: dict[str, Any]
-    skill: dict[str, Any]
-    not_fitted: dict[str, str]
+    parts: Mapping[Kind, Measures] = field(default_factory=dict)
+    speed: bool = False
 
 
-def beside(model: FiveCat, parts: Parts, preset: Preset, cache: Path, device: str) -> Beside:
-    """Every baseline judged on the model's windows, with the model's lift over it on val and its skill over the
-    trivial ones; all paired by window and resample."""
-    judged, not_fitted = _judged_baselines(parts, preset, cache, device)
-    tests = {
-        name: {key: test for key, test in paired(model.val, other.val).items() if not CURVE.match(key)}
-        for name, other in judged.items()
-    }
-    keys = dict.fromkeys(key for found in tests.values() for key in found)
-    corrected = {key: holm({name: found[key].p for name, found in tests.items() if key in found}) for key in keys}
-    rows = {
-        name: summary(other)
-        | {
-            "model_lift_val": {
-                key: test.to_dict() | {"p_holm": finite(corrected[key][name])} for key, test in tests[name].items()
-            }
+@dataclass(frozen=True)
+class Judgement:
+    """reports: by part. five_cat: of VAL, and of test, with each OOD store (`none` where there is none)."""
+
+    reports: Mapping[str, PartReport]
+    five_cat: Mapping[str, Mapping[str, FiveCat]]
+    speed: dict[str, Any] | None = None
+
+    @property
+    def verdict(self) -> FiveCat | None:
+        """5CAT of VAL with the first OOD store; None where VAL was not judged."""
+        return next(iter(self.five_cat.get("val", {}).values()), None)
+
+    def scores(self, part: str) -> PartScores | None:
+        return self.reports[part].scores if part in self.reports else None
+
+    def part(self, name: str) -> dict[str, Any]:
+        """One part ready for JSON; empty where there is no such part."""
+        return self.reports[name].to_dict() if name in self.reports else {}
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "speed": self.speed,
+            "five_cat": {
+                part: {store: verdict.to_dict() for store, verdict in by_store.items()}
+                for part, by_store in self.five_cat.items()
+            },
+            "parts": {name: self.part(name) for name in self.reports},
         }
-        for name, other in judged.items()
+
+    def summary(self) -> dict[str, Any]:
+        """A baseline in result.json: the verdict and each part's point estimates. Of a predictor that was judged."""
+        verdict = self.verdict
+        assert verdict is not None
+        return {
+            "passed": verdict.passed,
+            "verdict": verdict.verdict,
+            "gates": {letter: gate.state for letter, gate in verdict.gates.items()},
+            "val": verdict.val.values(curve=True),
+            "ood": verdict.ood.values(curve=True) if verdict.ood else {},
+        }
+
+
+def judge(predictor: Predictor, ground: Ground, scope: Scope, device: str) -> Judgement:
+    """Everything within the scope, on the ground's windows."""
+    reports = {
+        part: report_part(
+            predictor, windows, ground.parts.stats, ground.preset, kind_of(part), scope.parts[kind_of(part)], device
+        )
+        for part, windows in ground.windows.items()
+        if scope.parts.get(kind_of(part))
     }
-    trivial = {name: judged[name] for name in TRIVIAL if name in judged}
-    shares = {"val": skill(model.val, {name: other.val for name, other in trivial.items()})}
-    if model.ood is not None:
-        shares["ood"] = skill(model.ood, {name: other.ood for name, other in trivial.items() if other.ood is not None})
-    told = {part: {key: share.to_dict() for key, share in found.items()} for part, found in shares.items()}
-    return Beside(rows, told, not_fitted)
+    speed = None
+    if scope.speed:
+        first = next(iter(ground.samples.values()))
+        speed = latency(predictor, first.context(slice(0, SPEED_WINDOWS)), device)
+    return Judgement(reports, _five_cat(reports, ground), speed)
 
 
-def _judged_baselines(
-    parts: Parts, preset: Preset, cache: Path, device: str
-) -> tuple[dict[str, FiveCat], dict[str, str]]:
-    """Every baseline's judgement by name, and why others have none."""
-
-    def made() -> tuple[dict[str, FiveCat], dict[str, str]]:
-        not_fitted: dict[str, str] = {}
-        found = baselines(parts, cache, device, preset.baselines, not_fitted)
-        return {name: judge(baseline, parts, preset, device) for name, baseline in found.items()}, not_fitted
-
-    ood = [] if parts.ood is None else parts.ood.target_row_W.tolist()
-    return _judged.get(digest(parts, asdict(preset), device, ood), made)
-
-
-def summary(judged: FiveCat) -> dict[str, Any]:
-    """A judgement in a line of a table: the verdict and each part's point estimates."""
-    return {
-        "passed": judged.passed,
-        "verdict": judged.verdict,
-        "gates": {letter: gate.state for letter, gate in judged.gates.items()},
-        "val": judged.val.values(curve=True),
-        "ood": judged.ood.values(curve=True) if judged.ood else {},
-    }
-
-
-V = TypeVar("V")
-
-
-class _Last(Generic[V]):
-    """The value of the last key. The runs of a sweep follow one another in one process, most of them on equal data."""
-
-    def __init__(self) -> None:
-        self.known: dict[str, V] = {}
-
-    def get(self, key: str, make: Callable[[], V]) -> V:
-        if key not in self.known:
-            self.known = {key: make()}
-        return self.known[key]
-
-
-_judged: _Last[tuple[dict[str, FiveCat], dict[str, str]]] = _Last()
-_examined: _Last[dict[str, Any]] = _Last()
+def _five_cat(reports: Mapping[str, PartReport], ground: Ground) -> dict[str, dict[str, FiveCat]]:
+    verdicts: dict[str, dict[str, FiveCat]] = {}
+    for part in ("val", "test"):
+        scores = reports[part].scores if part in reports else None
+        if scores is None:
+            continue
+        stores = {name: reports[name].scores for name in ground.ood if name in reports} or {"none": None}
+        verdicts[part] = {
+            name: put_together(ground.preset, scores, ood, ground.parts.documents) for name, ood in stores.items()
+        }
+    return verdicts

@@ -78,7 +78,5 @@ def part() -> None:
 
 
 def _in_multirun() -> bool:
-    from hydra.core.hydra_config import HydraConfig
-    from hydra.types import RunMode
-
-    return bool(HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN)
+    """Whether the run at work here, of which lead left word, is one of a multirun."""
+    return json.loads(os.environ.get(HANDED_ON, "{}")).get("sweep_dir") is not None

@@ -8,7 +8,6 @@ only when asked in so many words.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 from typing import Any
@@ -113,19 +112,3 @@ def _from_metadata(path: Path, metadata: list[Any]) -> dict[str, np.ndarray]:
         values = dicts[0][key] if len(dicts) == 1 else [entry[key] for entry in dicts]
         found[key] = _numbers(path, f"metadata {key}", list(np.atleast_1d(values)))
     return found
-
-
-def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m lvm_lab.convert_npz", description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("input", type=Path, metavar="IN.npz", help="an article bank or a sequence file")
-    parser.add_argument("folder", type=Path, metavar="OUT_FOLDER", help="where the store goes; must not exist")
-    parser.add_argument("--trust-pickle", action="store_true", help="read pickles, which can run any code")
-    args = parser.parse_args(argv)
-    try:
-        store = convert(args.input, args.folder, trust_pickle=args.trust_pickle)
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return 2
-    texts = "with texts" if store.texts() is not None else "without texts"
-    print(f"{store.path}: {len(set(store.documents.names()))} documents, {len(store.vectors_ND)} vectors, {texts}")
-    return 0

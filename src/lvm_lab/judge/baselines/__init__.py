@@ -1,27 +1,28 @@
-"""Predictors that a model has to beat before it is called one, a file each."""
+"""Predictors that a model has to beat before it is called one, a file each; this list is free of torch."""
 
-from lvm_lab.judge.baselines._fitting import TRAINING_WINDOWS, load_arrays, training_sample
-from lvm_lab.judge.baselines.copy_last import CopyLast
-from lvm_lab.judge.baselines.exponential import DECAYS, ExponentialContext, fit_exponential
-from lvm_lab.judge.baselines.global_mean import GlobalMean
-from lvm_lab.judge.baselines.mean_of_context import MeanOfContext
-from lvm_lab.judge.baselines.nearest import NearestNeighbour
-from lvm_lab.judge.baselines.random import Random
-from lvm_lab.judge.baselines.ridge import PENALTIES, Ridge, fit_ridge
+from __future__ import annotations
 
-__all__ = [
-    "DECAYS",
-    "PENALTIES",
-    "TRAINING_WINDOWS",
-    "CopyLast",
-    "ExponentialContext",
-    "GlobalMean",
-    "MeanOfContext",
-    "NearestNeighbour",
-    "Random",
-    "Ridge",
-    "fit_exponential",
-    "fit_ridge",
-    "load_arrays",
-    "training_sample",
-]
+from lvm_lab.config.presets import Preset
+from lvm_lab.judge import options
+
+# The file of each, in the order of tables, and what it is called there.
+TITLES = {
+    "random": "random",
+    "global_mean": "global mean",
+    "copy_last": "copy-last",
+    "mean_of_context": "mean-of-context",
+    "exponential": "exponential",
+    "nearest": "nearest",
+    "ridge": "ridge",
+    "linear_metric": "linear metric",
+    "oracle": "oracle",
+}
+
+
+def check(preset: Preset) -> None:
+    """UserError for a baseline in five_cat.baselines that does not exist or does not take its arguments."""
+    for place, entry in enumerate([] if isinstance(preset.baselines, str) else preset.baselines):
+        if isinstance(entry, str):
+            options.check_stem(__name__, entry, "five_cat.baselines")
+        else:
+            options.by_target(entry, object, f"five_cat.baselines.{place}", "fit", ("data",))

@@ -5,8 +5,10 @@ Shape suffixes: B batch, L context length, D vector dim, K decays.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import torch
@@ -14,6 +16,7 @@ from torch import Tensor
 
 from lvm_lab.data.windows import Windows
 from lvm_lab.files import write_arrays
+from lvm_lab.judge.baseline import Baseline, FitData
 from lvm_lab.judge.baselines._fitting import SLICE, load_arrays, training_sample
 from lvm_lab.types import Prediction
 
@@ -22,10 +25,18 @@ DECAYS = tuple(round(0.02 * step, 2) for step in range(51))
 
 
 @dataclass(frozen=True)
-class ExponentialContext:
+class ExponentialContext(Baseline):
     """The context's mean with weights decay^(L-1) ... decay, 1 over their sum, oldest first."""
 
+    name = "exponential"
+    trivial = True
+    fit_version = 1
+
     decay: float
+
+    @classmethod
+    def fit(cls, data: FitData, seed: int = 0, decays: Sequence[float] = DECAYS) -> Self:
+        return cls(best_decay(data.train, seed, decays))
 
     def weights(self, length: int) -> Tensor:
         """One weight for each of so many vectors, oldest first, with the sum 1."""
@@ -40,11 +51,11 @@ class ExponentialContext:
         write_arrays(path, decay=np.array(self.decay))
 
     @classmethod
-    def load(cls, path: Path) -> ExponentialContext:
+    def load(cls, path: Path) -> Self:
         return cls(float(load_arrays(path, "exponentially weighted context", "decay")["decay"]))
 
 
-def fit_exponential(train: Windows, seed: int = 0, decays: tuple[float, ...] = DECAYS) -> ExponentialContext:
+def best_decay(train: Windows, seed: int = 0, decays: Sequence[float] = DECAYS) -> float:
     """The decay with the best mean cosine to the target on at most 20,000 TRAINING windows; val is not looked at.
 
     By the cosine, which has nothing to set; what ranks best among weighted contexts is for the linear metric to
@@ -56,7 +67,7 @@ def fit_exponential(train: Windows, seed: int = 0, decays: tuple[float, ...] = D
     for start in range(0, len(train), SLICE):
         part = train.select(slice(start, start + SLICE))  # type: ignore[arg-type]
         total_K += _cosines(part.context(), part.vectors(part.target_row_W), weight_KL).sum(axis=0)
-    return ExponentialContext(decays[int(total_K.argmax())])
+    return decays[int(total_K.argmax())]
 
 
 def _cosines(context_BLD: np.ndarray, target_BD: np.ndarray, weight_KL: np.ndarray) -> np.ndarray:

@@ -10,6 +10,7 @@ import logging
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import torch
@@ -23,7 +24,8 @@ from lvm_lab.data.sampler import FixedBatches
 from lvm_lab.data.windows import Windows, sample_evenly
 from lvm_lab.errors import UserError
 from lvm_lab.files import write_arrays
-from lvm_lab.judge.baselines import load_arrays, training_sample
+from lvm_lab.judge.baseline import Baseline, FitData
+from lvm_lab.judge.baselines._fitting import load_arrays, training_sample
 from lvm_lab.losses.infonce import InfoNCE
 from lvm_lab.types import Prediction, Stats
 
@@ -45,12 +47,24 @@ class MetricSettings:
     seed: int = 0
 
 
-class FittedMetric:
+STANDARD = MetricSettings()
+
+
+class FittedMetric(Baseline):
     """raw = scale * what the metric says after the last vector; InfoNCE, which sees directions alone, leaves the
     scale to be set."""
 
+    name = "linear_metric"
+    costly = True
+    fit_version = 1
+
     def __init__(self, backbone: LinearMetric, scale: float = 1.0) -> None:
         self.backbone, self.scale = backbone, scale
+
+    @classmethod
+    def fit(cls, data: FitData, settings: MetricSettings = STANDARD) -> Self:
+        metric = fit_linear_metric(data.train, data.val, data.stats, settings)
+        return cls(metric.backbone, metric.scale)
 
     def __call__(self, context_BLD: Tensor) -> Prediction:
         metric = self.backbone.to(context_BLD.device).metric
@@ -63,7 +77,7 @@ class FittedMetric:
         write_arrays(path, weight_T=weight_T, change_DD=change_DD, scale=np.array(self.scale))
 
     @classmethod
-    def load(cls, path: Path) -> FittedMetric:
+    def load(cls, path: Path) -> Self:
         saved = load_arrays(path, "linear metric", "weight_T", "change_DD", "scale")
         backbone = _begin(len(saved["change_DD"]), len(saved["weight_T"]))
         with torch.no_grad():
@@ -72,15 +86,12 @@ class FittedMetric:
         return cls(backbone, float(saved["scale"]))
 
 
-def fit_linear_metric(
-    train: Windows, val: Windows, stats: Stats, settings: MetricSettings | None = None
-) -> FittedMetric:
+def fit_linear_metric(train: Windows, val: Windows, stats: Stats, settings: MetricSettings = STANDARD) -> FittedMetric:
     """Begun as copy-last and trained by InfoNCE, same-document negatives and the batch, on at most 20,000 windows.
 
     What is kept is the epoch with the lowest loss on at most 2,000 VAL windows, the beginning among them; the first
     epoch that is no better ends it. Raises UserError where there is nothing to train or to choose on.
     """
-    settings = settings or MetricSettings()
     if len(val) == 0:
         raise UserError("the linear metric needs validation windows to know when to stop; bring longer documents.")
     train = training_sample(train, "linear metric", settings.seed)

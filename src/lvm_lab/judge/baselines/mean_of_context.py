@@ -7,11 +7,15 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from lvm_lab.judge.baseline import Baseline
 from lvm_lab.types import Prediction
 
 
-class MeanOfContext:
+class MeanOfContext(Baseline):
     """The mean of the context vectors."""
+
+    name = "mean_of_context"
+    trivial = True
 
     def __call__(self, context_BLD: Tensor) -> Prediction:
         return Prediction.from_raw(context_BLD.mean(dim=1))

@@ -5,27 +5,37 @@ Shape suffixes: B batch, L context length, D vector dim, F = L x D features, P v
 
 from __future__ import annotations
 
+from typing import Self
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lvm_lab.judge.baseline import Baseline, FitData
 from lvm_lab.types import Prediction, Stats
 
 # A million pairs: drawing D numbers anew for each context would take longer than the models do.
 POOL = 1024
 
 
-class Random:
+class Random(Baseline):
     """raw drawn from a normal of the training part's mean and std: equal contexts get equal draws, others others.
 
     A draw is mean + std * (p + q) / sqrt(2), p and q two of 1,024 seeded standard normal vectors, chosen by a
     multilinear hash of the context's bits (Lemire and Kaser 2014, arXiv:1202.4961).
     """
 
+    name = "random"
+    trivial = True
+
     def __init__(self, stats: Stats, seed: int = 0) -> None:
         self.mean_D, self.std_D, self.seed = stats.mean_D, stats.std_D, seed
         generator = torch.Generator().manual_seed(seed)
         self.pool_PD = torch.randn(POOL, len(stats.mean_D), generator=generator)
+
+    @classmethod
+    def fit(cls, data: FitData, seed: int = 0) -> Self:
+        return cls(data.stats, seed)
 
     def __call__(self, context_BLD: Tensor) -> Prediction:
         key_B = self._hash(context_BLD.float().flatten(1))

@@ -5,9 +5,10 @@ Shape suffixes: B batch, L context length, D vector dim, N windows, F = L x D fe
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import torch
@@ -16,8 +17,9 @@ from torch import Tensor
 from lvm_lab.data.windows import Windows, sample_evenly
 from lvm_lab.errors import UserError
 from lvm_lab.files import write_arrays
+from lvm_lab.judge.baseline import Baseline, FitData
 from lvm_lab.judge.baselines._fitting import SLICE, load_arrays, training_sample
-from lvm_lab.judge.predictions import cosines
+from lvm_lab.judge.cosines import cosines
 from lvm_lab.types import Prediction
 
 RIDGE_VAL_WINDOWS = 2_000
@@ -26,12 +28,20 @@ PENALTIES = (0.01, 0.1, 1.0, 10.0, 100.0)
 
 
 @dataclass(frozen=True)
-class Ridge:
+class Ridge(Baseline):
     """Linear regression of the target on the flattened context, with an L2 penalty on all but the bias."""
+
+    name = "ridge"
+    fit_version = 1
 
     weight_FD: Tensor
     bias_D: Tensor
     penalty: float
+
+    @classmethod
+    def fit(cls, data: FitData, seed: int = 0, penalties: Sequence[float] = PENALTIES) -> Self:
+        ridge = fit_ridge(data.train, data.val, seed, penalties)
+        return cls(ridge.weight_FD, ridge.bias_D, ridge.penalty)
 
     def __call__(self, context_BLD: Tensor) -> Prediction:
         weight_FD, bias_D = self.weight_FD.to(context_BLD), self.bias_D.to(context_BLD)
@@ -43,13 +53,13 @@ class Ridge:
         write_arrays(path, weight_FD=weight_FD, bias_D=bias_D, penalty=np.array(self.penalty, dtype=np.float64))
 
     @classmethod
-    def load(cls, path: Path) -> Ridge:
+    def load(cls, path: Path) -> Self:
         saved = load_arrays(path, "ridge", "weight_FD", "bias_D", "penalty")
         weight_FD, bias_D = torch.from_numpy(saved["weight_FD"]), torch.from_numpy(saved["bias_D"])
         return cls(weight_FD, bias_D, float(saved["penalty"]))
 
 
-def fit_ridge(train: Windows, val: Windows, seed: int = 0, penalties: tuple[float, ...] = PENALTIES) -> Ridge:
+def fit_ridge(train: Windows, val: Windows, seed: int = 0, penalties: Sequence[float] = PENALTIES) -> Ridge:
     """Fitted on at most 20,000 training windows; the penalty is the one with the best mean cosine on VAL windows.
 
     Raises UserError where either part is empty, or the vectors are too long for its equations.
@@ -62,14 +72,14 @@ def fit_ridge(train: Windows, val: Windows, seed: int = 0, penalties: tuple[floa
     mean_D = target_ND.mean(axis=0, dtype=np.float64)
     mean_F = _mean_features(train)
     solve = _primal if len(train) >= len(mean_F) else _dual
-    seen_BLD, wanted_BD = val.context(), val.vectors(val.target_row_W)
+    context_BLD, target_BD = val.context(), val.vectors(val.target_row_W)
     best, best_cos = None, -np.inf
     target_ND -= mean_D.astype(np.float32)
     for penalty, weight_FD in solve(train, mean_F, target_ND, penalties):
         bias_D = torch.from_numpy(mean_D) - torch.from_numpy(mean_F) @ weight_FD
         ridge = Ridge(weight_FD.float(), bias_D.float(), penalty)
         with torch.inference_mode():
-            cos = float(cosines(ridge(torch.from_numpy(seen_BLD)).unit_ND.numpy(), wanted_BD).mean())
+            cos = float(cosines(ridge(torch.from_numpy(context_BLD)).unit_ND.numpy(), target_BD).mean())
         if cos > best_cos:
             best, best_cos = ridge, cos
     assert best is not None
@@ -91,7 +101,7 @@ def _mean_features(windows: Windows) -> np.ndarray:
 
 
 def _primal(
-    train: Windows, mean_F: np.ndarray, target_ND: np.ndarray, penalties: tuple[float, ...]
+    train: Windows, mean_F: np.ndarray, target_ND: np.ndarray, penalties: Sequence[float]
 ) -> Iterator[tuple[float, Tensor]]:
     """(X'X + penalty) W = X'Y: for at least as many windows as features. Slices in float32, sums in float64."""
     gram_FF = torch.zeros(len(mean_F), len(mean_F), dtype=torch.float64)
@@ -104,7 +114,7 @@ def _primal(
 
 
 def _dual(
-    train: Windows, mean_F: np.ndarray, target_ND: np.ndarray, penalties: tuple[float, ...]
+    train: Windows, mean_F: np.ndarray, target_ND: np.ndarray, penalties: Sequence[float]
 ) -> Iterator[tuple[float, Tensor]]:
     """W = X' (XX' + penalty)^-1 Y: for fewer windows than features."""
     x_NF = torch.cat([_features(train, start, mean_F) for start in range(0, len(train), SLICE)]).double()
@@ -116,16 +126,16 @@ def _dual(
 
 
 def _each_penalty(
-    gram: Tensor, right: Tensor, unit: float, penalties: tuple[float, ...]
+    gram: Tensor, right: Tensor, unit: float, penalties: Sequence[float]
 ) -> Iterator[tuple[float, Tensor]]:
     """Solves with every penalty, a multiple of `unit`, in turn. Works in `gram` itself: a copy would be the most
     memory that a run takes."""
     loaded = 0.0
     for penalty in penalties:
         # The floor holds where all features are constant and the penalty, a share of their variance, is 0.
-        wanted = max(penalty * unit, 1e-12)
-        gram.diagonal().add_(wanted - loaded)
-        loaded = wanted
+        load = max(penalty * unit, 1e-12)
+        gram.diagonal().add_(load - loaded)
+        loaded = load
         try:
             factor = torch.linalg.cholesky(gram)
         except torch.linalg.LinAlgError as error:

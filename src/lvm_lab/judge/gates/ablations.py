@@ -5,12 +5,47 @@ Shape suffixes: B windows, W windows of the whole sample, L context length, D ve
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from lvm_lab.data.windows import Windows
-from lvm_lab.judge.predictions import Forward, normalise
+from lvm_lab.judge.bootstrap import Number
+from lvm_lab.judge.cosines import normalise
+from lvm_lab.judge.gate import Gate, Predict, Slice
 
 CHANGES = ("shuffled", "reversed", "left_out", "repeated", "foreign")
+
+
+class OrderAblations(Gate):
+    """The change of cos(prediction, target) when the context is broken in five ways."""
+
+    letter = "C"
+    name = "order ablations"
+    at_most = CHANGES
+    lead = "repeated"
+
+    def draw(self, sample: Windows, seed: int) -> dict[str, np.ndarray]:
+        """order_WL: a derangement for every window; foreign_row_W: the row of another document's last vector."""
+        length = sample.context_length
+        draws = {"order_WL": derangements(len(sample), length, seed)} if length > 1 else {}
+        partner_W = foreign_partners(sample.document_W, seed)
+        return draws if partner_W is None else draws | {"foreign_row_W": sample.rows(0)[partner_W]}
+
+    def measure(self, part: Slice, draws: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return order_changes(
+            part.predict,
+            part.context_BLD,
+            part.cos_B,
+            part.windows,
+            draws.get("order_WL"),
+            draws.get("foreign_row_W"),
+        )
+
+    def missing(self, numbers: Mapping[str, Number]) -> str:
+        if not numbers["reversed"].windows:
+            return "a context of one vector has no order"
+        return "only one document: no other to take a vector from"
 
 
 def derangements(count: int, length: int, seed: int) -> np.ndarray:
@@ -50,7 +85,7 @@ def left_out_order(length: int) -> np.ndarray:
 
 
 def order_changes(
-    forward: Forward,
+    predict: Predict,
     context_BLD: np.ndarray,
     cos_B: np.ndarray,
     windows: Windows,
@@ -66,7 +101,7 @@ def order_changes(
     target_BD = normalise(windows.vectors(windows.target_row_W))
 
     def change(broken_BLD: np.ndarray) -> np.ndarray:
-        unit_BD = normalise(forward(broken_BLD, windows.target_row_W)[1])
+        unit_BD = normalise(predict(broken_BLD, windows.target_row_W)[1])
         return np.einsum("bd,bd->b", unit_BD, target_BD) - cos_B
 
     changes = {name: np.full(len(windows), np.nan) for name in CHANGES}

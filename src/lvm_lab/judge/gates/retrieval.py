@@ -5,10 +5,13 @@ Shape suffixes: B windows, D vector dim, K candidates, n windows of one stretch.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from lvm_lab.data.windows import Windows
-from lvm_lab.judge.predictions import normalise
+from lvm_lab.judge.cosines import normalise
+from lvm_lab.judge.gate import Gate, Slice
 
 FEWEST_CANDIDATES = 6
 RANKS = range(1, 11)
@@ -17,6 +20,19 @@ TIE = 1e-6
 ROUNDING = 1e-12
 # Cosines of this many (window, candidate) pairs are held at once.
 BLOCK = 1_000_000
+
+
+class RetrievalRank(Gate):
+    """R@1, R@5 and MRR of the target among the chunks of its document."""
+
+    letter = "B"
+    name = "retrieval rank"
+    at_least = ("r1", "r5", "mrr")
+    lead = "r1"
+    lacks = "no window's document has 6 chunks"
+
+    def measure(self, part: Slice, draws: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return retrieval_scores(part.unit_BD, part.windows)
 
 
 def retrieval_scores(unit_BD: np.ndarray, windows: Windows, *, pessimistic: bool = True) -> dict[str, np.ndarray]:
@@ -30,12 +46,12 @@ def retrieval_scores(unit_BD: np.ndarray, windows: Windows, *, pessimistic: bool
     above_B, rivals_B, unseen_above_B, unseen_rivals_B = np.zeros((4, len(windows)), dtype=np.int64)
     order = np.argsort(windows.start_W, kind="stable")
     edges = np.flatnonzero(np.diff(windows.start_W[order])) + 1
-    for chosen in np.split(order, edges) if len(order) else []:
-        start, end = int(windows.start_W[chosen[0]]), int(windows.end_W[chosen[0]])
+    for some in np.split(order, edges) if len(order) else []:
+        start, end = int(windows.start_W[some[0]]), int(windows.end_W[some[0]])
         block_KD = np.ascontiguousarray(windows.vectors_ND[start:end])
-        target_n = windows.target_row_W[chosen] - start
-        counts = _count(unit_BD[chosen], block_KD, target_n, windows.context_length, pessimistic)
-        above_B[chosen], rivals_B[chosen], unseen_above_B[chosen], unseen_rivals_B[chosen] = counts
+        target_n = windows.target_row_W[some] - start
+        counts = _count(unit_BD[some], block_KD, target_n, windows.context_length, pessimistic)
+        above_B[some], rivals_B[some], unseen_above_B[some], unseen_rivals_B[some] = counts
     scores = rank_scores(above_B + 1, rivals_B + 1, "")
     few_B = windows.end_W - windows.start_W < FEWEST_CANDIDATES
     unseen = rank_scores(unseen_above_B + 1, unseen_rivals_B + 1, "_unseen")
@@ -60,8 +76,8 @@ def _count(
         rival_nK = same_K[places_K] != same_K[target_n][:, None]
         back_nK = target_n[:, None] - places_K
         unseen_nK = rival_nK & ~((back_nK >= 1) & (back_nK <= context_length))
-        for i, chosen_nK in enumerate((before_nK & rival_nK, rival_nK, before_nK & unseen_nK, unseen_nK)):
-            counts[i] += chosen_nK.sum(axis=1)
+        for i, counted_nK in enumerate((before_nK & rival_nK, rival_nK, before_nK & unseen_nK, unseen_nK)):
+            counts[i] += counted_nK.sum(axis=1)
     return counts[0], counts[1], counts[2], counts[3]
 
 
@@ -72,6 +88,7 @@ def _content(block_KD: np.ndarray) -> np.ndarray:
 
 
 def rank_scores(rank_B: np.ndarray, candidates_B: np.ndarray, suffix: str) -> dict[str, np.ndarray]:
+    """r1 to r10 and mrr of ranks from 1, each with what chance reaches among so many candidates."""
     harmonic = np.concatenate([[0.0], np.cumsum(1 / np.arange(1, candidates_B.max(initial=1) + 1))])
     scores = {f"r{k}{suffix}": (rank_B <= k).astype(np.float64) for k in RANKS}
     scores |= {f"chance_r{k}{suffix}": np.minimum(k, candidates_B) / candidates_B for k in RANKS}

@@ -5,14 +5,33 @@ Shape suffixes: B windows, L context length, D vector dim, H steps.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from lvm_lab.data.windows import Windows
-from lvm_lab.judge.predictions import Forward, cosines
+from lvm_lab.judge.cosines import cosines
+from lvm_lab.judge.gate import Gate, Predict, Slice
+
+
+class Rollout(Gate):
+    """Mean cos(h-th prediction fed back, vector at offset +h) over five_cat.rollout_steps steps."""
+
+    letter = "D"
+    name = "rollout"
+    at_least = ("rollout",)
+    lead = "rollout"
+    lacks = "no window has so many true next vectors"
+    needs_neighbours = True
+
+    def measure(self, part: Slice, draws: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return rollout_cosines(
+            part.predict, part.context_BLD, part.raw_BD, part.unit_BD, part.windows, part.preset.rollout_steps
+        )
 
 
 def rollout_cosines(
-    forward: Forward,
+    predict: Predict,
     context_BLD: np.ndarray,
     raw_BD: np.ndarray,
     unit_BD: np.ndarray,
@@ -34,6 +53,6 @@ def rollout_cosines(
         if h > 0:
             fed_BD = unit_BD if windows.normalised else raw_BD
             context_BLD = np.concatenate([context_BLD[:, 1:], fed_BD[:, None]], axis=1)
-            raw_BD, unit_BD = forward(context_BLD, eligible.target_row_W)
+            raw_BD, unit_BD = predict(context_BLD, eligible.target_row_W)
         cos_BH[whole, h] = cosines(unit_BD, windows.vectors(eligible.rows(h + 1 + shift)))
     return {f"h{h + 1}": cos_BH[:, h] for h in range(steps)} | {"rollout": cos_BH.mean(axis=1)}

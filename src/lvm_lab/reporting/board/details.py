@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from lvm_lab.reporting.board.columns import GATES, at
-from lvm_lab.reporting.tables import COLUMNS as COMPARED
-from lvm_lab.reporting.tables import NAMES
-from lvm_lab.sweeps.leaderboard import Row
+from lvm_lab.reporting.words import COMPARED, predictor
+from lvm_lab.runs.judgement import Number
+from lvm_lab.runs.reading import CONFIG, HISTORY
+from lvm_lab.runs.result import FILE as RESULT
+from lvm_lab.runs.result import JUDGED, Result
+from lvm_lab.sweeps.leaderboard import Entry
 
-PARTS = ("val", "ood")
 CURVES = ("train/loss", "val/loss", "val/cos", "5cat/val/A/margin")
 CHECK = ("threshold", "passed", "undecided")
-FILES = ("MODEL_CARD.md", "result.json", "config.yaml", "history.jsonl", "train.log")
+FILES = ("MODEL_CARD.md", RESULT, CONFIG, HISTORY, "train.log")
 # Enough for every figure, and half of a page's size.
 DIGITS = 5
 
 
-def details(row: Row, out: Path) -> dict[str, Any]:
+def details(entry: Entry, out: Path) -> dict[str, Any]:
     """Everything about a run that a page in `out` shows, ready for JSON but for numbers that are none.
 
     gates: a list of (letter, name, state, reason, numbers: name -> part -> value, interval, threshold ...),
@@ -29,98 +32,112 @@ def details(row: Row, out: Path) -> dict[str, Any]:
     offsets: by part and for copy-last, [k, value, low, high] each. curves: by name, one value an epoch.
     links: [name, address relative to `out`] of the files that are there.
     """
-    judged = row.result.get("five_cat") or {}
     return {
-        "error": row.error,
-        "reason": at(judged, "reason"),
-        "verdict": at(judged, "verdict"),
-        "preset": at(judged, "preset"),
-        "checkpoint": at(row.result, "checkpoint"),
-        "alarms": [f"{a['name']} on {a['part'].upper()}: check {a['check']}" for a in at(judged, "alarms") or []],
-        "notes": at(row.result, "notes") or [],
-        "data_gate": at(row.result, "data_gate", "failed") or [],
-        "settings": row.settings,
-        "gates": [_gate(letter, gate) for letter in GATES if (gate := at(judged, "gates", letter))],
-        "offsets": {part: _offsets(at(judged, "gates", "A", part, "numbers")) for part in PARTS}
-        | {"copy_last": _points(at(row.result, "baselines", "copy_last", "val"))},
-        "baselines": _baselines(row),
-        "skill": {part: _skill(at(row.result, "skill", part)) for part in PARTS},
-        "curves": _curves(row),
-        "config": _config(row.folder / "config.yaml"),
-        "links": _links(row.folder, out),
-    }
+        "error": entry.error,
+        "settings": entry.settings,
+        "curves": _curves(entry),
+        "config": _text(entry.folder / CONFIG),
+        "links": _links(entry.folder, out),
+    } | _judgement(entry.result)
 
 
-def rounded(found: Any) -> Any:
+def rounded(node: Any) -> Any:
     """The same with numbers as short as a page needs them, and None for those that JSON does not have."""
-    if isinstance(found, dict):
-        return {str(key): rounded(value) for key, value in found.items()}
-    if isinstance(found, list | tuple):
-        return [rounded(value) for value in found]
-    if isinstance(found, float):
-        return float(f"{found:.{DIGITS}g}") if math.isfinite(found) else None
-    return found
+    if isinstance(node, dict):
+        return {str(key): rounded(value) for key, value in node.items()}
+    if isinstance(node, list | tuple):
+        return [rounded(value) for value in node]
+    if isinstance(node, float):
+        return float(f"{node:.{DIGITS}g}") if math.isfinite(node) else None
+    return node
 
 
-def _gate(letter: str, gate: dict[str, Any]) -> dict[str, Any]:
-    numbers: dict[str, dict[str, Any]] = {}
-    for part in PARTS:
-        for name, number in (at(gate, part, "numbers") or {}).items():
-            if "threshold" in number:
-                numbers.setdefault(name, {})[part] = _kept(number, *CHECK)
-    if difference := at(gate, "difference"):
-        numbers["VAL - OOD"] = {part: _kept(difference, *CHECK) for part in PARTS}
-    return {"letter": letter, "name": at(gate, "name"), "state": at(gate, "state"), "reason": at(gate, "reason")} | {
-        "numbers": numbers
+def _judgement(result: Result | None) -> dict[str, Any]:
+    """What the result says; the same keys, without anything, where there is none."""
+    verdict = result.verdict if result else None
+    alarms = verdict.alarms if verdict else []
+    return {
+        "reason": verdict.reason if verdict else None,
+        "verdict": verdict.verdict if verdict else None,
+        "preset": verdict.preset if verdict else None,
+        "checkpoint": result.checkpoint if result else None,
+        "alarms": [f"{alarm.name} on {alarm.part.upper()}: check {alarm.check}" for alarm in alarms],
+        "notes": result.notes if result else [],
+        "data_gate": result.data_gate.get("failed", []) if result else [],
+        "gates": _gates(result) if result else [],
+        "offsets": {part: _offsets(result.numbers(part, "A") if result else {}) for part in JUDGED}
+        | {"copy_last": _offsets(_offsets_of_copy_last(result) if result else {})},
+        "baselines": {"heads": [head for head, _ in COMPARED], "rows": _compared(result) if result else []},
+        "skill": {part: _skill(result.shares(part) if result else {}) for part in JUDGED},
     }
 
 
-def _kept(number: Any, *more: str) -> dict[str, Any] | None:
-    """A number without what a page does not show of it."""
-    return {key: number[key] for key in ("value", "interval", *more) if key in number} if number else None
+def _gates(result: Result) -> list[dict[str, Any]]:
+    gates = []
+    for letter, gate in sorted(result.gates.items()):
+        numbers: dict[str, dict[str, Any]] = {}
+        for part in JUDGED:
+            for name, number in result.numbers(part, letter).items():
+                if number.threshold is not None:
+                    numbers.setdefault(name, {})[part] = _shown(number, *CHECK)
+        if gate.difference:
+            check = CHECK if gate.difference.threshold is not None else ()
+            numbers["VAL - OOD"] = {part: _shown(gate.difference, *check) for part in JUDGED}
+        gates.append(
+            {"letter": letter, "name": gate.name, "state": gate.state, "reason": gate.reason, "numbers": numbers}
+        )
+    return gates
 
 
-def _offsets(numbers: dict[str, Any] | None) -> list[list[float | None]]:
-    found = []
-    for name, number in (numbers or {}).items():
-        if name.startswith("k") and at(number, "value") is not None:
-            found.append([int(name[1:]), number["value"], *(at(number, "interval") or (None, None))])
-    return sorted(found)
+def _shown(number: Number, *more: str) -> dict[str, Any]:
+    """What a page shows of a number."""
+    fields = asdict(number)
+    return {key: fields[key] for key in ("value", "interval", *more)}
 
 
-def _points(values: dict[str, Any] | None) -> list[list[float | None]]:
-    numbers = {key.removeprefix("A/"): {"value": v} for key, v in (values or {}).items() if key.startswith("A/k")}
-    return _offsets(numbers)
+def _offsets(numbers: Mapping[str, Number]) -> list[list[float | None]]:
+    """[k, value, low, high] of gate A's numbers, by k."""
+    points = []
+    for name, number in numbers.items():
+        if name.startswith("k") and number.value is not None:
+            points.append([int(name[1:]), number.value, *(number.interval or (None, None))])
+    return sorted(points)
 
 
-def _baselines(row: Row) -> dict[str, Any]:
-    """What a run is shown beside: heads, and for the model and each baseline gates passed, values and lifts."""
-    found = row.result.get("baselines") or {}
-    beside = {row.arch: at(row.result, "five_cat", "model")} | found if found else {}
-    rows = [
+def _offsets_of_copy_last(result: Result) -> dict[str, Number]:
+    summary = result.baseline_summaries.get("copy_last")
+    values = summary.val if summary else {}
+    return {key.removeprefix("A/"): Number(value) for key, value in values.items() if key.startswith("A/k")}
+
+
+def _compared(result: Result) -> list[dict[str, Any]]:
+    """The model and each baseline: gates passed, values and lifts; nothing where there are no baselines."""
+    return [
         {
-            "name": NAMES.get(name, name),
-            "passed": at(said, "passed"),
-            "values": [at(said, "val", key) for _, key in COMPARED],
-            "lifts": [_kept(at(said, "model_lift_val", key), "p", "p_holm") for _, key in COMPARED],
+            "name": predictor(name),
+            "passed": summary.passed,
+            "values": [summary.val.get(key) for _, key in COMPARED],
+            "lifts": [
+                _shown(lift, "p", "p_holm") if (lift := summary.model_lift_val.get(key)) else None
+                for _, key in COMPARED
+            ],
         }
-        for name, said in beside.items()
+        for name, summary in (result.summaries if result.baselines else [])
     ]
-    return {"heads": [head for head, _ in COMPARED], "rows": rows}
 
 
-def _skill(found: dict[str, Any] | None) -> dict[str, Any]:
-    return {key: _kept(number, "over", "baseline") for key, number in (found or {}).items() if number}
+def _skill(shares: Mapping[str, Number]) -> dict[str, Any]:
+    return {key: _shown(share, "over", "baseline") for key, share in shares.items()}
 
 
-def _curves(row: Row) -> dict[str, list[Any]]:
-    history = [r for r in row.history() if isinstance(r.get("epoch"), int)]
-    found = {name: [r.get(name) for r in history] for name in CURVES}
-    told = {name: values for name, values in found.items() if any(v is not None for v in values)}
-    return {"epoch": [r["epoch"] for r in history]} | told
+def _curves(entry: Entry) -> dict[str, list[Any]]:
+    history = [row for row in entry.run.history if isinstance(row.get("epoch"), int)]
+    values = {name: [row.get(name) for row in history] for name in CURVES}
+    curves = {name: points for name, points in values.items() if any(point is not None for point in points)}
+    return {"epoch": [row["epoch"] for row in history]} | curves
 
 
-def _config(file: Path) -> str:
+def _text(file: Path) -> str:
     try:
         return file.read_text(errors="replace")
     except OSError:
@@ -128,10 +145,10 @@ def _config(file: Path) -> str:
 
 
 def _links(folder: Path, out: Path) -> list[list[str]]:
-    there = [*sorted(folder.glob("plots/*.png")), *(folder / name for name in FILES)]
+    files = [*sorted(folder.glob("plots/*.png")), *(folder / name for name in FILES)]
     start = out.resolve()
     return [
         [file.name, quote(os.path.relpath(file.resolve(), start), errors="surrogateescape")]
-        for file in there
+        for file in files
         if file.is_file()
     ]

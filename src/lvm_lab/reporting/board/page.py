@@ -12,11 +12,10 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from lvm_lab.reporting.board.columns import COLUMNS, Board, Column
+from lvm_lab.reporting.board.columns import Board, Column
 from lvm_lab.reporting.board.details import details, rounded
 from lvm_lab.reporting.board.seeds import Group, groups
 from lvm_lab.reporting.board.tables import summary
-from lvm_lab.sweeps.leaderboard import VAL_HALVES
 
 SCRIPTS = ("dom.js", "table.js", "charts.js", "details.js", "page.js")
 
@@ -38,31 +37,31 @@ def page(board: Board, folder: Path, out: Path) -> str:
     return re.sub(r"\{\{(\w+)\}\}", lambda slot: slots[slot[1]], (here / "page.html").read_text(encoding="utf-8"))
 
 
-def embedded(found: Any) -> str:
+def embedded(node: Any) -> str:
     """JSON that no text inside can end: HTML sees no `<` in it."""
-    return json.dumps(rounded(found), allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
+    return json.dumps(rounded(node), allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
 
 
 def _data(board: Board, name: str, out: Path) -> dict[str, Any]:
-    number_of = {line.row.name: i for i, line in enumerate(board.lines)}
+    number_of = {line.entry.name: i for i, line in enumerate(board.lines)}
     runs = [
-        {"name": line.row.name, "cells": {"place": line.place, "run": line.row.name} | line.cells}
-        | details(line.row, out)
+        {"name": line.entry.name, "cells": {"place": line.place, "run": line.entry.name} | line.cells}
+        | details(line.entry, out)
         for line in board.lines
     ]
     return {
         "name": name,
         "read": datetime.now().astimezone().isoformat(sep=" ", timespec="seconds"),
         "summary": summary(board, lambda text: text),
-        "halves": VAL_HALVES,
+        "halves": board.halves,
         "best": None if board.best is None else number_of[board.best],
         "columns": [
             {"key": "place", "title": "#", "says": "place by VAL alone", "kind": "whole", "digits": 0},
             {"key": "run", "title": "run", "says": "a click opens its details", "kind": "text", "digits": 0},
-            *(_column(c) for c in COLUMNS),
+            *(_column(c) for c in board.columns),
         ],
         "runs": runs,
-        "groups": [_group(group, [number_of[line.row.name] for line in group.lines]) for group in groups(board)],
+        "groups": [_group(group, [number_of[line.entry.name] for line in group.lines]) for group in groups(board)],
     }
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 
-from lvm_lab.reporting.board.columns import COLUMNS, Board, Line, at
+from lvm_lab.reporting.board.columns import Board, Column, Line
 from lvm_lab.runs.identity import computing
 
 
@@ -32,26 +32,26 @@ class Group:
 
 def groups(board: Board) -> list[Group]:
     """Every run in one group, in the order of the first of each; what has no config yet stands alone."""
-    found: dict[str, list[Line]] = {}
+    alike: dict[str, list[Line]] = {}
     for line in board.lines:
-        found.setdefault(_key(line), []).append(line)
-    return [Group(_name(lines), lines, _numbers(lines)) for lines in found.values()]
+        alike.setdefault(_key(line), []).append(line)
+    return [Group(_name(lines), lines, _numbers(lines, board.columns)) for lines in alike.values()]
 
 
 def _key(line: Line) -> str:
-    config = line.row.config
+    config = line.entry.config
     if not config:
-        return line.row.name
+        return line.entry.name
     settings = {k: v for k, v in computing(config).items() if k != "seed"}
-    content = at(config, "identity", "content")
+    content = line.entry.run.identity.content
     if not content:
         # It failed before its data were read.
-        return line.row.name
+        return line.entry.name
     return json.dumps([settings, content], sort_keys=True, default=str)
 
 
 def _name(lines: Sequence[Line]) -> str:
-    names = [line.row.name for line in lines]
+    names = [line.entry.name for line in lines]
     if len(names) == 1:
         return names[0]
     shared = "".join(c[0] for c in takewhile(lambda c: len(set(c)) == 1, zip(*names, strict=False))).rstrip("-_. ")
@@ -60,14 +60,14 @@ def _name(lines: Sequence[Line]) -> str:
     return f"{name} ({len(names)} seeds)"
 
 
-def _numbers(lines: Sequence[Line]) -> dict[str, Spread]:
+def _numbers(lines: Sequence[Line], columns: Sequence[Column]) -> dict[str, Spread]:
     numbers = {}
-    for column in COLUMNS:
-        found = [line.cells[column.key] for line in lines]
+    for column in columns:
+        cells = [line.cells[column.key] for line in lines]
         if column.kind == "state":
-            values = [float(cell == "pass") for cell in found if cell is not None]
+            values = [float(cell == "pass") for cell in cells if cell is not None]
         elif column.kind in ("whole", "number") and column.key not in ("week", "seed"):
-            values = [float(cell) for cell in found if isinstance(cell, int | float)]
+            values = [float(cell) for cell in cells if isinstance(cell, int | float)]
         else:
             continue
         if values:

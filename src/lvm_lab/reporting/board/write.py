@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import argparse
-import sys
-from collections.abc import Sequence
 from pathlib import Path
 
-from lvm_lab.commands.launch import MISTAKE
 from lvm_lab.errors import UserError
 from lvm_lab.files import write_atomically
 from lvm_lab.reporting.board.columns import Board
@@ -16,36 +12,17 @@ from lvm_lab.reporting.board.tables import csv_table, markdown
 from lvm_lab.sweeps import leaderboard
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m lvm_lab.report",
-        description="Writes leaderboard.csv, leaderboard.md and index.html from the run folders alone, also mid-sweep.",
-    )
-    parser.add_argument("folder", type=Path, help="a sweep's folder, such as multirun/hundred, or outputs")
-    parser.add_argument("--out", type=Path, help="where to write; without it into the folder itself")
-    asked = parser.parse_args(arguments)
-    try:
-        for file in write(asked.folder, asked.out or asked.folder):
-            print(file)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(MISTAKE)
-    except OSError as error:
-        print(f"error: {error.filename}: {error.strerror}; choose another --out.", file=sys.stderr)
-        sys.exit(MISTAKE)
-
-
 def write(folder: Path, out: Path) -> list[Path]:
     """The three files of `folder`'s runs, each written whole or not at all.
 
     Raises UserError where there is no such folder or no run in it, and OSError where `out` cannot be written.
     """
-    rows = leaderboard.read(folder)
-    if not rows:
+    entries = leaderboard.read(folder)
+    if not entries:
         own = (folder / "config.yaml").is_file()
         way_out = f"it is a run's own; name {folder.parent}" if own else "name the folder of a sweep, or outputs"
         raise UserError(f"{folder} holds no folder of a run; {way_out}.")
-    board = Board.of(rows)
+    board = Board.of(entries)
     texts = {
         "leaderboard.csv": csv_table(board),
         "leaderboard.md": markdown(board, folder),

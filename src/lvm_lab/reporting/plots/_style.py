@@ -16,7 +16,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lvm_lab.reporting.plots.record import Record
-from lvm_lab.reporting.tables import NAMES
+from lvm_lab.reporting.words import BASELINES, MARKS
+from lvm_lab.runs.judgement import Gate, Number
 
 # Its first words are about a font cache.
 logging.getLogger("matplotlib").setLevel(logging.ERROR)
@@ -26,11 +27,11 @@ BLUE, VERMILION, GREY = "#0072B2", "#D55E00", "#767676"
 COLOURS = {"val": BLUE, "ood": VERMILION, "test": "#009E73"}
 MARKERS = {"val": "o", "ood": "s", "test": "^"}
 CYCLE = (BLUE, VERMILION, "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
-BESIDE = {"copy_last": ":", "ridge": "--", "oracle": "-."}
-WORDS = {True: "pass", False: "FAIL", None: "not measurable"}
+BASELINE_DASHES = {"copy_last": ":", "ridge": "--", "oracle": "-."}
+WORDS = MARKS | {None: "not measurable"}
 
 
-def new(title: str, says: str, rows: int = 1, columns: int = 1) -> tuple[Figure, list[Axes]]:
+def new(title: str, subtitle: str, rows: int = 1, columns: int = 1) -> tuple[Figure, list[Axes]]:
     """A figure with one title, a line under it that says what passes, and its panels row by row."""
     width, height = (6.4, 4.4) if rows * columns == 1 else (3.6 * columns + 0.6, 2.7 * rows + 1.3)
     figure = Figure(figsize=(width, height), dpi=110)
@@ -39,8 +40,8 @@ def new(title: str, says: str, rows: int = 1, columns: int = 1) -> tuple[Figure,
     figure.subplots_adjust(left=0.7 / width, right=1 - 0.15 / width, bottom=0.5 / height, top=top)
     figure.subplots_adjust(wspace=0.28, hspace=0.32)
     figure.suptitle(title, x=0.02, y=1 - 0.1 / height, ha="left", va="top", fontsize=11, fontweight="bold")
-    says = textwrap.fill(says, int(15 * width))
-    figure.text(0.02, 1 - 0.34 / height, says, ha="left", va="top", fontsize=8, color="#404040")
+    subtitle = textwrap.fill(subtitle, int(15 * width))
+    figure.text(0.02, 1 - 0.34 / height, subtitle, ha="left", va="top", fontsize=8, color="#404040")
     listed = list(panels.flat)
     for axes in listed:
         axes.spines[["top", "right"]].set_visible(False)
@@ -50,19 +51,19 @@ def new(title: str, says: str, rows: int = 1, columns: int = 1) -> tuple[Figure,
     return figure, listed
 
 
-def judged(letter: str, name: str, state: bool | None) -> str:
-    """A gate's title."""
-    return f"Gate {letter}, {name}: {WORDS[state]}"
+def title(letter: str, gate: Gate) -> str:
+    """A gate's title, with what it says."""
+    return f"Gate {letter}, {gate.name}: {WORDS[gate.state]}"
 
 
-def parts(found: Iterable[str]) -> str:
+def parts(names: Iterable[str]) -> str:
     """The parts that were judged, as `VAL / OOD`."""
-    return " / ".join(part.upper() for part in found)
+    return " / ".join(part.upper() for part in names)
 
 
-def thresholds(numbers: Sequence[dict[str, Any]]) -> str:
+def thresholds(numbers: Iterable[Number]) -> str:
     """The thresholds of VAL and OOD, as `0.50 / 0.48`."""
-    return " / ".join(f"{number['threshold']:.2f}" for number in numbers if "threshold" in number)
+    return " / ".join(f"{number.threshold:.2f}" for number in numbers if number.threshold is not None)
 
 
 def draw_curve(
@@ -80,17 +81,23 @@ def draw_curve(
     axes.vlines(x_X, low_X, high_X, color=COLOURS[part], linewidth=1.2, alpha=0.8)
 
 
-def beside(axes: Axes, run: Record, letter: str, x_X: Sequence[float], names: Sequence[str]) -> None:
+def draw_baselines(axes: Axes, run: Record, letter: str, x_X: Sequence[float], names: Sequence[str]) -> None:
     """The baselines that have all of these numbers of a gate on VAL, in grey."""
-    for name, dashes in BESIDE.items():
+    for name, dashes in BASELINE_DASHES.items():
         values = run.baseline(name, letter)
         if set(names) <= set(values):
             y_X = [values[point] for point in names]
-            axes.plot(x_X, y_X, color=GREY, linestyle=dashes, linewidth=1, label=f"{NAMES[name]}, VAL")
+            axes.plot(x_X, y_X, color=GREY, linestyle=dashes, linewidth=1, label=f"{BASELINES[name]}, VAL")
 
 
-def threshold(axes: Axes, y: float, part: str, x: tuple[float, float] | None = None) -> None:
-    """A light line at a part's threshold, over all of the axes or from x to x."""
+def threshold(axes: Axes, number: Number, part: str, x: tuple[float, float] | None = None, above: float = 0.0) -> None:
+    """A light line at a number's threshold, over all of the axes or from x to x; none where it has no threshold.
+
+    above: what the number is measured from.
+    """
+    if number.threshold is None:
+        return
+    y = above + number.threshold
     look: dict[str, Any] = {"color": COLOURS[part], "alpha": 0.45, "linewidth": 1, "linestyle": (0, (5, 3))}
     if x is None:
         axes.axhline(y, **look)

@@ -29,20 +29,20 @@ def figure(run: Record) -> Figure | None:
     parts = dict.fromkeys(name.partition("/")[2] for name in names if name.startswith(("train/", "val/")))
     shares = [name for name in names if name.startswith(SHARE)]
     panels = [*parts, *(["shares"] if shares else []), *(["margin"] if MARGIN in names else [])]
-    kept = run.result["checkpoint"] or f"none, the run {run.result['status']}"
+    checkpoint = run.result.checkpoint or f"none, the run {run.result.status}"
     rows = -(-len(panels) // COLUMNS)
-    says = f"each loss part before its weight, 1 for a trivial predictor; checkpoint: {kept}"
-    drawn, listed = _style.new(f"Training of {run.result['arch']} with {run.result['loss']}", says, rows, COLUMNS)
-    for axes, panel in zip(listed, panels, strict=False):
+    about = f"each loss part before its weight, 1 for a trivial predictor; checkpoint: {checkpoint}"
+    title = f"Training of {run.result.arch} with {run.result.loss}"
+    figure, all_axes = _style.new(title, about, rows, COLUMNS)
+    for axes, panel in zip(all_axes, panels, strict=False):
         if panel == "shares":
             for colour, name in zip(_style.CYCLE, shares, strict=False):
                 _line(axes, epoch_E, run, name, name.removeprefix(SHARE), colour, "-")
             title = "share of the gradient at raw"
         elif panel == "margin":
             _line(axes, epoch_E, run, MARGIN, "val", _style.BLUE, "-")
-            asked = run.numbers("A", "val").get("margin", {}).get("threshold")
-            if asked is not None:
-                _style.threshold(axes, asked, "val")
+            if "margin" in (numbers := run.numbers("A", "val")):
+                _style.threshold(axes, numbers["margin"], "val")
             title = "5CAT margin"
         else:
             for side, (colour, dashes) in LOOKS.items():
@@ -53,11 +53,11 @@ def figure(run: Record) -> Figure | None:
         axes.set_xlim(epoch_E[0] - 0.4, epoch_E[-1] + 0.4)
         axes.locator_params(axis="x", integer=True, nbins=6)
         _style.legend(axes)
-    for axes in listed[len(panels) :]:
+    for axes in all_axes[len(panels) :]:
         axes.set_visible(False)
-    for axes in listed[max(0, len(panels) - COLUMNS) : len(panels)]:
+    for axes in all_axes[max(0, len(panels) - COLUMNS) : len(panels)]:
         axes.set_xlabel("epoch", fontsize=8)
-    return drawn
+    return figure
 
 
 def _line(axes: Axes, epoch_E: np.ndarray, run: Record, name: str, label: str, colour: str, dashes: str) -> None:

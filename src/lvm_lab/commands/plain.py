@@ -1,0 +1,45 @@
+"""What commands share: exit codes, and one sentence instead of a traceback for every mistake of a user; no torch."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+
+from lvm_lab.errors import UserError
+
+FAILED, MISTAKE, INTERRUPTED = 1, 2, 130
+
+
+def parser(door: str, description: str, epilog: str | None = None) -> argparse.ArgumentParser:
+    return argparse.ArgumentParser(prog=f"python -m lvm_lab.{door}", description=description, epilog=epilog)
+
+
+def answer(body: Callable[[], None], way_out: str = "mend that and give the command again.") -> int:
+    """The exit code of a command that does `body`: 0, or 2 after a user's mistake, which is told.
+
+    way_out: what to do where the machine refuses a file.
+    """
+    try:
+        body()
+        sys.stdout.flush()
+    except UserError as error:
+        tell(str(error))
+        return MISTAKE
+    except BrokenPipeError:
+        reader_has_left()
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        tell(f"{place}{error.strerror or error}; {way_out}")
+        return MISTAKE
+    return 0
+
+
+def tell(sentence: str) -> None:
+    print(f"error: {sentence}", file=sys.stderr)
+
+
+def reader_has_left() -> None:
+    """Whoever reads the output, such as `head`, has seen enough: what is left to be flushed goes nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,126 @@
+"""Checkpoints on data: what a checkpoint says of itself, the data it is put on, and whether the two go together.
+
+The only place from which `evaluate` and `diagnose` call the build.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lvm_lab.build import build
+from lvm_lab.config.data import DataSettings
+from lvm_lab.config.settings import DeviceSettings
+from lvm_lab.data.parts import Parts
+from lvm_lab.data.store import EncoderContract
+from lvm_lab.errors import UserError
+from lvm_lab.runs.identity import as_cut
+from lvm_lab.runs.selecting import Checkpoint
+from lvm_lab.training.module import LatentVectorModule
+from lvm_lab.types import Predictor, count_parameters
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A checkpoint to be judged, without its weights.
+
+    node: the config of the data it is judged on. content: what its run recorded of its own data; own_data: whether
+    that is what it is judged on.
+    """
+
+    file: Path
+    config: dict[str, Any]
+    contract: dict[str, Any]
+    dim: int
+    params: int
+    node: dict[str, Any]
+    content: dict[str, str]
+    own_data: bool
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What a report says of it beside its numbers."""
+        return {
+            "checkpoint": str(self.file),
+            "arch": self.config["arch"]["name"],
+            "loss": self.config["loss"]["name"],
+            "trained_on": self.config["data"]["name"],
+            "seed": self.config["seed"],
+            "params": self.params,
+        }
+
+    @property
+    def cut(self) -> dict[str, Any]:
+        """What decides which windows it is judged on: equal for those that may stand in one table."""
+        return as_cut(self.node)
+
+
+@dataclass(frozen=True)
+class Data:
+    """Open data, with the settings by which it was cut."""
+
+    parts: Parts
+    settings: DataSettings
+    cache: Path
+
+
+def judging_device(device: DeviceSettings) -> str:
+    """The device to judge on, as torch names it. Raises UserError where this machine has none such."""
+    build.check_device(device)
+    return build.judged_on(device)
+
+
+def load(file: Path, device: str = "cpu") -> LatentVectorModule:
+    return build.load(file, device)
+
+
+def predictor(file: Path, device: str) -> Predictor:
+    return load(file, device).predict
+
+
+def candidate(model: LatentVectorModule, checkpoint: Checkpoint, data: dict[str, Any] | None = None) -> Candidate:
+    """A loaded checkpoint on its own data, or on that of another data node, cut as its own was."""
+    identity = model.identity
+    own = identity["config"]["data"]
+    return Candidate(
+        file=checkpoint.file,
+        config=identity["config"],
+        contract=identity["contract"],
+        dim=len(model.stats.mean_D),
+        params=count_parameters(model),
+        node=own if data is None else build.on_other_data(own, data),
+        content=checkpoint.content,
+        own_data=data is None,
+    )
+
+
+def open_data(one: Candidate, device: DeviceSettings, run: dict[str, Any] | None = None) -> Data:
+    """The candidate's data, cut as its run cut it; run: settings of the run to read it with, such as the cache."""
+    config = one.config | {"run": one.config["run"] | (run or {})}
+    settings = build.as_judged(config, one.node, device)
+    return Data(build.parts(settings), settings.data, settings.cache)
+
+
+def check(one: Candidate, parts: Parts, *, instead: str) -> None:
+    """UserError for a model of another encoder or dim than the data's, for one that was trained on what is held out
+    here, and for data that changed since it was trained.
+
+    instead: what a user can do who wants it judged on other data.
+    """
+    conflict = parts.contract.conflict(EncoderContract(**one.contract)) if one.contract else None
+    if conflict is None and one.dim != parts.train.dim:
+        conflict = f"dim {parts.train.dim} against {one.dim}"
+    if conflict:
+        raise UserError(
+            f"{one.file} was trained on vectors of another encoder than the data's ({conflict}); "
+            "give it data of its own encoder, or leave it out."
+        )
+    build.check_unseen(one.file, one.config["data"], one.node, one.content, parts)
+    recorded = one.content if one.own_data else {}
+    changed = [name for name, digest in parts.content.items() if recorded.get(name, digest) != digest]
+    if changed:
+        raise UserError(
+            f"{one.file} was trained on other content than its data has now ({', '.join(changed)}); bring that back, "
+            f"or name what to judge it on with {instead}."
+        )

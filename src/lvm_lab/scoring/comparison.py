@@ -1,0 +1,103 @@
+"""Predictors on one ground held against each other: lifts over baselines, skill, and tests against the best model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from lvm_lab.config.presets import Preset
+from lvm_lab.judge.bootstrap import finite, p_value, paired_difference
+from lvm_lab.judge.comparison import Paired, Skill, holm, paired, skill
+from lvm_lab.judge.results import CURVE, PartScores
+from lvm_lab.scoring.judging import Judgement
+
+
+@dataclass(frozen=True)
+class Tested:
+    """A paired test, with its p-value corrected for how many predictors were tested alike (Holm)."""
+
+    test: Paired
+    p_holm: float
+
+    def to_dict(self) -> dict[str, Any]:
+        return self.test.to_dict() | {"p_holm": finite(self.p_holm)}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One number of one predictor less that of another (`against`), window by window."""
+
+    part: str
+    name: str
+    against: str
+    number: str
+    tested: Tested
+
+    def to_dict(self) -> dict[str, Any]:
+        names = {"part": self.part, "name": self.name, "against": self.against, "number": self.number}
+        return names | self.tested.to_dict()
+
+
+def lifts(model: Judgement, baselines: Mapping[str, Judgement]) -> dict[str, dict[str, Tested]]:
+    """By baseline and number: the model less the baseline on VAL, paired by window and resample."""
+    mine = model.scores("val")
+    theirs = {name: baseline.scores("val") for name, baseline in baselines.items()}
+    tests = {
+        name: {key: test for key, test in paired(mine, scores).items() if not CURVE.match(key)}
+        for name, scores in theirs.items()
+        if mine is not None and scores is not None
+    }
+    corrected: dict[str, dict[str, float]] = {}
+    for key in dict.fromkeys(key for by_key in tests.values() for key in by_key):
+        corrected[key] = holm({name: by_key[key].p for name, by_key in tests.items() if key in by_key})
+    return {
+        name: {key: Tested(test, corrected[key][name]) for key, test in by_key.items()}
+        for name, by_key in tests.items()
+    }
+
+
+def skills(model: Judgement, trivial: Mapping[str, Judgement]) -> dict[str, dict[str, Skill]]:
+    """By part and number: the share of the way from the best trivial baseline to perfect."""
+    shares = {}
+    for part in model.reports:
+        mine = model.scores(part)
+        theirs = {name: scores for name, one in trivial.items() if (scores := one.scores(part)) is not None}
+        if mine is not None and theirs:
+            shares[part] = skill(mine, theirs)
+    return shares
+
+
+def best_of(models: Mapping[str, Judgement]) -> str:
+    """The model with the most VAL halves, then the largest VAL margin; the first named where VAL is not judged."""
+    scores: dict[str, PartScores] = {
+        name: val for name, judgement in models.items() if (val := judgement.scores("val")) is not None
+    }
+    return max(scores, key=lambda name: scores[name].rank) if scores else next(iter(models))
+
+
+def against(best: str, predictors: Mapping[str, Judgement], preset: Preset) -> list[Comparison]:
+    """Each predictor less the best model, on the same windows; corrected for how many were compared."""
+    comparisons = []
+    for part, report in predictors[best].reports.items():
+        if report.retrieval is None:
+            continue
+        for number, best_W in report.retrieval.paired.items():
+            tests: dict[str, Paired] = {}
+            for name, judgement in predictors.items():
+                retrieval = judgement.reports[part].retrieval
+                if name == best or retrieval is None or not retrieval.paired:
+                    continue
+                apart = paired_difference(
+                    retrieval.paired[number],
+                    best_W,
+                    retrieval.document_W,
+                    resamples=preset.resamples,
+                    seed=preset.seed,
+                )
+                tests[name] = Paired(apart, p_value(apart))
+            corrected = holm({name: test.p for name, test in tests.items()})
+            comparisons += [
+                Comparison(part, name, best, number, Tested(test, corrected[name])) for name, test in tests.items()
+            ]
+    return comparisons

@@ -1,0 +1,134 @@
+"""What predictors are judged on: one data set with its windows by part, the same for all that stand on it."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from lvm_lab.config.data import DataSettings
+from lvm_lab.config.presets import Preset
+from lvm_lab.config.thresholds import DOCUMENTS_FOR_INTERVAL
+from lvm_lab.data.importers.npz import open_source
+from lvm_lab.data.parts import Parts, whole_windows
+from lvm_lab.data.windows import Windows, sample_evenly
+from lvm_lab.errors import UserError
+from lvm_lab.judge.part_report import windows_judged
+
+Kind = Literal["val", "test", "ood"]
+KINDS: tuple[Kind, ...] = ("val", "test", "ood")
+# An OOD store of one of these names would be taken for the part.
+RESERVED = ("train", *KINDS)
+
+
+@dataclass(frozen=True)
+class Ground:
+    """windows, sources: by part, and by name for further OOD stores; sources are files or data sources in a user's
+    words. stores: the content of each further OOD store, by name. cache: where fitted baselines are kept."""
+
+    parts: Parts
+    preset: Preset
+    cache: Path
+    windows: Mapping[str, Windows]
+    sources: Mapping[str, str] = field(default_factory=dict)
+    stores: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of_run(cls, parts: Parts, preset: Preset, cache: Path) -> Ground:
+        """A run's own parts that have windows."""
+        return cls(parts, preset, cache, {kind: part for kind, part in _held_out(parts).items() if len(part)})
+
+    @cached_property
+    def samples(self) -> dict[str, Windows]:
+        """The windows of each part that plain numbers, paired tests and times are of."""
+        count = windows_judged(self.preset)
+        return {name: sample_evenly(windows, count, self.preset.seed) for name, windows in self.windows.items()}
+
+    @property
+    def ood(self) -> list[str]:
+        """The names of all OOD stores."""
+        return [name for name in self.windows if kind_of(name) == "ood"]
+
+    def sizes(self) -> dict[str, dict[str, Any]]:
+        """Each part's source, and how many windows of how many documents are looked at."""
+        return {
+            name: {"source": self.sources.get(name), "windows": len(sample), "documents": _documents(sample)}
+            for name, sample in self.samples.items()
+        }
+
+
+def kind_of(part: str) -> Kind:
+    """Which thresholds a part is held against: OOD stores go by any name."""
+    return "val" if part == "val" else "test" if part == "test" else "ood"
+
+
+def sizes(parts: Parts) -> dict[str, Any]:
+    """How many documents the store has, and how many windows of how many documents each part."""
+    windows: dict[str, Windows] = {"train": parts.train, **_held_out(parts)}
+    by_part = {name: {"windows": len(part), "documents": _documents(part)} for name, part in windows.items()}
+    return {"documents": parts.documents} | by_part
+
+
+def open_ground(
+    parts: Parts,
+    settings: DataSettings,
+    preset: Preset,
+    cache: Path,
+    *,
+    kinds: Iterable[Kind],
+    sources: Mapping[str, str],
+    stores: Iterable[str],
+) -> Ground:
+    """Some parts of a data set with further OOD stores, each judged whole and on its own.
+
+    Raises UserError for a store of another encoder, and for a part or store of too few documents.
+    """
+    held_out = _held_out(parts)
+    windows: dict[str, Windows] = {kind: held_out[kind] for kind in kinds if kind in held_out}
+    sources = {name: sources[name] for name in windows}
+    contents: dict[str, str] = {}
+    for path in stores:
+        store = open_source(Path(path), cache, context_length=settings.context_length)
+        conflict = parts.contract.conflict(store.contract)
+        if conflict:
+            raise UserError(f"{path} does not come from the encoder of the data ({conflict}); leave it out of ood.")
+        name = store_label(Path(path), windows)
+        windows[name] = whole_windows(store, settings, path)
+        sources[name], contents[name] = path, store.content
+    for name, part in windows.items():
+        if _documents(part) < DOCUMENTS_FOR_INTERVAL:
+            has = f"{_documents(part)} documents with windows" if len(part) else "no window"
+            raise UserError(
+                f"the {name} part has {has}, and a bootstrap over documents needs {DOCUMENTS_FOR_INTERVAL}; "
+                "bring more documents, or leave the part out."
+            )
+    return Ground(parts, preset, cache, windows, sources, contents)
+
+
+def source_of(node: Mapping[str, Any], part: str) -> str:
+    """What a part was read from, in a user's words; node: the data node of a config."""
+    source = node.get(f"{part}_path") or node.get("path") or node["name"]
+    return ", ".join(source) if isinstance(source, list) else str(source)
+
+
+def store_label(path: Path, taken: Container[str]) -> str:
+    """A store's name in tables: its file's, with what lies above it where that is taken."""
+    name = path.stem
+    for folder in (*path.resolve().parents, None):
+        if name not in (*RESERVED, "") and name not in taken:
+            break
+        name = f"{folder.name if folder else 'ood'}/{name}"
+    return name
+
+
+def _held_out(parts: Parts) -> dict[str, Windows]:
+    windows: dict[Kind, Windows | None] = {"val": parts.val, "test": parts.test, "ood": parts.ood}
+    return {kind: part for kind, part in windows.items() if part is not None}
+
+
+def _documents(windows: Windows) -> int:
+    return len(np.unique(windows.document_W))

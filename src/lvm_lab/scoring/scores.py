@@ -1,0 +1,155 @@
+"""Scores models and the baselines that they have to beat on one ground; training and `evaluate` differ in what they
+want measured, and in the JSON that is made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+from lvm_lab.judge.comparison import Skill
+from lvm_lab.judge.part_report import Measures
+from lvm_lab.scoring.baselines import baselines, digest, trivial_names
+from lvm_lab.scoring.comparison import Comparison, Tested, against, best_of, lifts, skills
+from lvm_lab.scoring.ground import KINDS, Ground, Kind
+from lvm_lab.scoring.judging import Judgement, Scope, judge
+from lvm_lab.scoring.last import Last
+from lvm_lab.types import Predictor
+
+GATES_AND_NUMBERS, NUMBERS, GATES = Measures(), Measures(five_cat=False), Measures(plain=False)
+
+
+@dataclass(frozen=True)
+class Purpose:
+    """What is measured of models and of baselines. versus_best: test every predictor against the best model."""
+
+    models: Scope
+    baselines: Scope
+    versus_best: bool = False
+
+
+_judged: dict[Kind, Measures] = {"val": GATES_AND_NUMBERS, "test": NUMBERS, "ood": GATES_AND_NUMBERS}
+_everything = Scope({kind: Measures(retrieval=True) for kind in KINDS}, speed=True)
+# A run's test part has no gates: it is read once, and by its plain numbers.
+TRAINING = Purpose(models=Scope(_judged), baselines=Scope({"val": GATES, "ood": GATES}))
+EVALUATION = Purpose(models=_everything, baselines=_everything, versus_best=True)
+
+
+@dataclass(frozen=True)
+class Scores:
+    """models, baselines, skill (by part): by name. lifts: each model's over each baseline, by number.
+
+    not_fitted: the reason, for each baseline that this data cannot fit. best: the model that the others are compared
+    with.
+    """
+
+    ground: Ground
+    models: Mapping[str, Judgement]
+    baselines: Mapping[str, Judgement]
+    not_fitted: Mapping[str, str]
+    skill: Mapping[str, Mapping[str, Mapping[str, Skill]]]
+    best: str
+    comparisons: list[Comparison] = field(default_factory=list)
+
+    def to_result(self) -> dict[str, Any]:
+        """The fields of result.json, of the best model (a run has one)."""
+        model = self.models[self.best]
+        lift = lifts(model, self.baselines)
+        return {
+            "five_cat": {} if model.verdict is None else model.verdict.to_dict(),
+            **{kind: model.part(kind) for kind in KINDS},
+            "baselines": {
+                name: baseline.summary() | {"model_lift_val": _ready(lift[name])}
+                for name, baseline in self.baselines.items()
+            },
+            "skill": {part: _ready(shares) for part, shares in self.skill[self.best].items()},
+            "not_fitted": dict(self.not_fitted),
+        }
+
+    def moments(self) -> dict[str, dict[str, np.ndarray]]:
+        """The moments of every dimension by part, of the best model; without parts that have none."""
+        reports = self.models[self.best].reports
+        return {part: vars(report.moments) for part, report in reports.items() if report.moments is not None}
+
+    def to_dict(self, facts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+        """One data set of evaluation.json. facts: what a report says of each model beside its numbers."""
+        models = [
+            {"name": name, "kind": "model", **facts[name], **judgement.to_dict()}
+            | {"skill": {part: _ready(shares) for part, shares in self.skill[name].items()}}
+            for name, judgement in self.models.items()
+        ]
+        nothing = {"checkpoint": None, "params": None}
+        others = [
+            {"name": name, "kind": "baseline", **nothing, **judgement.to_dict()}
+            for name, judgement in self.baselines.items()
+        ]
+        return {
+            "documents": self.ground.parts.documents,
+            "content": self.ground.parts.content,
+            "parts": self.ground.sizes(),
+            "predictors": models + others,
+            "not_fitted": dict(self.not_fitted),
+            "best": self.best,
+            "comparisons": [comparison.to_dict() for comparison in self.comparisons],
+        }
+
+
+def score(
+    models: Mapping[str, Callable[[], Predictor]],
+    ground: Ground,
+    purpose: Purpose,
+    device: str,
+    announce: Callable[[str], None] = lambda name: None,
+) -> Scores:
+    """Every model, by name, and every baseline on one ground. A model is made when its turn comes, so that only one
+    is in memory; announce: called with each predictor's name before it is judged."""
+    judgements = {}
+    for name, make in models.items():
+        announce(name)
+        judgements[name] = judge(make(), ground, purpose.models, device)
+    others, not_fitted = _judged_baselines(ground, purpose.baselines, device, announce)
+    trivial = {name: others[name] for name in trivial_names(ground.preset.baselines) if name in others}
+    best = best_of(judgements)
+    return Scores(
+        ground,
+        judgements,
+        others,
+        not_fitted,
+        {name: skills(judgement, trivial) for name, judgement in judgements.items()},
+        best,
+        against(best, {**judgements, **others}, ground.preset) if purpose.versus_best else [],
+    )
+
+
+Baselines = tuple[dict[str, Judgement], dict[str, str]]
+_last: Last[Baselines] = Last()
+
+
+def _judged_baselines(ground: Ground, scope: Scope, device: str, announce: Callable[[str], None]) -> Baselines:
+    """Every baseline's judgement by name, and why others have none; nothing where no gate is judged and nothing else
+    is wanted of them."""
+    preset = ground.preset
+    if not preset.eval_windows and not any(measures.plain or measures.retrieval for measures in scope.parts.values()):
+        return {}, {}
+
+    def judged() -> Baselines:
+        not_fitted: dict[str, str] = {}
+        fitted = baselines(ground.parts, ground.cache, device, preset.baselines, not_fitted)
+        judgements = {}
+        for name, baseline in fitted.items():
+            announce(name)
+            judgements[name] = judge(baseline, ground, scope, device)
+        return judgements, not_fitted
+
+    if scope.speed:
+        # A time is not a function of the content.
+        return judged()
+    rows = {name: windows.target_row_W.tolist() for name, windows in ground.windows.items()}
+    measures = {kind: asdict(wanted) for kind, wanted in scope.parts.items()}
+    return _last.get(digest(ground.parts, asdict(preset), device, rows, dict(ground.stores), measures), judged)
+
+
+def _ready(numbers: Mapping[str, Skill | Tested]) -> dict[str, Any]:
+    return {key: number.to_dict() for key, number in numbers.items()}

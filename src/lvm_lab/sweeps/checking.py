@@ -1,0 +1,99 @@
+"""Everything that can be wrong with a sweep's rows before a run starts: settings, folders, rows that come too early."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Container
+from pathlib import Path
+from typing import Any
+
+from lvm_lab.config import binding, loggers, signatures
+from lvm_lab.config.data import DataSettings
+from lvm_lab.config.presets import Preset
+from lvm_lab.config.settings import DeviceSettings, RunSettings, TrainerSettings
+from lvm_lab.errors import UserError
+from lvm_lab.runs.identity import computing, fingerprint
+from lvm_lab.sweeps import leaderboard
+from lvm_lab.sweeps.plan import Standing, Standings, blocker
+from lvm_lab.sweeps.schedule import Row, Schedule
+
+KINDS: dict[str, type[Any]] = {
+    "trainer": TrainerSettings,
+    "data": DataSettings,
+    "run": RunSettings,
+    "device": DeviceSettings,
+}
+
+
+def check_folder(sweep: Path, schedule: Schedule, scale: str | None) -> None:
+    """UserError for the folder of another schedule, or of this one at another scale."""
+    table = leaderboard.table_of(sweep)
+    if table and (table["name"], table["scale"]) != (schedule.name, scale):
+        raise UserError(
+            f"{sweep} is the folder of schedule={table['name']} at scale {table['scale']}; choose another schedule.dir."
+        )
+
+
+def check_turn(row: Row, schedule: Schedule, standings: Standings, among: Container[str]) -> None:
+    """UserError for a row that refers to the leaderboard while an earlier row, of those in `among`, is not done."""
+    first = blocker((other for other in schedule.earlier(row) if other.id in among), standings)
+    if first is not None:
+        raise UserError(
+            f"{row.id} takes the best of the earlier rows, and {first.id} is {standings[first.id].status}; "
+            "run those first."
+        )
+
+
+def check_types(row: Row, config: dict[str, Any]) -> None:
+    """UserError for a setting of a row whose value does not fit; neither torch nor other runs' folders are needed."""
+    try:
+        _settings(config)
+        signatures.check_types(config)
+    except UserError as error:
+        raise UserError(f"row {row.id}: {error}") from error
+
+
+def check_unchanged(folder: Path, standing: Standing, config: dict[str, Any]) -> None:
+    """UserError where a run's folder holds another run than `config`, or one whose config.yaml was edited."""
+    recorded = standing.config
+    if not recorded or standing.outcome == "failed":
+        return
+    identity = recorded.get("identity", {})
+    if fingerprint(recorded, identity.get("content", {})) != identity.get("fingerprint"):
+        raise UserError(
+            f"{folder / 'config.yaml'} was changed after it was written; put it back, or run.force=true to start over."
+        )
+    difference = _difference(computing(recorded), computing(config))
+    if difference:
+        raise UserError(
+            f"{folder} holds a run of another config ({difference}); choose another schedule.dir, or run.force=true "
+            "to start over."
+        )
+
+
+def _difference(there: Any, here: Any, path: str = "") -> str | None:
+    """The first setting in which two configs differ, in words."""
+    if isinstance(there, dict) and isinstance(here, dict):
+        for key in (*there, *(k for k in here if k not in there)):
+            difference = _difference(there.get(key), here.get(key), f"{path}.{key}".lstrip("."))
+            if difference:
+                return difference.replace("five_cat", "5cat")
+        return None
+    # As the fingerprint sees it: a list is a tuple.
+    if json.dumps(there) == json.dumps(here):
+        return None
+    return f"{path} is {there} there and {here} here"
+
+
+def _settings(config: dict[str, Any]) -> None:
+    """Every setting that is not a group's held against its type."""
+    seed = config["seed"]
+    if not binding.fits(seed, int) or seed < 0:
+        raise UserError(f"seed={seed!r} does not fit; give it a whole number from 0.")
+    for name, kind in KINDS.items():
+        node = {key: value for key, value in config[name].items() if key != "name"}
+        if name == "data":
+            node = {key: value for key, value in node.items() if key in DataSettings.__dataclass_fields__}
+        binding.dataclass_from(kind, node, name)
+    loggers.by_name(config.get("logger", {}))
+    Preset.from_dict(config["five_cat"])
