@@ -30,7 +30,7 @@ def types(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Everything but the slow ones, in under 10 minutes on 2 cores."""
+    """Everything but the slow ones, in under 6 minutes on 2 cores."""
     install(session, "test")
     # Two processes, each with whole files: what a file trains once is trained once.
     session.run("pytest", "-n", "2", "--dist", "loadfile", *session.posargs, env=ONE_THREAD)
@@ -38,9 +38,9 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def slow(session: nox.Session) -> None:
-    """What takes minutes: the README's run, kills at random times, memory, the wheel."""
+    """What takes longer: every arch under every loss, sweeps, kills at random, devices, memory, the wheel."""
     install(session, "test")
-    session.run("pytest", "-m", "slow", *session.posargs, env=ONE_THREAD)
+    session.run("pytest", "-m", "slow", "-n", "2", "--dist", "loadfile", *session.posargs, env=ONE_THREAD)
 
 
 @nox.session

@@ -7,7 +7,6 @@ Runs that are finished under RUN_ROOT (outputs/architectures) are not repeated.
 
 from __future__ import annotations
 
-import json
 import os
 import resource
 import statistics
@@ -21,8 +20,10 @@ import torch
 from common import settings
 from parity_table import PAGE, replace_between
 
-from lvm_lab.build import build
+from lvm_lab.build.training import module
 from lvm_lab.commands import launch as cli
+from lvm_lab.runs.folder import RunFolder
+from lvm_lab.training.module import LatentVectorModule
 from lvm_lab.types import Batch, Stats, state_bytes
 
 DIM, LENGTH, ROWS, NEGATIVES = 768, 5, 256, 8
@@ -37,9 +38,9 @@ BESIDE = [
 APART = ("ensemble", "lcm_two_tower")
 
 
-def fresh(overrides: list[str]) -> build.LatentVectorModule:
+def fresh(overrides: list[str]) -> LatentVectorModule:
     """The model, untrained and without data."""
-    return build.module(settings(*overrides), Stats(torch.zeros(DIM), torch.ones(DIM)), {})
+    return module(settings(*overrides), Stats(torch.zeros(DIM), torch.ones(DIM)), {})
 
 
 def training_step(overrides: list[str]) -> Callable[[], None]:
@@ -80,7 +81,7 @@ def rates(all_overrides: list[list[str]]) -> list[float]:
 
 def state_size(overrides: list[str]) -> str:
     """Bytes that one document's stream keeps after 5 and after 256 vectors."""
-    backbone = fresh(overrides).backbone.eval()
+    backbone = fresh(overrides).model.backbone.eval()
     if not hasattr(backbone, "step"):
         return ""
     sizes, state = [], None
@@ -107,17 +108,17 @@ def row(overrides: list[str], rate: float, root: Path) -> str:
     """A trained model's numbers in a line."""
     place = root / "-".join(o.partition("=")[2] for o in overrides)
     trained(overrides, place)
-    result = json.loads((place / "result.json").read_text())
-    val, ood = (result["five_cat"]["model"][part] for part in ("val", "ood"))
-    oracle = result["baselines"]["oracle"]["val"]["A/cos"]
-    name = result["arch"] if result["loss"] == "infonce" else f"{result['arch']}, {result['loss']}"
+    result = RunFolder(place, "", "finished").result()
+    own, oracle = result.summaries[0][1], result.baseline_summaries["oracle"]
+    val, ood = own.val, own.ood
+    name = result.arch if result.loss == "infonce" else f"{result.arch}, {result.loss}"
     both = [
         f"{val[key]:.3f} / {ood[key]:.3f}" for key in ("A/cos", "A/margin", "C/shuffled", "C/left_out", "D/rollout")
     ]
     size = state_size([o for o in overrides if not o.startswith("5cat")])
     spent = (place / "cpu_seconds").read_text()
-    cells = [name, f"{result['params']:,}", f"{rate:,.0f}", spent, size, f"{result['five_cat']['passed']}/5"]
-    return "| " + " | ".join([*cells, f"{val['A/cos'] / oracle:.0%}", *both]) + " |"
+    cells = [name, f"{result.params:,}", f"{rate:,.0f}", spent, size, f"{own.passed}/{own.of}"]
+    return "| " + " | ".join([*cells, f"{val['A/cos'] / oracle.val['A/cos']:.0%}", *both]) + " |"
 
 
 def main(root: Path) -> None:

@@ -12,17 +12,18 @@ from typing import Any
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from lvm_lab.build import build
 from lvm_lab.commands import launch as cli
+from lvm_lab.config.settings import Settings
+from lvm_lab.config.settings import settings as typed
 
 CACHE = Path(tempfile.gettempdir()) / "lvm_lab_benchmarks"
 
 
-def settings(*overrides: str) -> build.Settings:
+def settings(*overrides: str) -> Settings:
     """The default run's settings with some changed."""
     with initialize_config_dir(str(cli.conf_dir()), version_base="1.3"):
         config: Any = compose("train", overrides=["device=cpu", "logger=none", f"run.cache={CACHE}", *overrides])
-    return build.settings(OmegaConf.to_container(config, resolve=True))  # type: ignore[arg-type]
+    return typed(OmegaConf.to_container(config, resolve=True))  # type: ignore[arg-type]
 
 
 def spread(values: Sequence[float]) -> str:

@@ -15,7 +15,9 @@ import numpy as np
 import torch
 from common import machine, settings, spread
 
-from lvm_lab.build import build
+from lvm_lab.build.data import parts as cut
+from lvm_lab.build.training import module
+from lvm_lab.config.settings import Settings
 from lvm_lab.data.windows import Windows, sample_evenly
 from lvm_lab.judge import verdict as scoring
 from lvm_lab.judge.bootstrap import means
@@ -33,16 +35,16 @@ def main(sizes: list[int]) -> None:
     torch.set_num_threads(1)
     most = max(sizes)
     chosen = settings("arch=amn", f"data.documents={most // 9 + 100}", f"data.ood_documents={most // 15 + 10}")
-    data = build.parts(chosen)
+    data = cut(chosen)
     assert data.ood is not None
-    model = build.module(chosen, data.stats, {}).eval()
+    model = module(chosen, data.stats, {}).eval()
     print(f"5CAT on VAL + OOD windows, arch=amn, {chosen.preset.resamples} resamples; CPU seconds; {machine()}")
     found = [cost(model, sample_evenly(data.train, n, 0), sample_evenly(data.ood, n, 0), chosen, n) for n in sizes]
     for size, seconds in zip(sizes, found, strict=True):
         print(f"{size:,} a part: {1e6 * seconds / (2 * size):.0f} us a window")
 
 
-def cost(model: LatentVectorModule, val: Windows, ood: Windows, chosen: build.Settings, windows: int) -> float:
+def cost(model: LatentVectorModule, val: Windows, ood: Windows, chosen: Settings, windows: int) -> float:
     """Prints one size; the median seconds of a judgement."""
     sizes: list[int] = []
     bootstrap: list[float] = []

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from common import settings
 
-from lvm_lab.build import build
+from lvm_lab.build.training import module
 from lvm_lab.commands import launch as cli
 from lvm_lab.nn import mamba2 as _mamba2
 from lvm_lab.types import Stats
@@ -24,7 +24,7 @@ BATCHES = {5: 4096, 256: 128}
 def backbone_of(arch: str, length: int) -> Any:
     pair = ["head=two_tower", "loss=diffusion"] if arch == "lcm_two_tower" else []
     chosen = settings(f"arch={arch}", *pair, f"arch.width={WIDTH}", f"data.context_length={length}")
-    return build.module(chosen, Stats(torch.zeros(DIM), torch.ones(DIM)), {}).backbone.cuda()
+    return module(chosen, Stats(torch.zeros(DIM), torch.ones(DIM)), {}).model.backbone.cuda()
 
 
 def milliseconds(backbone: Any, x_BLD: torch.Tensor) -> float:

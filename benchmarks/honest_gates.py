@@ -7,7 +7,6 @@ Trains one model first, unless RUN_DIR (outputs/honest_gates) holds it finished.
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from dataclasses import replace
@@ -16,19 +15,20 @@ from pathlib import Path
 from common import settings
 from parity_table import ROOT, replace_between
 
-from lvm_lab.build import build
+import lvm_lab
+from lvm_lab.build.data import parts as cut
+from lvm_lab.model import LatentVectorModel
 
 PAGE = ROOT / "docs" / "5cat.md"
 MODEL = ("arch=mamba2", "loss=infonce", "data=planted", "seed=0")
 HEADS = ("predictor", "A margin", "B MRR", "C tightest change", "D rollout", "E difference", "passed", "alarm")
 
 
-def trained(place: Path) -> build.LatentVectorModule:
+def trained(place: Path) -> LatentVectorModel:
     """README's first run, whose checkpoint is the one its own numbers are of."""
     command = [sys.executable, "-m", "lvm_lab.train", *MODEL, "logger=none", f"run.dir={place}"]
     subprocess.run(command, check=True)
-    result = json.loads((place / "result.json").read_text())
-    return build.load(place / "checkpoints" / result["checkpoint"])
+    return lvm_lab.load(place)
 
 
 def main(place: Path) -> None:
@@ -38,7 +38,7 @@ def main(place: Path) -> None:
 
     model = trained(place)
     chosen = settings(*MODEL)
-    parts = build.parts(chosen)
+    parts = cut(chosen)
     compat = settings(*MODEL, "five_cat=lnsp_compat").preset
     for mark, preset in (("honest", chosen.preset), ("old", compat)):
         lines = [f"| {' | '.join(HEADS)} |", "|" + "---|" * len(HEADS)]

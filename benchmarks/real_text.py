@@ -21,7 +21,8 @@ import numpy as np
 from common import settings
 from parity_table import ROOT, replace_between
 
-from lvm_lab.build import build
+import lvm_lab
+from lvm_lab.build.data import parts as cut
 from lvm_lab.config.data import FOLDS
 from lvm_lab.data.parts import Parts
 from lvm_lab.data.windows import Windows
@@ -71,12 +72,12 @@ class Bench:
         common = [*data, "5cat=off", "logger=none", "device=cpu", "device.threads=1"]
         command = [*common, *overrides, f"seed={seed}", f"run.dir={place}"]
         subprocess.run([sys.executable, "-m", "lvm_lab.train", *command], check=True)
-        return build.load(place / "checkpoints" / "best.ckpt").predict
+        return lvm_lab.load(place / "checkpoints" / "best.ckpt").predict
 
     @functools.lru_cache(maxsize=32)  # noqa: B019
     def parts(self, length: int, *names: str, fold: int | None = None) -> Parts:
         chosen = settings(*self.overrides(*names, fold=fold), f"data.context_length={length}")
-        return build.parts(chosen)
+        return cut(chosen)
 
     def judged(self, length: int, fold: int | None = None) -> dict[str, Windows]:
         """The test windows of each store."""

@@ -14,7 +14,8 @@ import pytorch_lightning as pl
 import torch
 from common import machine, settings, spread
 
-from lvm_lab.build import build
+from lvm_lab.build.data import parts as cut
+from lvm_lab.build.training import module
 from lvm_lab.data.batches import WindowBatches
 from lvm_lab.data.parts import Parts
 from lvm_lab.data.sampler import DiverseBatches
@@ -27,6 +28,7 @@ from lvm_lab.training.callbacks.progress import RunProgress
 from lvm_lab.training.callbacks.reseed import Reseed
 from lvm_lab.training.datamodule import VectorDataModule
 from lvm_lab.training.module import LatentVectorModule, WarmupCosine
+from lvm_lab.training.trainer import trainer as make_trainer
 
 BLOCKS = 9
 STEPS = 20
@@ -81,8 +83,8 @@ class Alternate(pl.Callback):
 
 def measure(arch: str) -> str:
     chosen = settings(f"arch={arch}", "data.documents=4000", "trainer.max_epochs=4")
-    data = build.parts(chosen)
-    alternate = Alternate(Bare(build.module(chosen, data.stats, {}), data, chosen.config["loss"]["negatives"]))
+    data = cut(chosen)
+    alternate = Alternate(Bare(module(chosen, data.stats, {}), data, chosen.config["loss"]["negatives"]))
     folder = chosen.cache / "runs" / arch
     run = runs.RunFolder(folder, "", "new")
     folder.mkdir(parents=True, exist_ok=True)
@@ -94,9 +96,9 @@ def measure(arch: str) -> str:
         Checkpoints(run.checkpoints, chosen.trainer.checkpoint),
         alternate,
     ]
-    trainer = build.trainer(chosen, callbacks, folder)
+    trainer = make_trainer(chosen, callbacks, folder)
     batches = VectorDataModule(data, BATCH, 8, chosen.config["loss"]["negatives"], 0)
-    trainer.fit(build.module(chosen, data.stats, {}), datamodule=batches)
+    trainer.fit(module(chosen, data.stats, {}), datamodule=batches)
     rates = [STEPS * BATCH / ours for ours, _ in alternate.pairs]
     ratios = [theirs / ours for ours, theirs in alternate.pairs]
     return f"{arch:12s} {sorted(rates)[len(rates) // 2]:7.0f} windows/s   trainer / bare {spread(ratios)}"

@@ -1,3 +1,23 @@
 """lvm_lab: a declarative experiment framework for latent vector models."""
 
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lvm_lab.model import LatentVectorModel
+
 __version__ = "0.1.0"
+
+
+def load(path: str | Path, device: str = "cpu") -> LatentVectorModel:
+    """The trained model of a run's folder or a checkpoint: a plain `nn.Module` in eval mode, its golden pair compared.
+
+    `model.predict(context_BLD)`: float32 vectors of the encoder that `model.contract` names, oldest first, to
+    `Prediction(raw_ND, unit_ND)`. Raises UserError for a path without a checkpoint or one that does not fit.
+    """
+    # Torch comes in only now: commands that show and list import the package without it.
+    from lvm_lab.build.load import load as built
+
+    return built(path, device)

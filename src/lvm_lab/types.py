@@ -33,8 +33,8 @@ class Prediction:
     noise_weight_SN: Tensor | None = None
 
     @property
-    def spoken(self) -> Tensor:
-        """The tensor that every other is made of; gradients are compared here."""
+    def output(self) -> Tensor:
+        """The head's own output, which every other tensor is computed from; gradients are compared here."""
         several = self.draws_SND if self.denoised_SND is None else self.denoised_SND
         return self.raw_ND if several is None else several
 
@@ -70,11 +70,13 @@ class Reading:
     """What a head may look back on: the vectors that were read and the backbone's state after each.
 
     every: a prediction for each position (N = B x L), not for the last alone (N = B).
+    mean_BD: the mean of all that was read, where context_BLD and hidden_BLH hold only the end of it.
     """
 
     context_BLD: Tensor
     hidden_BLH: Tensor
     every: bool = False
+    mean_BD: Tensor | None = None
 
     @property
     def hidden_NH(self) -> Tensor:
@@ -89,7 +91,7 @@ class Reading:
     def mean_ND(self) -> Tensor:
         """The mean of all vectors that each prediction was read from."""
         if not self.every:
-            return self.context_BLD.mean(1)
+            return self.context_BLD.mean(1) if self.mean_BD is None else self.mean_BD
         count_L1 = torch.arange(1, self.context_BLD.shape[1] + 1, device=self.context_BLD.device)[:, None]
         return (self.context_BLD.cumsum(1) / count_L1).flatten(0, 1)
 
@@ -168,5 +170,7 @@ class Term(Protocol):
 
 
 def count_parameters(module: torch.nn.Module) -> int:
-    """The number of parameters of a module, frozen ones (an ensemble's members) included."""
-    return sum(p.numel() for p in module.parameters())
+    """The number of parameters of a module, frozen ones (an ensemble's members) included, and those that the loss of
+    a trained model learned beside it (`loss_parameters`)."""
+    losses = sum(getattr(part, "loss_parameters", 0) for part in module.modules())
+    return sum(p.numel() for p in module.parameters()) + losses

@@ -15,8 +15,9 @@ from lvm_lab.archs.hyena import Hyena
 from lvm_lab.archs.linformer import Linformer
 from lvm_lab.archs.performer import Performer, favor, orthogonal_directions
 from lvm_lab.archs.retnet import RetNet, retention_chunkwise, retention_parallel, retention_recurrent
-from lvm_lab.archs.s4 import S4, S4D, _direct, _fourier, hippo_legs
+from lvm_lab.archs.s4 import S4, S4D, hippo_legs
 from lvm_lab.errors import UserError
+from lvm_lab.nn.convolution import fourier_convolution, short_convolution
 
 NAMES = ("s4", "retnet", "hyena", "linformer", "performer", "lstm", "gru", "amn", "ridge", "linear_metric")
 BOUND = {"float32": 1e-5, "float64": 1e-10}
@@ -36,7 +37,7 @@ def test_direct_and_fourier_convolution_agree(length: int) -> None:
     torch.manual_seed(0)
     x_BLH = torch.randn(2, length, 3, dtype=torch.float64, requires_grad=True)
     kernel_LH = torch.randn(length, 3, dtype=torch.float64, requires_grad=True)
-    direct, fourier = _direct(x_BLH, kernel_LH), _fourier(x_BLH, kernel_LH)
+    direct, fourier = short_convolution(x_BLH, kernel_LH), fourier_convolution(x_BLH, kernel_LH)
     torch.testing.assert_close(direct, fourier, rtol=1e-10, atol=1e-10)
     for mine, other in zip(
         torch.autograd.grad(direct.square().sum(), (x_BLH, kernel_LH)),

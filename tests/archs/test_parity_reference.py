@@ -17,13 +17,24 @@ transformers = pytest.importorskip("transformers")
 BOUND = {"float32": 1e-5, "float64": 1e-10}
 
 
-@pytest.mark.parametrize("name", ["gpt2", "mamba2", "rwkv", "transformer", "lcm_base", "lcm_two_tower"])
+NAMES = ["gpt2", "mamba2", "rwkv", "transformer", "lcm_base"]
+
+
+@pytest.mark.parametrize("name", [*NAMES, pytest.param("lcm_two_tower", marks=pytest.mark.slow)])
 def test_equals_the_reference(name: str) -> None:
     rows = import_module(f"helpers.parity.{name}").comparisons()
     assert {length for _, _, length, _, _ in rows} == {5, 256}
     assert {dtype for _, _, _, dtype, _ in rows} == set(BOUND)
     for arch, reference, length, dtype, gap in rows:
         assert gap <= BOUND[dtype], f"{arch} against {reference}, L = {length}, {dtype}: {gap:.1e}"
+
+
+def test_both_towers_equal_their_formulas_on_short_contexts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Place by place through 18 layers, 256 vectors take as long as ten other tests together."""
+    monkeypatch.setattr("helpers.parity._common.LENGTHS", (5, 9))
+    rows = import_module("helpers.parity.lcm_two_tower").comparisons()
+    assert {length for _, _, length, _, _ in rows} == {5, 9}
+    assert [row for row in rows if row[-1] > BOUND[row[3]]] == []
 
 
 @pytest.mark.parametrize("length", [1, 2, 5, 40])

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
 
+import lvm_lab
 from helpers.commands import Outcome, call, only_run
-from helpers.sweep_files import write_run
+from helpers.run_files import write_ranked
 from lvm_lab.archs.ensemble import Ensemble
-from lvm_lab.build import build, members
+from lvm_lab.build import members
+from lvm_lab.commands.composing import compose
+from lvm_lab.config.settings import OptimSettings, Settings, settings
 from lvm_lab.errors import UserError
+from lvm_lab.model import LatentVectorModel
 from lvm_lab.training.module import LatentVectorModule
-from lvm_lab.types import Prediction
+from lvm_lab.training.objective import WeightedTerms
+from lvm_lab.types import Prediction, count_parameters
 
 WORLD = ("data.dim=64", "data.documents=60", "data.ood_documents=20", "data.planes=8", "data.topic_dims=8")
 RUN = (*WORLD, "trainer.batch_size=32", "trainer.max_epochs=1", "5cat=smoke", "5cat.required=0", "logger=none")
@@ -39,11 +46,11 @@ def member(home: Path, arch: str) -> Path:
     return only_run(home / arch)
 
 
-def model(home: Path, name: str, *members: Path, more: tuple[str, ...] = ()) -> LatentVectorModule:
+def model(home: Path, name: str, *members: Path, more: tuple[str, ...] = ()) -> LatentVectorModel:
     listed = ",".join(map(str, members))
     done = train(home, "arch=ensemble", f"arch.members=[{listed}]", f"run.dir={name}", *more)
     assert done.code == 0, done.err
-    return build.load(home / name / "checkpoints" / "best.ckpt")
+    return lvm_lab.load(home / name / "checkpoints" / "best.ckpt")
 
 
 def contexts() -> torch.Tensor:
@@ -51,8 +58,8 @@ def contexts() -> torch.Tensor:
     return F.normalize(torch.randn(7, 5, 64, generator=generator), dim=-1)
 
 
-def loaded(home: Path, arch: str) -> LatentVectorModule:
-    return build.load(member(home, arch) / "checkpoints" / "best_5cat.ckpt")
+def loaded(home: Path, arch: str) -> LatentVectorModel:
+    return lvm_lab.load(member(home, arch) / "checkpoints" / "best_5cat.ckpt")
 
 
 def test_an_ensemble_of_one_equals_its_member(home: Path) -> None:
@@ -112,12 +119,28 @@ def test_a_gate_begins_as_the_mean_and_then_weighs_by_the_context() -> None:
         assert not torch.allclose(ensemble(other)[:, 0, -3:], weight_NE, atol=1e-4)
 
 
+def test_the_losses_of_members_are_counted_and_not_loaded(home: Path) -> None:
+    parts = [member(home, arch) for arch in ("gru", "lstm")]
+    ensemble = model(home, "counted", *parts, more=("loss=mse",))
+    numbers = [json.loads((folder / "result.json").read_text())["params"] for folder in (*parts, home / "counted")]
+    # Each learned a temperature beside its weights.
+    assert [part.loss_parameters for part in ensemble.backbone.members] == [1, 1]
+    assert numbers[2] == sum(numbers[:2]) == count_parameters(ensemble)
+    saved = torch.load(home / "counted" / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+    module = LatentVectorModule(ensemble, WeightedTerms({}, {}), OptimSettings())
+    assert module.state_dict().keys() == saved.keys()
+    # As version 0.1.0 wrote it.
+    module.load_state_dict(saved | {"backbone.members.0.loss.terms.infonce.log_temperature": torch.zeros(())})
+    with pytest.raises(RuntimeError, match="nothing_known"):
+        module.load_state_dict(saved | {"backbone.nothing_known": torch.zeros(())})
+
+
 def test_a_checkpoint_needs_its_members_folders_no_more(home: Path, tmp_path: Path) -> None:
     moved = tmp_path / "gru"
     shutil.copytree(member(home, "gru"), moved)
     before = model(home, "kept", moved).predict(contexts()).raw_ND
     shutil.rmtree(moved)
-    after = build.load(home / "kept" / "checkpoints" / "best.ckpt").predict(contexts()).raw_ND
+    after = lvm_lab.load(home / "kept" / "checkpoints" / "best.ckpt").predict(contexts()).raw_ND
     assert torch.equal(after, before)
 
 
@@ -130,24 +153,27 @@ def test_top3_takes_the_best_of_three_architectures(home: Path) -> None:
     assert train(home, "arch=ridge", "arch.width=16", "run.root=all").code == 0
     done = train(home, "arch=ensemble", "arch.members=top3", "run.root=all", "run.dir=best")
     assert done.code == 0, done.err
-    best = build.load(home / "best" / "checkpoints" / "best.ckpt")
+    best = lvm_lab.load(home / "best" / "checkpoints" / "best.ckpt")
     names = [said["config"]["arch"]["name"] for said in best.identity["config"]["arch"]["members"]]
     assert sorted(names) == ["gru", "lstm", "ridge"]
 
 
 def test_top3_takes_runs_on_the_same_data_whatever_most_runs_are_on(tmp_path: Path) -> None:
     for arch in ("gru", "lstm", "amn", "s4"):
-        write_run(tmp_path / f"planted-{arch}", 0.5, arch=arch)
+        write_ranked(tmp_path / f"planted-{arch}", 0.5, arch=arch)
     mine = {"name": "npz", "path": ["a.npz", "b.npz"], "train_windows": None}
     for arch in ("gru", "lstm", "amn"):
         data = mine | {"path": ["b.npz", "a.npz"], "train_windows": 100}
-        write_run(tmp_path / f"npz-{arch}", 0.2, **{"arch": arch, "data": data})
-    config = {"arch": {"members": "top3"}, "run": {"root": str(tmp_path)}}
-    with pytest.raises(UserError, match="npz-amn, which is no run's folder"):
-        # Made-up runs have no checkpoints; the first of the chosen says so.
-        members.found(config | {"data": mine})
+        write_ranked(tmp_path / f"npz-{arch}", 0.2, **{"arch": arch, "data": data})
+
+    def on(data: dict[str, Any]) -> Settings:
+        config = compose("train", ["arch=ensemble", "arch.members=top3", f"run.root={tmp_path}"])
+        return settings(config | {"data": data})
+
+    resolved = members.resolve(on(mine)).config["arch"]["members"]
+    assert [Path(file).parents[1].name for file in resolved] == ["npz-amn", "npz-gru", "npz-lstm"]
     with pytest.raises(UserError, match="on the same data that pass their 5CAT preset on VAL and there are 0"):
-        members.found(config | {"data": mine | {"fold": 1}})
+        members.resolve(on(mine | {"fold": 1}))
 
 
 @pytest.mark.parametrize(

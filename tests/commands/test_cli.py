@@ -12,7 +12,7 @@ import pytest
 import torch
 from filelock import FileLock
 
-from helpers.commands import ENVIRONMENT, TINY, call, only_run, run, tree
+from helpers.commands import ENVIRONMENT, PATIENCE, TINY, call, only_run, run, tree
 from lvm_lab.commands import launch as cli
 
 
@@ -81,7 +81,7 @@ def test_composing_needs_no_torch_and_leaves_nothing(tmp_path: Path, arguments: 
         env=os.environ | ENVIRONMENT,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE,
     )
     assert done.returncode == (2 if arguments == ["arch=nope"] else 0), done.stderr
     assert answer in done.stdout + done.stderr

@@ -24,7 +24,7 @@ def execute(*arguments: object, cwd: Path, **environment: str) -> str:
         env=os.environ | ENVIRONMENT | environment,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=1800,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -53,8 +53,8 @@ def test_the_wheel_holds_all_of_conf_and_no_tests(wheel: Path) -> None:
     shipped = {p.relative_to(ROOT).as_posix() for p in (ROOT / "conf").rglob("*.yaml") if p.parent.name != "local"}
     assert len(shipped) > 20
     assert {f"lvm_lab/{name}" for name in shipped} <= names
-    report = ROOT / "src" / "lvm_lab" / "report"
-    page = {f"lvm_lab/report/{p.name}" for p in report.iterdir() if p.suffix in (".html", ".css", ".js")}
+    board = ROOT / "src" / "lvm_lab" / "reporting" / "board"
+    page = {f"lvm_lab/reporting/board/{p.name}" for p in board.iterdir() if p.suffix in (".html", ".css", ".js")}
     assert len(page) > 2
     assert page <= names
     assert not [name for name in names if name.startswith(("tests", "conf/", "outputs", "multirun", "docs"))]

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import functools
 import inspect
+import json
 import re
+import subprocess
+import sys
 from dataclasses import MISSING, fields
 from importlib import import_module
 from pathlib import Path
@@ -16,19 +19,24 @@ import torch
 import yaml
 from omegaconf import DictConfig, OmegaConf
 
-from lvm_lab.build import build
+from lvm_lab.build import members
+from lvm_lab.build.training import module
 from lvm_lab.config import binding
 from lvm_lab.config.data import DataSettings
 from lvm_lab.config.presets import Preset
 from lvm_lab.config.settings import (
+    DATA_KEYS,
     CheckpointSettings,
     DeviceSettings,
     OptimSettings,
     RunSettings,
     TrainerSettings,
+    settings,
 )
+from lvm_lab.config.targets import make
 from lvm_lab.errors import UserError
 from lvm_lab.loggers.wandb import WandB
+from lvm_lab.training import devices
 from lvm_lab.types import Stats
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -96,7 +104,7 @@ def test_every_target_binds(group, stem):
     for path, one in found:
         target, given = imported(one["_target_"]), GIVEN.get(path, set())
         ours = {"_target_", *(("name",) if path in NAMED else ()), *(("weight",) if group == "loss" else ())}
-        ours |= set(build.DATA_KEYS) if path == "data" else set()
+        ours |= set(DATA_KEYS) if path == "data" else set()
         keys = {key: value for key, value in one.items() if key not in ours}
         binding.check(keys, target, path, given)
         bound = inspect.signature(target).bind(**keys, **dict.fromkeys(given))
@@ -130,7 +138,7 @@ def test_a_recipe_opens_with_its_command_and_changes_settings_that_are_there(ste
     assert lines[1].startswith(f"# python -m lvm_lab.train recipe={stem}")
     plain, composed = compose(), compose(f"recipe={stem}")
     assert composed != plain
-    build.settings(composed)
+    settings(composed)
     assert "recipe" not in composed
 
 
@@ -143,8 +151,8 @@ def test_the_command_line_wins_over_a_recipe(stem, override, group):
     assert composed[group]["name"] == override.partition("=")[2]
     assert composed["data"]["context_length"] == 3
     assert composed["trainer"]["optim"]["lr"] == 0.5
-    chosen = build.settings(composed)
-    model = build.module(chosen, Stats(torch.zeros(16), torch.ones(16)), {})
+    chosen = settings(composed)
+    model = module(chosen, Stats(torch.zeros(16), torch.ones(16)), {})
     assert model.predict(torch.randn(2, 3, 16)).raw_ND.shape == (2, 16)
 
 
@@ -153,20 +161,13 @@ def test_the_recipe_for_real_text_begins_as_copy_last():
     stats = Stats(torch.zeros(16), torch.ones(16))
     context_BLD = torch.randn(4, 16, 16)
     for overrides in ([], ["arch=gru", "head=residual"]):
-        model = build.module(build.settings(compose("recipe=real_text", *overrides)), stats, {}).eval()
+        model = module(settings(compose("recipe=real_text", *overrides)), stats, {}).eval()
         torch.testing.assert_close(model.predict(context_BLD).raw_ND, context_BLD[:, -1], rtol=1e-5, atol=1e-5)
 
 
 @every_option
-def test_settings_accept_every_option(group, stem, monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
-    if stem == "ensemble" and group == "arch":
-        # It has no members until somebody names them.
-        with pytest.raises(UserError, match="list run folders or checkpoints"):
-            build.settings(compose(f"{group}={stem}"))
-        return
-    chosen = build.settings(compose(f"{group}={stem}"))
+def test_settings_accept_every_option(group, stem):
+    chosen = settings(compose(f"{group}={stem}"))
     assert chosen.preset.name == (stem if group == "five_cat" else "standard")
     if group == "device":
         assert chosen.device.accelerator == compose(f"device={stem}")["device"]["accelerator"]
@@ -178,7 +179,7 @@ def test_settings_refuse_a_key_that_no_option_has(group):
     config = compose()
     config[group]["zzz"] = 1
     with pytest.raises(UserError, match=rf"{group}.zzz "):
-        build.settings(config)
+        settings(config)
 
 
 @pytest.mark.parametrize(("key", "value"), [("trainer.lr", 1), ("data.max_per_doc", 0), ("seed", -1), ("seed", "x")])
@@ -190,13 +191,66 @@ def test_settings_say_which_setting_is_wrong(key, value):
         node = node[name]
     node[last] = value
     with pytest.raises(UserError, match=rf"^{re.escape(key)}"):
-        build.settings(config)
+        settings(config)
 
 
-def test_settings_refuse_a_device_that_is_not_there(monkeypatch):
+def test_settings_are_typed_on_any_machine_without_torch_and_without_files():
+    """So that a dry run types every row of a schedule, ensembles of runs that are still to come included."""
+    script = """
+import json, sys
+from lvm_lab.config.settings import settings
+for config in json.load(sys.stdin):
+    settings(config)
+assert not {"torch", "hydra", "omegaconf", "pytorch_lightning"} & set(sys.modules)
+"""
+    configs = [compose("device=cuda"), compose("arch=ensemble", "arch.members=top3")]
+    subprocess.run([sys.executable, "-c", script], input=json.dumps(configs), text=True, check=True, timeout=60)
+
+
+def test_an_ensemble_without_members_is_told():
+    """It has none until somebody names them."""
+    with pytest.raises(UserError, match="list run folders or checkpoints"):
+        members.resolve(settings(compose("arch=ensemble")))
+
+
+@pytest.mark.parametrize(
+    ("target", "words"),
+    [
+        (
+            "lvm_lab.archs.gru.GRUU",
+            r"^arch._target_=lvm_lab.archs.gru.GRUU cannot be imported \(.*GRUU.*\); name a ",
+        ),
+        ("lvm_lab.archs.nowhere.GRU", "cannot be imported"),
+        ("GRU", "cannot be imported"),
+        (3, "cannot be imported"),
+        ("math.sqrt", "is no class; name a class, as the options of lvm_lab.archs do"),
+    ],
+)
+def test_what_names_no_class_is_told_with_its_setting(target, words):
+    config = compose()
+    config["arch"]["_target_"] = target
+    with pytest.raises(UserError, match=words):
+        module(settings(config), Stats(torch.zeros(16), torch.ones(16)), {})
+
+
+class Keeper:
+    def __init__(self, values: list[Any], extra: Any = None) -> None:
+        self.values, self.extra = values, extra
+
+
+def test_an_object_gets_values_of_its_own_and_what_code_adds_as_it_is():
+    node, extra = {"_target_": f"{__name__}.Keeper", "values": [{"a": 1}]}, object()
+    keeper = make(node, "archs", "arch", extra=extra)
+    assert type(keeper).__name__ == "Keeper"
+    assert keeper.extra is extra
+    keeper.values[0]["a"] = 2
+    assert node["values"] == [{"a": 1}]
+
+
+def test_a_device_that_is_not_there_is_told(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(UserError, match=r"no gpu device .* set device=cpu"):
-        build.settings(compose("device=cuda"))
+        devices.check_available(settings(compose("device=cuda")).device)
 
 
 def test_the_primary_config_fits_a_screen_and_is_commented():

@@ -17,7 +17,8 @@ from omegaconf import OmegaConf
 from lvm_lab.config.data import DataSettings
 from lvm_lab.config.presets import Preset
 from lvm_lab.data.parts import Parts, cut_parts
-from lvm_lab.data.sources.planted import VARIANTS, Oracle, PlantedWorld
+from lvm_lab.data.planted_oracle import Oracle
+from lvm_lab.data.sources.planted import VARIANTS, PlantedWorld
 from lvm_lab.data.split import part_of
 from lvm_lab.data.windows import Windows, index_windows
 from lvm_lab.errors import UserError

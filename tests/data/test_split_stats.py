@@ -12,8 +12,9 @@ import pytest
 import torch
 
 from lvm_lab.config.data import FOLDS, DataSettings
-from lvm_lab.data.parts import Opened, Parts, cut_parts
+from lvm_lab.data.parts import Parts, cut_parts
 from lvm_lab.data.repeated import repeated_rows, row_digests
+from lvm_lab.data.source import Opened
 from lvm_lab.data.split import PARTS, part_of, position
 from lvm_lab.data.stats import training_stats
 from lvm_lab.data.store import EncoderContract, Store

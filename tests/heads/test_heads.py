@@ -18,8 +18,11 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from torch import Tensor
 
-from lvm_lab.build import build
+import lvm_lab
+from lvm_lab.build.training import module
 from lvm_lab.commands import launch as cli
+from lvm_lab.config.settings import Settings
+from lvm_lab.config.settings import settings as typed
 from lvm_lab.data.stats import training_stats
 from lvm_lab.errors import UserError
 from lvm_lab.heads.diffusion import DiffusionHead
@@ -29,9 +32,9 @@ from lvm_lab.heads.identity import IdentityHead
 from lvm_lab.heads.two_tower import TwoTowerHead
 from lvm_lab.losses.diffusion import Diffusion
 from lvm_lab.losses.energy import Energy
+from lvm_lab.model import restore
 from lvm_lab.nn.denoising import LEVELS, DenoisingHead, Sampling, cosine_signal, trailing
-from lvm_lab.nn.normaliser import Units
-from lvm_lab.training import checkpoint
+from lvm_lab.nn.normaliser import Normaliser
 from lvm_lab.types import Batch, Prediction, Reading, Stats
 
 CONF = cli.conf_dir()
@@ -69,10 +72,10 @@ def said(draws_SND: Tensor) -> Prediction:
     return replace(Prediction.from_raw(draws_SND.mean(0)), draws_SND=draws_SND)
 
 
-def settings(*overrides: str, small: tuple[str, ...] = SMALL) -> build.Settings:
+def settings(*overrides: str, small: tuple[str, ...] = SMALL) -> Settings:
     with initialize_config_dir(str(CONF), version_base="1.3"):
         config: Any = OmegaConf.to_container(compose("train", overrides=[*small, *overrides]), resolve=True)
-    return build.settings(config)
+    return typed(config)
 
 
 def stirred(module: torch.nn.Module, seed: int = 0) -> Any:
@@ -161,7 +164,7 @@ class Perfect(DenoisingHead):
         self.clean_ND = clean_ND
         self.asked: list[Tensor] = []
 
-    def look(self, hidden_NH: Tensor, reading: Reading | None) -> None:
+    def condition(self, hidden_NH: Tensor, reading: Reading | None) -> None:
         return None
 
     def denoise(self, noisy_SND: Tensor, level_SN: Tensor, seen: None, blind_SN: Tensor) -> Tensor:
@@ -210,7 +213,7 @@ def test_blind_rows_see_nothing_of_the_context_and_others_do(cls, every):
         blind_SN = torch.zeros(2, rows, dtype=torch.bool)
         blind_SN[1] = True
         level_SN = torch.full((2, rows), 50)
-        seen = head.look(reading.hidden_NH, reading)
+        seen = head.condition(reading.hidden_NH, reading)
         answers.append(head.denoise(normal(2, rows, DIM, seed=8), level_SN, seen, blind_SN))
     assert (answers[0][0] - answers[1][0]).abs().amax(-1).min() > 1e-4
     torch.testing.assert_close(answers[0][1], answers[1][1])
@@ -232,7 +235,7 @@ def test_in_training_a_share_of_rows_is_blind_and_in_judging_none(cls):
 def test_what_is_denoised_is_the_target_whatever_words_are_added_to(predict, monkeypatch):
     head = DiffusionHead(WIDTH, STATS, hidden=16, predict=predict, noise_levels=2)
     # Without noise, and with a denoiser that has nothing to do, the target has to come back.
-    monkeypatch.setattr(head, "_mix", lambda clean_SND, noise_SND, level: clean_SND.expand_as(noise_SND))
+    monkeypatch.setattr(head, "_add_noise", lambda clean_SND, noise_SND, level: clean_SND.expand_as(noise_SND))
     monkeypatch.setattr(head, "denoise", lambda noisy_SND, level_SN, seen, blind_SN: noisy_SND)
     reading, target_ND = reading_of(), drawn(6, seed=5)
     denoised_SND = head.learn(reading.hidden_NH, target_ND, reading).denoised_SND
@@ -273,7 +276,7 @@ def test_several_noise_levels_of_a_row_do_not_mix():
     rows = len(reading.hidden_NH)
     noisy_SND, level_SN = normal(3, rows, DIM, seed=8), torch.tensor([[5], [50], [99]]).expand(-1, rows)
     blind_SN = normal(3, rows, seed=9) > 0.5
-    seen = head.look(reading.hidden_NH, reading)
+    seen = head.condition(reading.hidden_NH, reading)
     together = head.denoise(noisy_SND, level_SN, seen, blind_SN)
     for s in range(3):
         alone = head.denoise(noisy_SND[s : s + 1], level_SN[s : s + 1], seen, blind_SN[s : s + 1])
@@ -284,14 +287,14 @@ def test_the_published_layers_of_both_towers_build_and_learn():
     chosen = settings(
         "arch=lcm_two_tower", "arch.layers=5", "head=two_tower", "head.layers=13", "loss=diffusion", "arch.heads=2"
     )
-    model = build.module(chosen, STATS, {})
+    model = module(chosen, STATS, {})
     batch = Batch(drawn(4, LENGTH, seed=1), drawn(4, seed=2), torch.arange(4))
     prediction, supervised = model.supervised(batch)
     total, _ = model.loss(prediction, supervised, model.stats)
     total.backward()
     assert total.isfinite()
-    assert len(model.backbone.layers) == 5
-    assert len(model.head.layers) == 13
+    assert len(model.model.backbone.layers) == 5
+    assert len(model.model.head.layers) == 13
 
 
 # --- what every head promises ---
@@ -317,10 +320,10 @@ def test_a_prediction_is_a_function_of_the_context_alone(name):
     torch.testing.assert_close(head(one.hidden_NH, one).raw_ND[0], raw_ND[3], rtol=1e-4, atol=1e-5)
     # What it learns from is fixed outside of training, and new in every step of it.
     target_ND = drawn(6, seed=9)
-    learned = [head.learn(reading.hidden_NH, target_ND, reading).spoken for _ in range(2)]
+    learned = [head.learn(reading.hidden_NH, target_ND, reading).output for _ in range(2)]
     assert torch.equal(*learned)
     head.train()
-    learned = [head.learn(reading.hidden_NH, target_ND, reading).spoken for _ in range(2)]
+    learned = [head.learn(reading.hidden_NH, target_ND, reading).output for _ in range(2)]
     assert torch.equal(*learned) == (name == "dual")
 
 
@@ -373,7 +376,7 @@ def test_the_identity_head_says_the_state_in_the_normalisers_units():
     assert torch.equal(IdentityHead(DIM, STATS)(state_ND).raw_ND, state_ND)
     whitened = replace(STATS, centre_D=STATS.mean_D, scale_D=STATS.std_D, basis_DD=None)
     head = IdentityHead(DIM, whitened)
-    torch.testing.assert_close(head(Units(whitened)(state_ND)).raw_ND, state_ND, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(head(Normaliser(whitened)(state_ND)).raw_ND, state_ND, rtol=1e-4, atol=1e-5)
     with pytest.raises(UserError, match=r"as wide as the vectors \(12\) and this one has 8; set head=linear"):
         IdentityHead(WIDTH, STATS)
 
@@ -383,7 +386,7 @@ def test_an_untrained_linear_metric_copies_the_last_vector(normaliser):
     chosen = settings("arch=linear_metric", f"normaliser={normaliser}", small=HERE)
     basis_DD = torch.linalg.qr(normal(DIM, DIM, seed=3))[0]
     whitened = replace(STATS, centre_D=STATS.mean_D, scale_D=STATS.std_D, basis_DD=basis_DD)
-    model = build.module(chosen, STATS if normaliser == "none" else whitened, {})
+    model = module(chosen, STATS if normaliser == "none" else whitened, {})
     context_BLD = drawn(4, LENGTH, seed=5)
     torch.testing.assert_close(model.predict(context_BLD).raw_ND, context_BLD[:, -1], rtol=1e-4, atol=1e-5)
 
@@ -397,47 +400,51 @@ def test_a_checkpoint_comes_back_as_it_was(head, loss, normaliser, predict, tmp_
     stats = (
         STATS if normaliser == "none" else replace(STATS, centre_D=STATS.mean_D, scale_D=STATS.std_D, basis_DD=basis_DD)
     )
-    model = build.module(chosen, stats, {})
+    model = module(chosen, stats, {})
     stirred(model)
     saved = {"state_dict": model.state_dict()}
     model.on_save_checkpoint(saved)
     file = tmp_path / "model.ckpt"
     torch.save(saved, file)
-    again = build.load(file)
+    again = lvm_lab.load(file)
     context_BLD = drawn(4, LENGTH, seed=5)
     torch.testing.assert_close(again.predict(context_BLD).raw_ND, model.predict(context_BLD).raw_ND)
+    state, stream_BLD = None, drawn(4, LENGTH + 3, seed=6)
+    for x_BD in stream_BLD.unbind(1):
+        streamed, state = again.step(x_BD, state)
+    torch.testing.assert_close(streamed.raw_ND, again.predict(stream_BLD).raw_ND, rtol=1e-4, atol=1e-5)
     saved["lvm_lab"]["golden_output"] = saved["lvm_lab"]["golden_output"] + 1
     with pytest.raises(UserError, match="golden pair"):
-        checkpoint.restore(again, saved, "it")
+        restore(again, saved, "it")
 
 
 @pytest.mark.parametrize(("head", "loss"), list(itertools.product(HEADS, LOSSES)))
 def test_pairs_that_make_no_sense_are_refused_with_those_that_do(head, loss):
     chosen = settings(f"head={head}", f"loss={loss}")
     if head in TOGETHER.get(loss, {"dual"}):
-        build.module(chosen, STATS, {})
+        module(chosen, STATS, {})
         return
     sentence = rf"^loss={loss} does not go with head={head} \(.*\); those that go together: .*head=two_tower.*\.$"
     with pytest.raises(UserError, match=sentence):
-        build.module(chosen, STATS, {})
+        module(chosen, STATS, {})
 
 
 def test_terms_beside_a_heads_own_are_taken_where_their_gradient_reaches_it():
     cosine = "+loss.terms.cosine={_target_: lvm_lab.losses.cosine.Cosine, weight: 0.1}"
-    build.module(settings("head=energy", "loss=energy", cosine), STATS, {})
+    module(settings("head=energy", "loss=energy", cosine), STATS, {})
     with pytest.raises(UserError, match=r"the term cosine reads prediction, which this head does not feed"):
-        build.module(settings("head=diffusion", "loss=diffusion", cosine), STATS, {})
+        module(settings("head=diffusion", "loss=diffusion", cosine), STATS, {})
     with pytest.raises(UserError, match=r"no term with a weight reads draws"):
-        build.module(settings("head=energy", "loss=energy", cosine, "loss.terms.energy.weight=0"), STATS, {})
+        module(settings("head=energy", "loss=energy", cosine, "loss.terms.energy.weight=0"), STATS, {})
 
 
 def test_half_a_model_says_what_its_other_half_is():
     with pytest.raises(UserError, match=r"arch=lcm_two_tower is half .* set head=two_tower loss=diffusion\.$"):
-        build.module(settings("arch=lcm_two_tower", "arch.heads=2"), STATS, {})
+        module(settings("arch=lcm_two_tower", "arch.heads=2"), STATS, {})
 
 
 def test_every_position_is_denoised_towards_its_own_next_vector():
-    model = build.module(settings("head=two_tower", "loss=diffusion", "trainer.supervision=all"), STATS, {})
+    model = module(settings("head=two_tower", "loss=diffusion", "trainer.supervision=all"), STATS, {})
     batch = Batch(drawn(4, LENGTH, seed=1), drawn(4, seed=2), torch.arange(4))
     prediction, supervised = model.supervised(batch)
     assert prediction.denoised_SND is not None
@@ -465,15 +472,15 @@ def test_a_normaliser_comes_back_and_is_fitted_on_the_given_stretches(kind, make
     again = training_stats(store, np.array([0]), cache, kind)
     assert all(a is b or torch.equal(a, b) for a, b in zip(vars(stats).values(), vars(again).values(), strict=True))
     assert (stats.centre_D is None) == (kind == "none")
-    units, x = Units(stats), torch.from_numpy(vectors[:2000])
-    z = units(x)
-    torch.testing.assert_close(units.centre_D + units.stretch(z), x, rtol=1e-3, atol=1e-3)
+    normaliser, x = Normaliser(stats), torch.from_numpy(vectors[:2000])
+    z = normaliser(x)
+    torch.testing.assert_close(normaliser.centre_D + normaliser.unscale(z), x, rtol=1e-3, atol=1e-3)
     if kind == "whiten":
         torch.testing.assert_close(torch.cov(z.T, correction=0), torch.eye(8), rtol=0, atol=2e-3)
     elif kind == "robust":
         low, middle, high = np.percentile(vectors[:2000], [25, 50, 75], axis=0)
-        np.testing.assert_allclose(units.centre_D, middle, rtol=1e-4, atol=1e-4)
-        np.testing.assert_allclose(units.scale_D, (high - low) / 1.349, rtol=1e-4)
+        np.testing.assert_allclose(normaliser.centre_D, middle, rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(normaliser.scale_D, (high - low) / 1.349, rtol=1e-4)
     else:
         torch.testing.assert_close(z.mean(0), torch.zeros(8), rtol=0, atol=1e-3)
         torch.testing.assert_close(z.std(0), torch.ones(8), rtol=0, atol=1e-2)
@@ -482,7 +489,7 @@ def test_a_normaliser_comes_back_and_is_fitted_on_the_given_stretches(kind, make
 def test_the_context_is_normalised_on_its_way_in_and_the_prediction_is_not():
     shifted = replace(STATS, centre_D=STATS.mean_D, scale_D=STATS.std_D)
     chosen = settings("loss=mse", "normaliser=standard")
-    plain, normalised = (build.module(settings("loss=mse"), STATS, {}), build.module(chosen, shifted, {}))
+    plain, normalised = (module(settings("loss=mse"), STATS, {}), module(chosen, shifted, {}))
     normalised.load_state_dict(plain.state_dict(), strict=False)
     context_BLD = drawn(4, LENGTH, seed=5)
     z_BLD = STATS.standardise(context_BLD)

@@ -24,7 +24,7 @@ BROWSER = next(
 )
 # Set where the browser has to be there, so that its absence fails and does not skip.
 REQUIRED = "LVM_LAB_NEEDS_CHROMIUM"
-SECONDS = 60
+SECONDS = 600
 # First far away, since what is open may stand at 3 or 4 already.
 PLACE_PIPES = """
 import fcntl, os, sys

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import io
 import json
+import multiprocessing
 import os
+import runpy
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +32,12 @@ MODEL = ("arch=gru", "arch.width=32", "device=cpu", "device.threads=1", "logger=
 TINY = (*WORLD, *MODEL, "trainer.max_epochs=2")
 # Paths beside the checkout would otherwise decide what W&B and numerics do.
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "WANDB_MODE": "offline", "PYTHONUNBUFFERED": "1", "COLUMNS": "120"}
+# For what hangs, not for what is slow: a machine may be as busy as it likes.
+PATIENCE = 1800
+# A PNG of one pixel.
+PIXEL = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg=="
+)
 
 
 @dataclass(frozen=True)
@@ -44,8 +55,11 @@ class Outcome:
         return lines[0].removeprefix("error: ")
 
 
-def call(folder: Path, *arguments: str, main: Callable[[], None] = train.main) -> Outcome:
-    """The train command, or another's main, in this process, working in `folder`."""
+def call(folder: Path, *arguments: str, main: Callable[[], None] = train.main, pixels: bool = False) -> Outcome:
+    """The train command, or another's main, in this process, working in `folder`.
+
+    pixels: render the figures, which takes longer than the training; without it each is built, and saved as one pixel.
+    """
     out, err = io.StringIO(), io.StringIO()
     GlobalHydra.instance().clear()
     with pytest.MonkeyPatch.context() as patch:
@@ -54,6 +68,8 @@ def call(folder: Path, *arguments: str, main: Callable[[], None] = train.main) -
         # Set here so that what the command sets does not outlive it.
         patch.setenv("HYDRA_FULL_ERROR", "1")
         patch.chdir(folder)
+        if not pixels:
+            patch.setattr("matplotlib.figure.Figure.savefig", lambda figure, file, **_: file.write(PIXEL))
         code = 0
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             try:
@@ -85,8 +101,71 @@ def _heed_interrupts() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def finish(process: subprocess.Popen[str], seconds: float = 180) -> Outcome:
+class Forked:
+    """What `fork` has started, with what tests use of a Popen."""
+
+    def __init__(self, process: ForkServerProcess, written: tempfile.TemporaryDirectory[str]) -> None:
+        self._process, self._written = process, written
+        assert process.pid is not None
+        self.pid: int = process.pid
+
+    @property
+    def returncode(self) -> int | None:
+        return self._process.exitcode
+
+    def poll(self) -> int | None:
+        return self._process.exitcode
+
+    def kill(self) -> None:
+        self._process.kill()
+
+    def communicate(self, timeout: float) -> tuple[str, str]:
+        self._process.join(timeout)
+        assert self.returncode is not None, "it hangs"
+        out, err = (Path(self._written.name, name).read_text() for name in ("out", "err"))
+        self._written.cleanup()
+        return out, err
+
+
+# What takes seconds to import and knows nothing yet of the run to come.
+IMPORTED = ["hydra.main", "matplotlib.figure", "numpy", "pytest", "pytorch_lightning", "torch", "lvm_lab.train"]
+multiprocessing.set_forkserver_preload(IMPORTED)
+
+
+def fork(folder: Path, *arguments: str, script: Path | None = None, **environment: str | None) -> Forked:
+    """As `start`, in a process that need not import torch first: forked off one that has done nothing else."""
+    written = tempfile.TemporaryDirectory()
+    process = multiprocessing.get_context("forkserver").Process(
+        target=_command, args=(folder, script, arguments, environment, written.name)
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in ENVIRONMENT.items():
+            patch.setenv(name, value)
+        process.start()
+    return Forked(process, written)
+
+
+def _command(
+    folder: Path, script: Path | None, arguments: tuple[str, ...], environment: dict[str, str | None], written: str
+) -> None:
+    for descriptor, name in ((1, "out"), (2, "err")):
+        os.dup2(os.open(Path(written, name), os.O_WRONLY | os.O_CREAT, 0o600), descriptor)
+    os.environ.update(ENVIRONMENT)
+    for name, value in environment.items():
+        os.environ.pop(name, None)
+        if value is not None:
+            os.environ[name] = value
+    os.chdir(folder)
+    sys.argv = [str(script or "lvm-train"), *arguments]
+    if script:
+        runpy.run_path(str(script), run_name="__main__")
+    else:
+        train.main()
+
+
+def finish(process: subprocess.Popen[str] | Forked, seconds: float = PATIENCE) -> Outcome:
     out, err = process.communicate(timeout=seconds)
+    assert process.returncode is not None
     return Outcome(process.returncode, out, err)
 
 
@@ -94,7 +173,9 @@ def run(folder: Path, *arguments: str, script: Path | None = None, **environment
     return finish(start(folder, *arguments, script=script, **environment))
 
 
-def wait_until(condition: Any, process: subprocess.Popen[str], seconds: float = 120) -> bool:
+def wait_until(
+    condition: Callable[[], Any], process: subprocess.Popen[str] | Forked, seconds: float = PATIENCE
+) -> bool:
     """Whether the condition came true before the process ended."""
     ends = time.monotonic() + seconds
     while process.poll() is None:

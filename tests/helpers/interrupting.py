@@ -12,11 +12,11 @@ import errno
 import os
 import signal
 import sys
+from pathlib import Path
 from typing import Any
 
-from lvm_lab import train
+from lvm_lab import files, train
 from lvm_lab.jobs import session
-from lvm_lab.training import checkpoint
 from lvm_lab.training.module import LatentVectorModule
 
 
@@ -59,7 +59,7 @@ def unnamed_checkpoint(reached: Countdown) -> None:
             die()
         rename(source, target)
 
-    checkpoint.os.replace = replace
+    files.os.replace = replace
 
 
 def full_disk(reached: Countdown) -> None:
@@ -107,7 +107,11 @@ def _write_through(reached: Countdown, write: Any) -> None:
             else:
                 self.out.write(data)
 
-    checkpoint.open = lambda *args, **kwargs: File(builtins.open(*args, **kwargs))  # noqa: SIM115
+    def opened(file: Any, *args: Any) -> Any:
+        out = builtins.open(file, *args)  # noqa: SIM115
+        return File(out) if ".ckpt" in Path(file).name else out
+
+    files.open = opened
 
 
 PLACES = {

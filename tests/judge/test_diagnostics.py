@@ -16,7 +16,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helpers.commands import ENVIRONMENT, TINY, Outcome, call, only_run, rows
+from helpers.commands import ENVIRONMENT, PATIENCE, TINY, Outcome, call, only_run, rows
 from helpers.judge_data import DIM, Leaky, moving_average, predictor, windows_of
 from lvm_lab import diagnose
 from lvm_lab.config.data import DataSettings
@@ -285,7 +285,7 @@ def test_the_commands_answer_without_torch(tmp_path, module, arguments, code, wo
         env=os.environ | ENVIRONMENT,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE,
     )
     assert done.returncode == code, done.stderr
     assert words in done.stdout + done.stderr

@@ -23,7 +23,7 @@ from lvm_lab.judge.results import FiveCat, PartScores
 from lvm_lab.types import Prediction
 
 DIM = 24
-LENGTHS = [9, 14, 23, 8, 12] * 3
+LENGTHS = [9, 14, 23, 8, 12] * 2
 MATRIX = torch.from_numpy(np.random.default_rng(5).standard_normal((DIM, DIM)).astype(np.float32) / 5)
 POOL = torch.from_numpy(np.random.default_rng(6).standard_normal((64, DIM)).astype(np.float32))
 NAMES = {
@@ -153,7 +153,7 @@ def slow(
             strangers = windows.rows(0)[partner_W].tolist()
     return reference(
         predict,
-        windows.vectors_ND,
+        np.array(windows.vectors_ND),
         listed,
         strangers,
         orders,
@@ -304,15 +304,15 @@ def test_a_part_of_the_windows_agrees(name: str, at_most: int, tool: str, parts:
     both(PREDICTORS[name], *parts, tool, at_most)
 
 
-def moving(folder: Path, seed: int, documents: int = 16, length: int = 12, **options: Any) -> Windows:
+def moving(folder: Path, seed: int, documents: int = 12, length: int = 12, **options: Any) -> Windows:
     vectors = judge_data.moving_average(documents, seed, length)
     return judge_data.windows_of(folder / f"{seed}-{length}-{documents}", vectors, length, **options)
 
 
 def situation(name: str, folder: Path) -> tuple[Windows, Windows | None]:
-    val, ood = moving(folder, 0), moving(folder, 1, 15)
-    one = moving(folder, 4, 1, 60)
-    alone = {"isolated": True, "length": 6, "documents": 60}
+    val, ood = moving(folder, 0), moving(folder, 1, 11)
+    one = moving(folder, 4, 1, 40)
+    alone = {"isolated": True, "length": 6, "documents": 40}
     made: dict[str, Callable[[], tuple[Windows, Windows | None]]] = {
         "whole": lambda: (val, ood),
         "no OOD set": lambda: (val, None),

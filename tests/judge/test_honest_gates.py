@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import lvm_lab
 from helpers.honest import ARRANGEMENTS, cases, line, rearranged, states
 from helpers.judge_data import preset
-from lvm_lab.build import build
 from lvm_lab.config.data import DataSettings
 from lvm_lab.data.parts import Parts, cut_parts
 from lvm_lab.data.sources.planted import PlantedWorld
@@ -179,7 +179,7 @@ def test_a_trained_model_passes_all_five_and_the_old_tool_fails_it(tmp_path: Pat
 
     done = call(tmp_path, "logger=none", "device=cpu", f"run.dir={tmp_path / 'run'}", f"run.cache={tmp_path / 'cache'}")
     assert done.code == 0, done.err
-    model = build.load(tmp_path / "run" / "checkpoints" / "best_5cat.ckpt")
+    model = lvm_lab.load(tmp_path / "run" / "checkpoints" / "best_5cat.ckpt")
     world = PlantedWorld()
     parts = cut_parts(world.open(tmp_path / "cache", DataSettings()), DataSettings(), tmp_path, every_position=False)
     for tool, expected in (("standard", "+++++"), ("lnsp_compat", "-")):

@@ -17,10 +17,11 @@ from typing import Any
 
 import pytest
 
-from helpers.commands import ENVIRONMENT, HELPERS, call, only_run, rows, run
+from helpers.commands import ENVIRONMENT, HELPERS, PATIENCE, call, finish, fork, only_run, rows
 from lvm_lab.errors import UserError
 from lvm_lab.loggers import dashboard as wandb_dashboard
 from lvm_lab.loggers import wandb as mirror
+from lvm_lab.runs import reading
 
 WORLD = ("data.dim=32", "data.documents=60", "data.ood_documents=12", "data.planes=4", "data.topic_dims=4")
 TINY = (*WORLD, "arch=gru", "arch.width=16", "trainer.batch_size=64", "5cat=smoke", "device=cpu", "device.threads=1")
@@ -39,7 +40,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def records(file: Path) -> list[dict[str, Any]]:
     """What one offline session recorded, as W&B's own reader tells it."""
     command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(file)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=True)
     return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
 
 
@@ -91,19 +92,22 @@ def test_gate_table_holds_every_number_of_the_result(done: Path) -> None:
     (file,) = done.glob("wandb/offline-run-*/files/media/table/5cat/gates_*.table.json")
     table = json.loads(file.read_text())
     assert tuple(table["columns"]) == mirror.COLUMNS
-    five_cat = json.loads((done / "result.json").read_text())["five_cat"]
+    result = reading.read(done).result
+    assert result is not None
     found = {(r[0], r[2], r[4]): r for r in table["data"]}
     count = 0
-    for letter, gate in five_cat["gates"].items():
+    for letter, gate in result.gates.items():
         for part in ("val", "ood"):
-            for name, number in gate[part]["numbers"].items():
+            half = result.half(part, letter)
+            for name, number in half.numbers.items():
                 row = found[letter, part, name]
-                assert row[3] == gate[part]["state"]
-                assert row[5] == pytest.approx(number["value"])
-                assert row[6:8] == pytest.approx(number["interval"] or [None, None])
-                assert row[8:] == [number.get("threshold"), number.get("passed"), number.get("undecided")]
+                assert row[3] == half.state
+                assert row[5] == pytest.approx(number.value)
+                assert row[6:8] == pytest.approx(number.interval or [None, None])
+                undecided = number.undecided if number.threshold is not None else None
+                assert row[8:] == [number.threshold, number.passed, undecided]
                 count += 1
-        count += "difference" in gate
+        count += gate.difference is not None
     assert len(found) == len(table["data"]) == count > 40
     # The copy that an upload reads lies in the run's folder too.
     (session,) = sessions(done)
@@ -133,7 +137,7 @@ def resumed(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
     work = tmp_path_factory.mktemp("resumed")
     command = (*TINY, "logger=wandb", f"run.cache={cache}", "trainer.max_epochs=4", "run.dir=multirun/nightly/gru-1")
     command += ("logger.group=nightly",)
-    cut = run(work, "validation", "3", *command, script=HELPERS / "interrupting.py", **NO_ACCOUNT)
+    cut = finish(fork(work, "validation", "3", *command, script=HELPERS / "interrupting.py", **NO_ACCOUNT))
     assert cut.code == -9, cut.err
     folder = work / "multirun" / "nightly" / "gru-1"
     (folder / "wandb" / "before").write_text(only_session(folder).name)
@@ -244,9 +248,9 @@ def cloud(request: pytest.FixtureRequest) -> Iterator[tuple[str, list[dict[str, 
 def test_a_server_that_refuses_costs_no_run_and_the_key_is_written_nowhere(
     tmp_path: Path, cache: Path, cloud: tuple[str, list[dict[str, Any]]]
 ) -> None:
-    account = {"WANDB_MODE": None, "WANDB_BASE_URL": cloud[0], "WANDB_API_KEY": KEY, "WANDB_INIT_TIMEOUT": "20"}
+    account = {"WANDB_MODE": None, "WANDB_BASE_URL": cloud[0], "WANDB_API_KEY": KEY, "WANDB_INIT_TIMEOUT": "300"}
     command = (*TINY, "5cat=off", "logger=wandb", f"run.cache={cache}", "trainer.max_epochs=1")
-    said = run(tmp_path, *command, **account)
+    said = finish(fork(tmp_path, *command, **account))
     assert said.code == 0, said.err
     assert cloud[1], "the server was not asked"
     folder = only_run(tmp_path / "outputs")
@@ -261,7 +265,7 @@ def dashboard(*arguments: str, **environment: str | None) -> subprocess.Complete
     merged = os.environ | ENVIRONMENT | environment
     command = [sys.executable, "-m", "lvm_lab.wandb_dashboard", *arguments]
     known = {name: value for name, value in merged.items() if value is not None}
-    return subprocess.run(command, env=known, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, env=known, capture_output=True, text=True, timeout=PATIENCE)
 
 
 def test_dashboard_without_an_account_says_so(tmp_path: Path) -> None:

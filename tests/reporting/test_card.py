@@ -17,8 +17,7 @@ from lvm_lab.reporting.limits import limits
 from lvm_lab.reporting.plots import FIGURES
 from lvm_lab.reporting.plots.draw import draw
 from lvm_lab.reporting.plots.record import read
-
-NOTHING: dict[str, Any] = {name: {} for name in ("five_cat", "val", "test", "ood", "baselines")}
+from lvm_lab.runs.result import Result
 
 
 def card_of(folder: Path) -> str:
@@ -31,22 +30,23 @@ def rows(card: str) -> list[list[str]]:
     return [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]
 
 
-def gates_agree(card: str, result: dict[str, Any]) -> None:
+def gates_agree(card: str, result: Result) -> None:
     found = rows(card)
-    for letter, gate in result["five_cat"]["gates"].items():
-        state = {True: "pass", False: "**FAIL**", None: "null"}[gate["state"]]
-        assert [letter, state, gate["name"]] in [row[:3] for row in found], letter
+    assert len(result.gates) == 5
+    for letter, gate in result.gates.items():
+        state = {True: "pass", False: "**FAIL**", None: "null"}[gate.state]
+        assert [letter, state, gate.name] in [row[:3] for row in found], letter
         for part in ("val", "ood"):
-            for name, number in (gate[part] or {"numbers": {}})["numbers"].items():
-                if "threshold" not in number:
+            for name, number in result.numbers(part, letter).items():
+                if number.threshold is None:
                     continue
                 (row,) = (row for row in found if row[:3] == [letter, name, part.upper()])
                 low, high = (float(x) for x in row[4].strip("()").split(" .. "))
-                assert float(row[3]) == pytest.approx(number["value"], abs=6e-4)
-                assert [low, high] == pytest.approx(number["interval"], abs=6e-4)
-                assert float(row[5]) == pytest.approx(number["threshold"], abs=1e-9)
-                assert ("FAIL" in row[6]) != number["passed"]
-                assert ("undecided" in row[6]) == number["undecided"]
+                assert float(row[3]) == pytest.approx(number.value, abs=6e-4)
+                assert [low, high] == pytest.approx(number.interval, abs=6e-4)
+                assert float(row[5]) == pytest.approx(number.threshold, abs=1e-9)
+                assert ("FAIL" in row[6]) != number.passed
+                assert ("undecided" in row[6]) == number.undecided
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def test_every_gate_and_number_is_in_the_card(folder: Path) -> None:
     gates_agree(card, result)
     (row,) = (row for row in rows(card) if row[:2] == ["E", "normal bins"])
     assert row[2:] == ["VAL - OOD", "0.010", "(-0.020 .. 0.040)", "0.050", "pass"]
-    assert f"**5CAT {result['five_cat']['passed']} of 5: fail**" in card
+    assert f"**5CAT {result.gates and result.verdict.passed} of 5: fail**" in card
 
 
 def test_what_it_is(folder: Path) -> None:
@@ -106,39 +106,39 @@ def test_limits_follow_from_the_numbers(folder: Path) -> None:
     assert "planted" not in said
 
 
-def test_a_gate_that_passes_only_by_chance_is_told(folder: Path) -> None:
-    said = json.loads((folder / "result.json").read_text())
-    numbers = said["five_cat"]["gates"]["D"]["val"]["numbers"]
+def test_a_gate_that_passes_only_by_chance_is_told(tmp_path: Path) -> None:
+    written = run_files.result()
+    numbers = written.val["five_cat"]["halves"]["D"]["numbers"]
     numbers["rollout"] = run_files.number(0.455, 0.02, threshold=0.45)
-    (folder / "result.json").write_text(json.dumps(said))
+    folder = run_files.write_run(tmp_path / "lucky", written)
     assert "gate D is passed by a margin that chance could take back: rollout on VAL" in list(limits(read(folder)))
 
 
 def test_a_good_run_of_many_documents_has_fewer_limits(tmp_path: Path) -> None:
-    said = run_files.result()
+    written = run_files.result()
     good = {part: run_files.halves(part, 0.35) for part in ("val", "ood")}
-    for letter, gate in said["five_cat"]["gates"].items():
-        for part in ("val", "ood"):
-            gate[part] = good[part][letter]
-            for name, number in gate[part]["numbers"].items():
-                if "threshold" in number:
-                    gate[part]["numbers"][name] = number | {"passed": True, "undecided": False}
-        gate["state"], gate["reason"] = True, None
-    said["ood"] = said["val"]
-    said["parts"]["documents"] = 5000
-    said["baselines"]["copy_last"]["model_lift_val"]["B/mrr_unseen"] = run_files.number(0.2)
-    found = list(limits(read(run_files.write_run(tmp_path / "good", said))))
+    for half in (half for halves in good.values() for half in halves.values()):
+        for number in half["numbers"].values():
+            if "threshold" in number:
+                number |= {"passed": True, "undecided": False}
+    for gate in written.five_cat["gates"].values():
+        gate |= {"state": True, "reason": None}
+    written.ood = written.val | {"five_cat": run_files.scores("ood", good["ood"])}
+    written.val = written.val | {"five_cat": run_files.scores("val", good["val"])}
+    written.parts["documents"] = 5000
+    written.baselines["copy_last"]["model_lift_val"]["B/mrr_unseen"] = run_files.number(0.2)
+    found = list(limits(read(run_files.write_run(tmp_path / "good", written))))
     assert len(found) == 1
     assert "novel" in found[0]
 
 
 def test_alarms_are_told_with_what_to_check(tmp_path: Path) -> None:
-    said = run_files.result()
+    written = run_files.result()
     alarm = {"name": "backward bias", "part": "val", "best_k": -1, "check": "the data gate, reversed documents"}
-    said["five_cat"]["alarms"] = [alarm]
+    written.five_cat["alarms"] = [alarm]
     finding = {"name": "collapsed", "measured": "effective rank 1.0 against 60.0", "check": "the learning rate"}
-    said["val"] = said["val"] | {"alarms": [finding]}
-    card = card_of(run_files.write_run(tmp_path / "alarmed", said))
+    written.val["alarms"] = [finding]
+    card = card_of(run_files.write_run(tmp_path / "alarmed", written))
     assert "**backward bias** on VAL (best offset -1): check the data gate, reversed documents" in card
     assert "**collapsed** on VAL: effective rank 1.0 against 60.0; look at the learning rate" in card
     assert "not to be used before the data gate, reversed documents are checked" in card
@@ -146,8 +146,8 @@ def test_alarms_are_told_with_what_to_check(tmp_path: Path) -> None:
 
 
 def test_a_failed_run_says_so(tmp_path: Path) -> None:
-    said = run_files.result(status="failed", error="RuntimeError: a | bug\nof *ours*", checkpoint=None, **NOTHING)
-    card = card_of(run_files.write_run(tmp_path / "failed", said, rows=[]))
+    written = run_files.without_model("failed", error="RuntimeError: a | bug\nof *ours*", epochs=0)
+    card = card_of(run_files.write_run(tmp_path / "failed", written, rows=[]))
     assert "**This run failed and made no model to use**: RuntimeError: a \\| bug of \\*ours\\*." in card
     assert "the run failed: not to be used at all" in card
     assert "## Use" not in card
@@ -156,25 +156,26 @@ def test_a_failed_run_says_so(tmp_path: Path) -> None:
 
 def test_a_diverged_run_says_so(tmp_path: Path) -> None:
     rows_ = [row | {"val/loss": None} for row in run_files.history(2)]
-    said = run_files.result(status="diverged", epochs=2, checkpoint=None, **NOTHING)
-    card = card_of(run_files.write_run(tmp_path / "diverged", said, rows_))
+    card = card_of(run_files.write_run(tmp_path / "diverged", run_files.without_model("diverged", epochs=2), rows_))
     assert "**This run diverged in epoch 2: the loss became no number**" in card
     assert "the run diverged: not to be used at all" in card
     assert "validation loss" not in card
 
 
 def test_an_unjudged_run_and_one_of_an_older_version(tmp_path: Path) -> None:
-    said = run_files.result(five_cat={}, baselines={})
-    del said["contract"], said["parts"]
-    card = card_of(run_files.write_run(tmp_path / "off", said))
+    folder = run_files.write_run(tmp_path / "off", run_files.result(five_cat={}, baselines={}))
+    written = json.loads((folder / "result.json").read_text())
+    del written["contract"], written["parts"]
+    (folder / "result.json").write_text(json.dumps(written))
+    card = card_of(folder)
     assert "not judged (`5cat=off`)" in card
     assert "5CAT was off: whether it predicts forwards at all is unknown" in card
     assert "batch x 5 x D" in card
 
 
 def test_the_old_tool_is_named(tmp_path: Path) -> None:
-    config = {"five_cat": run_files.CONFIG["five_cat"] | {"tool": "lnsp_compat"}}
-    assert "judged by the old tool" in card_of(run_files.write_run(tmp_path / "old", config=config))
+    settings = {"five_cat": run_files.SETTINGS["five_cat"] | {"tool": "lnsp_compat"}}
+    assert "judged by the old tool" in card_of(run_files.write_run(tmp_path / "old", settings=settings))
 
 
 def test_plots_are_shown_where_they_are(folder: Path) -> None:
@@ -210,9 +211,9 @@ def test_runs_get_a_card_that_agrees_with_their_result(tmp_path: Path) -> None:
     said = call(tmp_path, *TINY, "run.cache=cache")
     assert said.code == 0, said.err
     folder = only_run(tmp_path / "outputs")
-    result, card = json.loads((folder / "result.json").read_text()), (folder / CARD).read_text()
+    result, card = read(folder).result, (folder / CARD).read_text()
     gates_agree(card, result)
-    assert f"`{result['fingerprint']}`" in card
+    assert f"`{result.fingerprint}`" in card
     assert all(f"(plots/{name}.png)" in card for name in FIGURES)
     assert "planted world" in card
     write(read(folder))

@@ -19,7 +19,7 @@ from matplotlib.image import imread
 from matplotlib.lines import Line2D
 
 from helpers import run_files
-from helpers.commands import ENVIRONMENT, TINY, call, only_run, run, tree
+from helpers.commands import ENVIRONMENT, PATIENCE, TINY, call, finish, fork, only_run, tree
 from lvm_lab.config.thresholds import STD_RATIO
 from lvm_lab.judge.gates import coherence as gate_e
 from lvm_lab.judge.gates.retrieval import RANKS
@@ -59,7 +59,7 @@ def words(figure: matplotlib.figure.Figure) -> str:
 
 
 def values(run: Record, letter: str, part: str, names: list[str]) -> list[float]:
-    return [run.result["five_cat"]["gates"][letter][part]["numbers"][name]["value"] for name in names]
+    return [run.result.numbers(part, letter)[name].value for name in names]
 
 
 def test_every_name_has_a_figure_and_every_figure_a_name(folder: Path) -> None:
@@ -77,9 +77,9 @@ def test_offsets(folder: Path) -> None:
         assert drawn.get_xdata().tolist() == list(range(-3, 4))
         assert drawn.get_ydata().tolist() == values(run, "A", part, names)
         numbers = run.numbers("A", part)
-        np.testing.assert_allclose(intervals(axes, part), [numbers[name]["interval"] for name in names])
-        best_other = max(numbers[name]["value"] for name in names if name != "k+1")
-        expected = sorted([numbers["cos"]["threshold"], best_other + numbers["margin"]["threshold"]])
+        np.testing.assert_allclose(intervals(axes, part), [numbers[name].interval for name in names])
+        best_other = max(numbers[name].value for name in names if name != "k+1")
+        expected = sorted([numbers["cos"].threshold, best_other + numbers["margin"].threshold])
         assert levels(axes, part) == pytest.approx(expected)
     assert list(line(axes, "copy-last").get_ydata()) == [run.baseline("copy_last", "A")[name] for name in names]
     assert "Gate A, offset sweep: FAIL" in words(figure)
@@ -88,8 +88,8 @@ def test_offsets(folder: Path) -> None:
 
 
 def test_offsets_of_the_old_tool_say_where_they_start(tmp_path: Path) -> None:
-    config = {"five_cat": run_files.CONFIG["five_cat"] | {"tool": "lnsp_compat"}}
-    figure = DRAW["offsets"](read(run_files.write_run(tmp_path / "old", config=config)))
+    settings = {"five_cat": run_files.SETTINGS["five_cat"] | {"tool": "lnsp_compat"}}
+    figure = DRAW["offsets"](read(run_files.write_run(tmp_path / "old", settings=settings)))
     assert figure.axes[0].get_xlabel() == "offset from the target, as the old tool counts"
 
 
@@ -98,7 +98,7 @@ def test_retrieval(folder: Path) -> None:
     figure = DRAW["retrieval"](run)
     for axes, suffix in zip(figure.axes, ("", "_unseen"), strict=True):
         for part in ("val", "ood"):
-            mrr = run.numbers("B", part)[f"mrr{suffix}"]["value"]
+            mrr = run.numbers("B", part)[f"mrr{suffix}"].value
             drawn = line(axes, f"{part.upper()}, MRR {mrr:.3f}")
             assert drawn.get_xdata().tolist() == list(RANKS)
             assert drawn.get_ydata().tolist() == values(run, "B", part, [f"r{k}{suffix}" for k in RANKS])
@@ -140,13 +140,12 @@ def test_the_bins_are_those_that_the_judge_cuts() -> None:
     assert tuple(coherence.BINS) == gate_e.BINS
 
 
-def test_an_unmeasured_coherence_gate_says_why(folder: Path) -> None:
-    said = json.loads((folder / "result.json").read_text())
-    gate = said["five_cat"]["gates"]["E"]
+def test_an_unmeasured_coherence_gate_says_why(tmp_path: Path) -> None:
+    written = run_files.result()
+    gate = written.five_cat["gates"]["E"]
     del gate["difference"]
     gate |= {"state": None, "reason": "OOD: the normal bin has 4 windows of 2 documents; 30 of 10 are needed"}
-    (folder / "result.json").write_text(json.dumps(said))
-    figure = DRAW["coherence"](read(folder))
+    figure = DRAW["coherence"](read(run_files.write_run(tmp_path / "unmeasured", written)))
     assert "not measurable" in words(figure)
     assert "4 windows of 2 documents" in words(figure)
 
@@ -184,9 +183,7 @@ def test_training(folder: Path) -> None:
 def test_training_that_diverged_leaves_a_gap(tmp_path: Path) -> None:
     rows = run_files.history(3)
     rows[-1] |= {"train/loss": None, "val/loss": None}
-    empty: dict[str, Any] = {name: {} for name in ("five_cat", "val", "test", "ood", "baselines")}
-    said = run_files.result(status="diverged", checkpoint=None, epochs=3, **empty)
-    folder = run_files.write_run(tmp_path / "diverged", said, rows)
+    folder = run_files.write_run(tmp_path / "diverged", run_files.without_model("diverged", epochs=3), rows)
     (folder / "moments.npz").unlink()
     found = figures(read(folder))
     assert list(found) == ["training"]
@@ -196,25 +193,25 @@ def test_training_that_diverged_leaves_a_gap(tmp_path: Path) -> None:
     assert "checkpoint: none, the run diverged" in words(found["training"])
 
 
-def test_what_could_not_be_measured_is_left_out(folder: Path) -> None:
-    said = json.loads((folder / "result.json").read_text())
-    for letter, gate in said["five_cat"]["gates"].items():
-        gate["ood"] = None
-        if letter in "AD":
-            gate["val"] |= {"state": None, "reason": "isolated windows", "numbers": {}}
+def test_what_could_not_be_measured_is_left_out(tmp_path: Path) -> None:
+    written = run_files.result()
+    written.ood["five_cat"] = None
+    halves = written.val["five_cat"]["halves"]
+    for letter in "AD":
+        halves[letter] |= {"state": None, "reason": "isolated windows", "numbers": {}}
     # Bootstrap intervals need not hold the point estimate, and one document has none.
-    numbers = said["five_cat"]["gates"]["B"]["val"]["numbers"]
+    numbers = halves["B"]["numbers"]
     numbers["r2"]["interval"] = None
     numbers["r3"]["interval"] = [0.9, 0.95]
     numbers["r4"]["value"] = None
-    (folder / "result.json").write_text(json.dumps(said))
-    found = figures(read(folder))
-    assert list(found) == ["retrieval", "coherence", "moments", "training"]
-    axes = found["retrieval"].axes[0]
+    folder = run_files.write_run(tmp_path / "unmeasured", written)
+    drawn = figures(read(folder))
+    assert list(drawn) == ["retrieval", "coherence", "moments", "training"]
+    axes = drawn["retrieval"].axes[0]
     assert line(axes, "VAL, MRR").get_xdata().tolist() == [k for k in RANKS if k != 4]
     assert [0.9, 0.95] in intervals(axes, "val")
     assert not [one for one in axes.get_lines() if str(one.get_label()).startswith("OOD")]
-    assert draw(read(folder)).keys() == found.keys()
+    assert draw(read(folder)).keys() == drawn.keys()
 
 
 def test_drawing_again_gives_the_same_files_from_the_folder_alone(folder: Path) -> None:
@@ -240,8 +237,9 @@ MISTAKES = {
     "torn result": (lambda f: (f / "result.json").write_text('{"name": '), "result.json cannot be read"),
     "other result": (lambda f: (f / "result.json").write_text("{}"), "is no result of lvm_lab"),
     "a list": (lambda f: (f / "result.json").write_text("[]"), "is no result of lvm_lab"),
-    "no config": (lambda f: (f / "config.yaml").unlink(), "config.yaml cannot be read"),
+    "no config": (lambda f: (f / "config.yaml").unlink(), "config.yaml is missing"),
     "other config": (lambda f: (f / "config.yaml").write_text("3"), "is no config of lvm_lab"),
+    "a key": (lambda f: (f / "result.json").write_text('{"schema": 2, "name": 3}'), "(arch is missing)"),
     "torn moments": (lambda f: (f / "moments.npz").write_bytes(b"PK half"), "moments.npz is damaged"),
 }
 
@@ -280,7 +278,7 @@ runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
 def test_commands_need_no_torch_and_their_help_no_matplotlib(module: str, folder: Path) -> None:
     def answer(*arguments: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-c", WITHOUT_TORCH, module, *arguments]
-        return subprocess.run(command, env=os.environ | ENVIRONMENT, capture_output=True, text=True, timeout=60)
+        return subprocess.run(command, env=os.environ | ENVIRONMENT, capture_output=True, text=True, timeout=PATIENCE)
 
     helped = answer("matplotlib", "--help")
     assert helped.returncode == 0, helped.stderr
@@ -293,7 +291,7 @@ def test_commands_need_no_torch_and_their_help_no_matplotlib(module: str, folder
 def test_training_starts_without_the_figures() -> None:
     # Lightning's metrics import matplotlib themselves where it is installed; ours comes in to draw.
     code = "import sys, lvm_lab.jobs.session; sys.exit('lvm_lab.reporting.plots._style' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], env=os.environ | ENVIRONMENT, timeout=120)
+    done = subprocess.run([sys.executable, "-c", code], env=os.environ | ENVIRONMENT, timeout=PATIENCE)
     assert done.returncode == 0
 
 
@@ -301,7 +299,7 @@ def test_training_starts_without_the_figures() -> None:
 def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a run by the command, mirrored to W&B without an account."""
     work = tmp_path_factory.mktemp("run")
-    said = run(work, *TINY, "run.cache=cache", "logger=wandb")
+    said = finish(fork(work, *TINY, "run.cache=cache", "logger=wandb"))
     assert (said.code, said.err) == (0, ""), said
     return only_run(work / "outputs")
 
@@ -321,17 +319,17 @@ def test_moments_agree_with_the_std_ratio_of_the_result(done: Path) -> None:
     seen = read(done)
     for part in ("val", "test", "ood"):
         ratio_D = seen.moments[f"{part}_raw_std_D"] / seen.moments[f"{part}_target_std_D"]
-        assert np.median(ratio_D) == pytest.approx(seen.result[part]["std_ratio"]["median"], rel=1e-5)
+        assert np.median(ratio_D) == pytest.approx(seen.result.part(part).spreads["std_ratio"]["median"], rel=1e-5)
 
 
 def test_r_at_k_rises_and_holds_what_the_gate_asks_for(done: Path) -> None:
     for part in ("val", "ood"):
         numbers = read(done).numbers("B", part)
         for suffix in ("", "_unseen"):
-            curve = [numbers[f"r{k}{suffix}"]["value"] for k in RANKS]
+            curve = [numbers[f"r{k}{suffix}"].value for k in RANKS]
             assert curve == sorted(curve)
-        assert numbers["r1"]["threshold"]
-        assert numbers["chance_r10"]["value"] == pytest.approx(0.5)
+        assert numbers["r1"].threshold
+        assert numbers["chance_r10"].value == pytest.approx(0.5)
 
 
 def test_history_has_no_points_of_the_curve(done: Path) -> None:

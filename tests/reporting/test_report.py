@@ -15,12 +15,12 @@ from urllib.parse import unquote
 import pytest
 
 from helpers.commands import ENVIRONMENT, TINY, call, tree
-from helpers.sweep_files import write_run, write_table
+from helpers.run_files import graded, scores, write_ranked, write_table
 from lvm_lab.report import main
 from lvm_lab.reporting.board import write as report
-from lvm_lab.reporting.board.columns import COLUMNS
 from lvm_lab.reporting.board.page import embedded
 from lvm_lab.runs import folder as runs
+from lvm_lab.runs import reading
 from lvm_lab.sweeps import leaderboard
 
 FILES = ("leaderboard.csv", "leaderboard.md", "index.html")
@@ -61,54 +61,60 @@ def sweep(tmp_path: Path) -> Path:
 
 
 def test_every_number_is_the_results_own(sweep: Path) -> None:
-    results = {f"run-{i}": write_run(sweep / f"run-{i}", 0.123456789 / (i + 1), seed=i) for i in range(3)}
+    results = {f"run-{i}": write_ranked(sweep / f"run-{i}", 0.123456789 / (i + 1), seed=i) for i in range(3)}
     assert report.write(sweep, sweep) == [sweep / name for name in FILES]
     table, page = csv_rows(sweep), {run["name"]: run for run in page_data(sweep)["runs"]}
     for name, result in results.items():
-        val = result["five_cat"]["model"]["val"]
+        val = result.values("val")
         expected = {key: val[key] for key in ("A/cos", "A/margin", "B/r1", "B/mrr_unseen", "D/rollout")}
-        expected |= {"seconds": result["seconds"], "params": result["params"], "passed": result["five_cat"]["passed"]}
-        expected |= {"skill/A/cos": result["skill"]["val"]["A/cos"]["value"], "throughput": 1001.5}
-        expected |= {"ood/A/margin": result["five_cat"]["model"]["ood"]["A/margin"], "seed": result["seed"]}
+        expected |= {"seconds": result.seconds, "params": result.params, "passed": result.five_cat["passed"]}
+        expected |= {"skill/A/cos": result.skill["val"]["A/cos"]["value"], "throughput": 1001.5}
+        expected |= {"ood/A/margin": result.value("ood", "A/margin"), "seed": result.seed}
         for key, value in expected.items():
             assert float(table[name][key]) == value, key
             assert page[name]["cells"][key] == pytest.approx(value, rel=1e-4), key
-        for letter, gate in result["five_cat"]["gates"].items():
-            assert table[name][letter] == {True: "pass", False: "fail", None: "null"}[gate["state"]]
+        for letter, gate in result.gates.items():
+            assert table[name][letter] == {True: "pass", False: "fail", None: "null"}[gate.state]
         cells = markdown_cells(sweep, name)
         assert f"{val['A/margin']:.3f}" in cells
-        assert f"{result['params']:,}" in cells
+        assert f"{result.params:,}" in cells
         shown = {g["letter"]: g["numbers"] for g in page[name]["gates"]}
-        found = result["five_cat"]["gates"]["A"]["ood"]["numbers"]["margin"]
-        assert shown["A"]["margin"]["ood"]["threshold"] == found["threshold"]
-        assert shown["A"]["margin"]["ood"]["interval"] == pytest.approx(found["interval"], rel=1e-4)
+        margin = result.numbers("ood", "A")["margin"]
+        assert shown["A"]["margin"]["ood"]["threshold"] == margin.threshold
+        assert shown["A"]["margin"]["ood"]["interval"] == pytest.approx(margin.interval, rel=1e-4)
 
 
 def test_a_sweep_is_read_at_any_moment(sweep: Path) -> None:
-    done = write_run(sweep / "done", 0.2)
-    write_run(sweep / "failed", None, {"status": "failed", "error": "RuntimeError: no", "params": 0})
-    write_run(sweep / "diverged", None, {"status": "diverged"})
+    done = write_ranked(sweep / "done", 0.2)
+    write_ranked(sweep / "failed", None, {"status": "failed", "error": "RuntimeError: no", "params": 0})
+    write_ranked(sweep / "lost", 0.4)
+    (sweep / "lost" / "checkpoints" / "best_5cat.ckpt").unlink()
+    write_ranked(sweep / "diverged", None, {"status": "diverged"})
     with open(sweep / "diverged" / "history.jsonl", "a") as file:
         file.write('{"epoch": 4, "val/loss": NaN, "train/loss": Infinity, "windows_per_second": NaN}\n')
-    write_run(sweep / "torn", 0.1)
-    (sweep / "torn" / "result.json").write_text(json.dumps(done)[:200])
+    write_ranked(sweep / "torn", 0.1)
+    (sweep / "torn" / "result.json").write_text(json.dumps(done.to_json())[:200])
     with open(sweep / "torn" / "history.jsonl", "a") as file:
         file.write('{"epoch": 4, "val/lo')
-    write_run(sweep / "begun", 0.1)
+    write_ranked(sweep / "begun", 0.1)
     (sweep / "begun" / "result.json").unlink()
     (sweep / "begun" / "history.jsonl").unlink()
     (sweep / "locked").mkdir()
     (sweep / "locked" / ".lock").touch()
     (sweep / "half").mkdir()
     (sweep / "half" / "config.yaml").write_text("arch: {name: gru\n")
-    ids = ["done", "failed", "diverged", "torn", "begun", "locked", "half", "never"]
+    ids = ["done", "failed", "diverged", "torn", "begun", "locked", "half", "lost", "never"]
     write_table(sweep, ids)
     report.write(sweep, sweep)
     table = csv_rows(sweep)
     assert {name: row["status"] for name, row in table.items()} == {
-        "done": "finished", "failed": "failed", "diverged": "diverged", "torn": "started", "begun": "started",
-        "locked": "missing", "half": "missing", "never": "missing",
+        "done": "finished", "failed": "failed", "diverged": "diverged", "torn": "damaged", "begun": "started",
+        "locked": "missing", "half": "damaged", "lost": "damaged", "never": "missing",
     }  # fmt: skip
+    assert table["torn"]["error"] == "result.json cannot be read (JSONDecodeError)"
+    assert table["half"]["error"].startswith("config.yaml cannot be read")
+    assert table["lost"]["error"] == "checkpoints/best_5cat.ckpt is missing"
+    assert (table["lost"]["place"], table["lost"]["A/margin"]) == ("", "0.4")
     assert table["failed"]["error"] == "RuntimeError: no"
     assert table["failed"]["params"] == ""
     assert table["diverged"]["throughput"] == "1001.5"
@@ -122,15 +128,12 @@ def test_a_sweep_is_read_at_any_moment(sweep: Path) -> None:
 
 
 def test_the_best_is_chosen_on_val_among_those_that_pass(sweep: Path) -> None:
-    high = write_run(sweep / "better-ood", 0.3)["five_cat"]
-    high["model"]["ood"]["A/margin"], high["ood"]["margin"] = 0.9, 0.9
-    write_run(sweep / "best", 0.35)
-    (sweep / "better-ood" / "result.json").write_text(
-        json.dumps(json.loads((sweep / "better-ood" / "result.json").read_text()) | {"five_cat": high})
-    )
-    weak = write_run(sweep / "weak", 0.05)
+    high = scores("ood", graded("ood", 0.9))
+    write_ranked(sweep / "better-ood", 0.3, {"ood": {"five_cat": high}})
+    write_ranked(sweep / "best", 0.35)
+    weak = write_ranked(sweep / "weak", 0.05)
     report.write(sweep, sweep)
-    assert weak["five_cat"]["verdict"] == "fail"
+    assert weak.five_cat["verdict"] == "fail"
     assert [row["run"] for row in csv_rows(sweep).values()] == ["best", "better-ood", "weak"]
     ranked = [r.name for r in leaderboard.ranked(leaderboard.read(sweep))]
     assert ranked == ["best", "better-ood"]
@@ -141,7 +144,7 @@ def test_the_best_is_chosen_on_val_among_those_that_pass(sweep: Path) -> None:
 
 
 def test_nothing_is_best_where_nothing_passes(sweep: Path) -> None:
-    write_run(sweep / "weak", 0.05)
+    write_ranked(sweep / "weak", 0.05)
     report.write(sweep, sweep)
     assert page_data(sweep)["best"] is None
     text = (sweep / "leaderboard.md").read_text()
@@ -152,11 +155,11 @@ def test_nothing_is_best_where_nothing_passes(sweep: Path) -> None:
 def test_seeds_are_one_group_and_other_settings_another(sweep: Path) -> None:
     margins = [0.2, 0.25, 0.4]
     for seed, margin in enumerate(margins):
-        write_run(sweep / f"gru-s{seed}", margin, seed=seed)
-    write_run(sweep / "lstm", 0.3, arch="lstm")
-    write_run(sweep / "longer", 0.3, epochs=5)
+        write_ranked(sweep / f"gru-s{seed}", margin, seed=seed)
+    write_ranked(sweep / "lstm", 0.3, arch="lstm")
+    write_ranked(sweep / "longer", 0.3, epochs=5)
     other = {"identity": {"fingerprint": "0" * 64, "content": {"planted": "d" * 64}}}
-    write_run(sweep / "other-data", 0.3, **other)
+    write_ranked(sweep / "other-data", 0.3, **other)
     write_table(sweep, ["missing-1", "missing-2"])
     report.write(sweep, sweep)
     data = page_data(sweep)
@@ -178,8 +181,8 @@ def test_seeds_are_one_group_and_other_settings_another(sweep: Path) -> None:
 
 def test_texts_of_runs_end_no_script_and_no_cell(sweep: Path) -> None:
     name = "evil<b>|run"
-    write_run(sweep / name, None, {"status": "failed", "error": EVIL}, **{EVIL: {"</script>": "</script>"}})
-    write_run(sweep / "sum", None, {"status": "failed", "error": "=1+1"})
+    write_ranked(sweep / name, None, {"status": "failed", "error": EVIL}, **{EVIL: {"</script>": "</script>"}})
+    write_ranked(sweep / "sum", None, {"status": "failed", "error": "=1+1"})
     report.write(sweep, sweep)
     text = (sweep / "index.html").read_text()
     assert text.count("</script>") == 2
@@ -203,8 +206,8 @@ def test_keys_are_escaped_too() -> None:
 
 
 def test_it_lives_without_skill_and_baselines(sweep: Path) -> None:
-    write_run(sweep / "old", 0.2, {"baselines": {}}, skill=False)
-    write_run(sweep / "off", None)
+    write_ranked(sweep / "old", 0.2, {"baselines": {}, "skill": {}})
+    write_ranked(sweep / "off", None)
     report.write(sweep, sweep)
     table = csv_rows(sweep)
     assert table["old"]["skill/A/cos"] == ""
@@ -213,7 +216,7 @@ def test_it_lives_without_skill_and_baselines(sweep: Path) -> None:
 
 
 def test_links_lead_from_the_page_to_what_is_there(sweep: Path, tmp_path: Path) -> None:
-    write_run(sweep / "a run #1", 0.2)
+    write_ranked(sweep / "a run #1", 0.2)
     (sweep / "a run #1" / "plots").mkdir()
     (sweep / "a run #1" / "plots" / "offsets.png").write_bytes(b"png")
     out = tmp_path / "elsewhere" / "deep"
@@ -228,7 +231,7 @@ def test_links_lead_from_the_page_to_what_is_there(sweep: Path, tmp_path: Path) 
 def test_bad_input_is_one_sentence(tmp_path: Path, sweep: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").touch()
-    write_run(sweep / "run", 0.2)
+    write_ranked(sweep / "run", 0.2)
     before = tree(tmp_path)
     assert "no folder" in refused(capsys, tmp_path / "nowhere")
     assert "no folder" in refused(capsys, tmp_path / "file")
@@ -240,10 +243,10 @@ def test_bad_input_is_one_sentence(tmp_path: Path, sweep: Path, capsys: pytest.C
 
 
 def test_files_are_whole_or_as_they_were(sweep: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_run(sweep / "run", 0.2)
+    write_ranked(sweep / "run", 0.2)
     report.write(sweep, sweep)
     before = {name: (sweep / name).read_text() for name in FILES}
-    write_run(sweep / "second", 0.3)
+    write_ranked(sweep / "second", 0.3)
 
     def broken(*_: object) -> None:
         raise OSError(28, "No space left on device")
@@ -257,7 +260,7 @@ def test_files_are_whole_or_as_they_were(sweep: Path, monkeypatch: pytest.Monkey
 
 
 def test_a_page_carries_all_that_it_needs(sweep: Path) -> None:
-    write_run(sweep / "run", 0.2)
+    write_ranked(sweep / "run", 0.2)
     report.write(sweep, sweep)
     text = (sweep / "index.html").read_text()
     assert "{{" not in text
@@ -267,7 +270,7 @@ def test_a_page_carries_all_that_it_needs(sweep: Path) -> None:
 
 
 def test_no_torch_is_imported(sweep: Path) -> None:
-    write_run(sweep / "run", 0.2)
+    write_ranked(sweep / "run", 0.2)
     script = (
         "import sys; from lvm_lab.report import main; main([sys.argv[1]])\n"
         "assert not {'torch', 'pytorch_lightning', 'matplotlib'} & set(sys.modules)"
@@ -292,12 +295,13 @@ def test_a_plain_multirun_that_really_trained(tmp_path: Path) -> None:
     table = csv_rows(folder)
     assert len(table) == 2
     for name, row in table.items():
-        result = json.loads((folder / name / "result.json").read_text())
-        assert float(row["A/margin"]) == result["five_cat"]["model"]["val"]["A/margin"]
+        result = reading.read(folder / name).result
+        assert result is not None
+        assert float(row["A/margin"]) == result.value("val", "A/margin")
         assert float(row["throughput"]) > 0
-        empty = {c.key for c in COLUMNS if row[c.key] == ""}
         # A plain multirun has no weeks.
-        assert empty <= {"week"} | {c.key for c in COLUMNS if c.key.startswith("skill/")}
+        empty = {key for key, cell in row.items() if cell == ""}
+        assert empty <= {"week", "place", "error"} | {key for key in row if key.startswith("skill/")}
     (group,) = page_data(folder)["groups"]
     assert len(group["members"]) == 2
     run = page_data(folder)["runs"][0]

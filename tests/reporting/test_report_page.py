@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlparse
 import pytest
 
 from helpers.browser import BROWSER, REQUIRED, Page, chromium
-from helpers.sweep_files import write_run, write_table
+from helpers.run_files import write_ranked, write_table
 from lvm_lab.reporting.board import write as report
 
 pytestmark = pytest.mark.skipif(
@@ -34,12 +34,12 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Nine runs: one config with three seeds, others, one that failed with HTML in its error, and one not begun."""
     folder = tmp_path_factory.mktemp("multirun") / "made-up"
     for seed, margin in enumerate(SEEDS):
-        write_run(folder / f"gru-s{seed}", margin, seed=seed, said={"params": 1000 * (seed + 1)})
-    write_run(folder / "lstm-10", 0.05, arch="lstm", loss="mse", said={"params": 20_000})
-    write_run(folder / "lstm-9", -0.1, arch="lstm", said={"params": 9_000})
-    write_run(folder / "amn", 0.3, arch="amn", said={"params": 500})
-    write_run(folder / "broken", None, {"status": "failed", "error": EVIL, "params": 0}, arch="s4")
-    write_run(folder / "nan", None, {"status": "diverged"}, arch="rwkv")
+        write_ranked(folder / f"gru-s{seed}", margin, seed=seed, changes={"params": 1000 * (seed + 1)})
+    write_ranked(folder / "lstm-10", 0.05, arch="lstm", loss="mse", changes={"params": 20_000})
+    write_ranked(folder / "lstm-9", -0.1, arch="lstm", changes={"params": 9_000})
+    write_ranked(folder / "amn", 0.3, arch="amn", changes={"params": 500})
+    write_ranked(folder / "broken", None, {"status": "failed", "error": EVIL, "params": 0}, arch="s4")
+    write_ranked(folder / "nan", None, {"status": "diverged"}, arch="rwkv")
     (folder / "gru-s0" / "plots").mkdir()
     (folder / "gru-s0" / "plots" / "offsets.png").write_bytes(b"png")
     write_table(folder, ["broken", "never"])
@@ -281,7 +281,9 @@ def test_five_hundred_runs(browser: Page, tmp_path: Path) -> None:
     margins = [round(rng.uniform(-0.2, 0.4), 6) for _ in range(500)]
     for i, margin in enumerate(margins):
         arch = f"arch{i % 17}"
-        write_run(folder / f"r{i:03d}", margin, arch=arch, seed=i % 3, epochs=20, width=i // 3, said={"params": i + 1})
+        write_ranked(
+            folder / f"r{i:03d}", margin, arch=arch, seed=i % 3, epochs=20, width=i // 3, changes={"params": i + 1}
+        )
     report.write(folder, folder)
 
     def best(count: int) -> list[Any]:

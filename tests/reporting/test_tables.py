@@ -8,35 +8,54 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from lvm_lab.reporting.tables import COLUMNS, NAMES, closing_tables
+from lvm_lab.reporting.tables import closing_tables, verdict_line
+from lvm_lab.reporting.words import BASELINES, COMPARED
 from lvm_lab.runs.result import Result
+
+VALUES = {key: 0.123 if key[0] in "AB" else -0.123 for _, key in COMPARED} | {"A/margin": -0.123}
+
+
+def judged(values: dict[str, float]) -> dict[str, Any]:
+    """A part with these numbers of gates, none of which has a threshold."""
+    halves: dict[str, Any] = {}
+    for key, value in values.items():
+        letter, _, name = key.partition("/")
+        halves.setdefault(letter, {"state": True, "numbers": {}})["numbers"][name] = {"value": value, "interval": None}
+    return {"five_cat": {"passed": 4, "of": 4, "margin": None, "halves": halves}}
 
 
 def result(**changes: Any) -> Result:
-    row = {"passed": 1, "val": {key: 0.123 if key[0] in "AB" else -0.123 for _, key in COLUMNS} | {"A/margin": -0.123}}
-    rows = {name: row for name in NAMES}
-    base = {"name": "run", "loss": "infonce", "data": "planted", "status": "finished", "seed": 0, "fingerprint": "0"}
-    return Result(
-        **{**base, "arch": "mamba2_attention", "seconds": 1.0, "five_cat": {"model": row}, "baselines": rows, **changes}
-    )
+    fields: dict[str, Any] = {
+        "name": "run",
+        "arch": "mamba2_attention",
+        "loss": "infonce",
+        "data": "planted",
+        "status": "finished",
+        "seed": 0,
+        "fingerprint": "0",
+        "seconds": 1.0,
+        "five_cat": {"required": 5, "of": 5, "passed": 1, "verdict": "fail", "gates": {}},
+        "val": judged(VALUES),
+        "baselines": {name: {"passed": 1, "val": VALUES} for name in BASELINES},
+    }
+    return Result(**(fields | changes))
 
 
-def shown(made: Result) -> list[str]:
+def shown(finished: Result) -> list[str]:
+    """The lines of the last table."""
     out = io.StringIO()
-    console = Console(file=out, width=80)
-    for table in closing_tables(made):
-        console.print(table)
+    Console(file=out, width=80).print(closing_tables(finished)[-1])
     return [line.rstrip() for line in out.getvalue().splitlines() if line.strip()]
 
 
 @pytest.mark.parametrize("arch", ["gru", "mamba2_attention"])
 def test_the_whole_table_fits_80_columns(arch: str) -> None:
-    skill = {"val": {key: {"value": -0.12} for _, key in COLUMNS}}
+    skill = {"val": {key: {"value": -0.12} for _, key in COMPARED}}
     lines = shown(result(arch=arch, skill=skill, not_fitted={"nearest": "no window."}))
     assert all(len(line) <= 80 for line in lines)
-    for name in (arch, *NAMES.values()):
+    for name in (arch, *BASELINES.values()):
         (row,) = (line for line in lines if line.startswith(f"{name} ") and "0.123" in line)
-        assert row.count("0.123") == len(COLUMNS), row
+        assert row.count("0.123") == len(COMPARED), row
         assert "1/5" in row
     assert not any("…" in line for line in lines)
 
@@ -58,7 +77,12 @@ def test_what_is_not_fitted_says_why() -> None:
 
 
 def test_an_arch_of_a_baselines_name_stands_beside_it() -> None:
-    model = {"passed": 5, "val": {"A/cos": 0.999}}
-    lines = [line for line in shown(result(arch="ridge", five_cat={"model": model})) if line.startswith("ridge")]
+    lines = [line for line in shown(result(arch="ridge", val=judged({"A/cos": 0.999}))) if line.startswith("ridge")]
     assert len(lines) == 2
     assert "0.999" in lines[0]
+
+
+def test_what_was_not_judged_says_so() -> None:
+    off = result(five_cat={}, val={}, baselines={})
+    assert closing_tables(off) == []
+    assert "not judged (5cat=off)" in verdict_line(off)

@@ -14,11 +14,13 @@ import pytest
 import torch
 import yaml
 
-from helpers.commands import TINY, Outcome, call, only_run, rows, run, timeless, tree
-from lvm_lab.build import build
+import lvm_lab
+from helpers.commands import TINY, Outcome, call, finish, fork, only_run, rows, run, timeless, tree
 from lvm_lab.errors import UserError
 from lvm_lab.reporting.plots import FIGURES
-from lvm_lab.scoring import baselines as fitted_baselines
+from lvm_lab.reporting.words import BASELINES
+from lvm_lab.runs.identity import fingerprint
+from lvm_lab.runs.result import Result
 
 DOCUMENTED = {
     "config.yaml",
@@ -90,7 +92,7 @@ def test_the_terminal_shows_tables_verdict_and_checkpoint(done: Done) -> None:
 
 def test_result_has_the_documented_fields(done: Done) -> None:
     result = done.result
-    assert set(result) == {f.name for f in dataclasses.fields(result.Result)}
+    assert set(result) == {f.name for f in dataclasses.fields(Result)}
     assert result["name"] == done.folder.name == f"gru-infonce-planted-{result['fingerprint'][:8]}"
     assert (result["arch"], result["loss"], result["data"]) == ("gru", "infonce", "planted")
     assert (result["status"], result["error"], result["checkpoint"]) == ("finished", None, "best_5cat.ckpt")
@@ -101,7 +103,7 @@ def test_result_has_the_documented_fields(done: Done) -> None:
     assert set(judged["gates"]) == set("ABCDE")
     assert judged["passed"] == sum(gate["state"] is True for gate in judged["gates"].values())
     assert judged["verdict"] in ("pass", "fail", "undecided")
-    assert set(result["baselines"]) == {*fitted_baselines.TRIVIAL, "ridge", "oracle"}
+    assert set(result["baselines"]) == set(BASELINES) - {"nearest", "linear_metric"}
     for part in ("val", "test", "ood"):
         assert result[part], part
 
@@ -121,13 +123,14 @@ def test_history_has_a_row_for_each_epoch(done: Done) -> None:
 
 def test_config_gives_the_same_fingerprint(done: Done) -> None:
     config = yaml.safe_load((done.folder / "config.yaml").read_text())
-    identity = config.pop("identity")
-    assert identity["fingerprint"] == done.result["fingerprint"]
-    assert identity.fingerprint(config, identity["content"]) == identity["fingerprint"]
+    recorded = config.pop("identity")
+    own, content = recorded["fingerprint"], recorded["content"]
+    assert own == done.result["fingerprint"]
+    assert fingerprint(config, content) == own
     elsewhere = config | {"run": {"root": "elsewhere"}, "device": {}, "logger": {}}
-    assert identity.fingerprint(elsewhere, identity["content"]) == identity["fingerprint"]
-    assert identity.fingerprint(config | {"seed": 1}, identity["content"]) != identity["fingerprint"]
-    assert identity.fingerprint(config, {"planted": "other"}) != identity["fingerprint"]
+    assert fingerprint(elsewhere, content) == own
+    assert fingerprint(config | {"seed": 1}, content) != own
+    assert fingerprint(config, {"planted": "other"}) != own
 
 
 def test_config_composes_to_the_same_run_again(done: Done) -> None:
@@ -224,7 +227,7 @@ def test_a_failing_job_lets_the_others_finish(done: Done, tmp_path: Path) -> Non
     cache = f"run.cache={done.work / 'cache'}"
     # Four heads do not divide 30; the two others do not care.
     jobs = ("-m", *TINY, "arch=gru,transformer,lstm", "arch.width=30", "trainer.max_epochs=1", cache)
-    said = run(tmp_path, *jobs)
+    said = finish(fork(tmp_path, *jobs))
     assert said.code == 1
     assert "Traceback" not in said.err
     assert said.err.strip().splitlines()[-1].startswith("error: transformer: heads = 4 does not divide width = 30")
@@ -254,7 +257,7 @@ def test_checkpoints_load_without_unpickling(done: Done, name: str) -> None:
 def test_a_loaded_model_gives_the_recorded_output(done: Done, name: str) -> None:
     file = done.folder / "checkpoints" / name
     said = torch.load(file, weights_only=True)["lvm_lab"]
-    model = build.load(file)
+    model = lvm_lab.load(file)
     assert not model.training
     torch.testing.assert_close(model.golden_output(said["golden_input"]), said["golden_output"])
     with torch.no_grad():
@@ -273,7 +276,7 @@ def tampered(done: Done, tmp_path: Path, change: Any) -> Path:
 def test_a_tampered_golden_pair_is_refused(done: Done, tmp_path: Path) -> None:
     file = tampered(done, tmp_path, lambda saved: saved["lvm_lab"]["golden_output"].neg_())
     with pytest.raises(UserError, match="gives another output than when it was saved"):
-        build.load(file)
+        lvm_lab.load(file)
 
 
 def test_tampered_weights_are_refused(done: Done, tmp_path: Path) -> None:
@@ -283,7 +286,7 @@ def test_tampered_weights_are_refused(done: Done, tmp_path: Path) -> None:
                 weights.neg_()
 
     with pytest.raises(UserError, match="gives another output than when it was saved"):
-        build.load(tampered(done, tmp_path, change))
+        lvm_lab.load(tampered(done, tmp_path, change))
 
 
 def test_a_swapped_arch_is_refused(done: Done, tmp_path: Path) -> None:
@@ -292,7 +295,7 @@ def test_a_swapped_arch_is_refused(done: Done, tmp_path: Path) -> None:
         arch |= {"name": "lstm", "_target_": "lvm_lab.archs.lstm.LSTM"}
 
     with pytest.raises(UserError, match="does not fit the architecture"):
-        build.load(tampered(done, tmp_path, change))
+        lvm_lab.load(tampered(done, tmp_path, change))
 
 
 def test_other_files_are_no_checkpoints(done: Done, tmp_path: Path) -> None:
@@ -309,7 +312,7 @@ def test_other_files_are_no_checkpoints(done: Done, tmp_path: Path) -> None:
         ("foreign", "was not written by lvm_lab"),
     ):
         with pytest.raises(UserError, match=words):
-            build.load(tmp_path / f"{name}.ckpt")
+            lvm_lab.load(tmp_path / f"{name}.ckpt")
 
 
 def test_nothing_of_the_environment_is_written(done: Done) -> None:
@@ -345,7 +348,7 @@ def mirrored(tmp_path_factory: pytest.TempPathFactory, done: Done) -> Path:
     work = tmp_path_factory.mktemp("mirrored")
     home = tmp_path_factory.mktemp("home")
     no_account = {"HOME": str(home), "WANDB_MODE": None, "WANDB_API_KEY": None, "LVM_TEST_WORDS": HELD_ALOUD}
-    said = run(work, *TINY, "logger=wandb", f"run.cache={done.work / 'cache'}", **no_account)
+    said = finish(fork(work, *TINY, "logger=wandb", f"run.cache={done.work / 'cache'}", **no_account))
     assert said.code == 0, said.err
     return only_run(work / "outputs")
 

@@ -17,6 +17,7 @@ import yaml
 
 from lvm_lab.errors import UserError
 from lvm_lab.files import write_atomically
+from lvm_lab.runs import identity
 from lvm_lab.runs.folder import RunFolder, claim
 from lvm_lab.runs.identity import fingerprint
 from lvm_lab.runs.process import commit
@@ -153,7 +154,7 @@ def test_a_run_is_new_then_resumed_then_finished(at):
     with at() as run:
         assert run.state == "resume"
         assert run.last.read_bytes() == b"weights"
-        written = result(run, notes=["a note"], five_cat={"passed": 3})
+        written = result(run, notes=["a note"], five_cat={"passed": 3, "required": 5, "verdict": "fail"})
         run.finish(written)
     with at() as run:
         assert run.state == "finished"
@@ -382,3 +383,25 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
 def test_the_commit_is_a_hash_or_nothing():
     found = commit()
     assert found is None or re.fullmatch("[0-9a-f]{40}", found)
+
+
+def test_the_labs_callbacks_are_no_part_of_a_run_and_a_users_own_are():
+    ours = {"history": {"_target_": "lvm_lab.training.callbacks.history.History"}, "off": None}
+    assert fingerprint(CONFIG | {"callbacks": ours}, CONTENT) == OWN
+    own = {"_target_": "mine.noise.Noise", "std": 0.1}
+    noisy = fingerprint(CONFIG | {"callbacks": ours | {"noise": own}}, CONTENT)
+    assert noisy != OWN
+    # By class and arguments: neither its name in the config nor its module counts.
+    moved = own | {"_target_": "theirs.Noise"}
+    assert fingerprint(CONFIG | {"callbacks": {"other": moved}}, CONTENT) == noisy
+    assert fingerprint(CONFIG | {"callbacks": {"noise": own | {"std": 0.2}}}, CONTENT) not in (OWN, noisy)
+
+
+def test_an_option_that_older_configs_lack_changes_no_fingerprint_at_its_default(monkeypatch):
+    monkeypatch.setattr(identity, "ADDED", {"trainer.ema": None, "windows": "sliding", "head.deep.er": 1})
+    assert fingerprint(CONFIG, CONTENT) == OWN
+    same = changed("trainer.ema", None) | {"windows": "sliding"}
+    assert fingerprint(same, CONTENT) == OWN
+    assert identity.computing(same) == identity.computing(CONFIG)
+    assert fingerprint(changed("trainer.ema", 0.9), CONTENT) != OWN
+    assert fingerprint(CONFIG | {"windows": "documents"}, CONTENT) != OWN

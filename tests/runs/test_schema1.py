@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
+import lvm_lab
 from helpers.commands import call, rows
-from lvm_lab.build import build
 from lvm_lab.commands import composing
 from lvm_lab.config import conf
 from lvm_lab.runs.identity import fingerprint
@@ -24,7 +24,7 @@ FINGERPRINTS = json.loads((SCHEMA1 / "fingerprints.json").read_text())
 @pytest.mark.parametrize("file", sorted((SCHEMA1 / "checkpoints").glob("*.ckpt")), ids=lambda file: file.stem)
 def test_every_old_checkpoint_loads_and_says_what_it_said(file: Path) -> None:
     saved = torch.load(file, weights_only=True)["lvm_lab"]
-    model = build.load(file)
+    model = lvm_lab.load(file)
     raw_ND = model.predict(saved["golden_input"]).raw_ND
     torch.testing.assert_close(raw_ND, saved["golden_output"], atol=1e-5, rtol=1e-4)
 

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from helpers.commands import call, tree
-from lvm_lab.build import build
 from lvm_lab.commands import composing, rows
 from lvm_lab.config import conf
+from lvm_lab.config.settings import settings
 from lvm_lab.errors import UserError
 from lvm_lab.runs.identity import computing
 from lvm_lab.sweeps import schedule
@@ -76,7 +76,7 @@ def test_smoke_has_every_arch_and_production_the_four_that_serve() -> None:
 def test_every_row_composes_and_settings_accept_it(name: str, scale: str | None, row_id: str) -> None:
     row = next(row for row in table(name, scale).rows if row.id == row_id)
     config = rows.compose(row)
-    build.settings(config)
+    settings(config)
     assert config["arch"]["name"] == row.arch
     assert config["run"]["keep_last"] is False
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +15,16 @@ import yaml
 from filelock import FileLock
 from rich.console import Console
 
+from helpers import run_files
+from helpers.run_files import ranked
 from lvm_lab import status as status_command
 from lvm_lab.commands import rows, schedules
 from lvm_lab.errors import UserError
 from lvm_lab.reporting import status
 from lvm_lab.reporting import sweep as sweep_tables
 from lvm_lab.runs.identity import fingerprint
-from lvm_lab.runs.result import Result
+from lvm_lab.runs.reading import Run
+from lvm_lab.runs.result import Outcome, Result
 from lvm_lab.sweeps import leaderboard, schedule, sweep
 from lvm_lab.sweeps.sweep import Failure
 
@@ -39,24 +42,14 @@ TABLE = {
 QUALITY = {"a-gru": (3, 0.10, 0.5), "a-lstm": (4, 0.05, 0.5), "b-amn": (4, 0.20, 0.5)}
 
 
-def judged(halves: int, margin: float | None, unseen: float, required: int = 3, **more: Any) -> dict[str, Any]:
-    val = {"passed": halves, "margin": margin}
-    return {"required": required, "val": val, "model": {"val": {"B/mrr_unseen": unseen}}, "verdict": "fail", **more}
-
-
 def write_run(folder: Path, config: dict[str, Any], status: str = "finished", **more: Any) -> None:
     """What a run leaves behind, with its true fingerprint."""
-    folder.mkdir(parents=True, exist_ok=True)
     own = fingerprint(config, {})
-    identity = {"fingerprint": own, "content": {}}
-    (folder / "config.yaml").write_text(yaml.safe_dump(config | {"identity": identity}))
-    if status == "started":
-        (folder / "checkpoints").mkdir()
-        (folder / "checkpoints" / "last.ckpt").touch()
-        return
     names = (config[group]["name"] for group in ("arch", "loss", "data"))
     result = Result(folder.name, *names, status, config["seed"], own, 12.0, **more)  # type: ignore[arg-type]
-    (folder / "result.json").write_text(json.dumps(asdict(result)))
+    shutil.rmtree(folder, ignore_errors=True)
+    settings = config | {"identity": {"fingerprint": own, "content": {}}}
+    run_files.write(folder, settings, [], None if status == "started" else result)
 
 
 class World:
@@ -91,7 +84,7 @@ class World:
         return failures
 
     def finish(self, folder: Path, config: dict[str, Any]) -> list[Failure]:
-        write_run(folder, config, five_cat=judged(*QUALITY.get(folder.name, (3, 0.0, 0.0))))
+        write_run(folder, config, **ranked(*QUALITY.get(folder.name, (3, 0.0, 0.0))))
         return []
 
     def run(self, rest: Sequence[str] = ("-m",), **more: Any) -> list[Failure]:
@@ -133,7 +126,7 @@ def test_what_was_resolved_stands_when_the_leaderboard_changes(world: World) -> 
     assert [f.row for f in world.run()][:1] == ["c-best2"]
     before = (world.folder / leaderboard.RESOLVED).read_text()
     file = world.folder / "a-gru" / "result.json"
-    file.write_text(json.dumps(json.loads(file.read_text()) | {"five_cat": judged(4, 0.9, 0.9)}))
+    file.write_text(json.dumps(json.loads(file.read_text()) | ranked(4, 0.9, 0.9)))
     del world.ends["c-best2"]
     assert world.run() == []
     assert leaderboard.resolved_of(world.folder)["c-best2"] == yaml.safe_load(before)["c-best2"]
@@ -173,7 +166,7 @@ def test_a_diverged_or_failed_row_does_not_hold_week_5_back(world: World, status
     assert [str(f) for f in failures] == (
         ["a-gru: a bug; see multirun/little/a-gru/train.log"] if status == "failed" else []
     )
-    assert leaderboard.row(world.folder / "c-best1").status == "finished"
+    assert leaderboard.entry(world.folder / "c-best1").status == "finished"
     world.launched.clear()
     world.run(only="a-*")
     # What diverged counts as finished, what failed is tried again.
@@ -202,7 +195,7 @@ def test_a_locked_row_is_left_to_the_other_process_and_waited_for(
     other.acquire()
 
     def finish_elsewhere(seconds: float) -> None:
-        write_run(folder, config, five_cat=judged(3, 0.1, 0.5))
+        write_run(folder, config, **ranked(3, 0.1, 0.5))
         other.release()
 
     monkeypatch.setattr(time, "sleep", finish_elsewhere)
@@ -333,8 +326,8 @@ def test_every_reader_sees_missing_started_running_failed_and_foreign_runs(world
     assert found["mine"].week is None
     lock = FileLock(world.folder / "b-amn" / ".lock")
     with lock:
-        assert leaderboard.row(world.folder / "b-amn").status == "running"
-    assert leaderboard.row(world.folder / "b-amn").status == "started"
+        assert leaderboard.entry(world.folder / "b-amn").status == "running"
+    assert leaderboard.entry(world.folder / "b-amn").status == "started"
     console = Console(width=160, record=True, file=open(os.devnull, "w"))  # noqa: SIM115
     status.show(list(found.values()), console)
     said = console.export_text()
@@ -348,21 +341,23 @@ def test_status_of_no_folder_is_told(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "nowhere is no folder" in capsys.readouterr().err
 
 
-def row_of(name: str, five_cat: dict[str, Any], arch: str = "gru", status: str = "finished") -> leaderboard.Row:
-    result = {"status": status, "five_cat": five_cat, "arch": arch}
-    return leaderboard.Row(name, Path(name), status, result=result)  # type: ignore[arg-type]
+def entry_of(
+    name: str, fields: dict[str, Any], arch: str = "gru", status: Outcome = "finished", **config: Any
+) -> leaderboard.Entry:
+    result = Result(name, arch, "mse", "planted", status, 0, "0" * 64, 1.0, **fields)
+    return leaderboard.Entry(Run(Path(name), status, config, result))
 
 
 def test_best_is_by_gates_then_margin_then_unseen_and_only_what_passes() -> None:
     rows = [
-        row_of("fails", judged(2, 0.9, 0.9)),
-        row_of("more gates", judged(4, 0.1, 0.1)),
-        row_of("larger margin", judged(3, 0.3, 0.1)),
-        row_of("larger unseen", judged(3, 0.2, 0.3)),
-        row_of("last", judged(3, 0.2, 0.2)),
-        row_of("not measured", judged(3, None, 0.9)),
-        row_of("diverged", {}, status="diverged"),
-        row_of("not judged", {}),
+        entry_of("fails", ranked(2, 0.9, 0.9)),
+        entry_of("more gates", ranked(4, 0.1, 0.1)),
+        entry_of("larger margin", ranked(3, 0.3, 0.1)),
+        entry_of("larger unseen", ranked(3, 0.2, 0.3)),
+        entry_of("last", ranked(3, 0.2, 0.2)),
+        entry_of("not measured", ranked(3, None, 0.9)),
+        entry_of("diverged", {}, status="diverged"),
+        entry_of("not judged", {}),
     ]
     expected = ["more gates", "larger margin", "larger unseen", "last", "not measured"]
     assert [r.name for r in leaderboard.ranked(rows)] == expected
@@ -372,20 +367,22 @@ def test_best_is_by_gates_then_margin_then_unseen_and_only_what_passes() -> None
 
 def test_ood_chooses_nothing() -> None:
     """The verdict looks at OOD too; who is best must not change with it."""
-    ood = {"ood": {"passed": 0, "margin": -1.0}, "passed": 0, "verdict": "fail"}
-    good = {"ood": {"passed": 4, "margin": 1.0}, "passed": 5, "verdict": "pass"}
-    rows = [row_of("a", judged(4, 0.2, 0.5, required=5, **ood)), row_of("b", judged(4, 0.1, 0.5, required=5, **good))]
+    rows = []
+    for name, margin, passed, ood in (("a", 0.2, 0, -1.0), ("b", 0.1, 5, 1.0)):
+        fields = ranked(4, margin, 0.5, required=5)
+        fields["five_cat"] |= {"passed": passed, "verdict": "pass" if passed else "fail"}
+        fields["ood"] = {"five_cat": {"passed": 4 if passed else 0, "margin": ood}}
+        rows.append(entry_of(name, fields))
     assert [r.name for r in leaderboard.ranked(rows)] == ["a", "b"]
 
 
 def test_higher_numbers_on_other_documents_are_not_better() -> None:
     """Folds, other data and other context lengths are no competitors of what most runs were judged on."""
 
-    def on(name: str, margin: float, content: str = "c", member_0: str = "", **data: Any) -> leaderboard.Row:
-        row = row_of(name, judged(4, margin, 0.5))
+    def on(name: str, margin: float, content: str = "c", member_0: str = "", **data: Any) -> leaderboard.Entry:
         members = {"member_0": member_0} if member_0 else {}
-        row.config.update(data=data, identity={"content": {"planted": content} | members})
-        return row
+        identity = {"content": {"planted": content} | members}
+        return entry_of(name, ranked(4, margin, 0.5), data=data, identity=identity)
 
     rows = [
         on("a", 0.1),
@@ -400,10 +397,8 @@ def test_higher_numbers_on_other_documents_are_not_better() -> None:
 
 
 def test_other_gates_are_no_competitors_and_a_validation_set_of_its_own_is_one() -> None:
-    def on(run: str, content: dict[str, str], **preset: Any) -> leaderboard.Row:
-        row = row_of(run, judged(4, 0.5, 0.5))
-        row.config.update(data={}, identity={"content": content}, five_cat=preset)
-        return row
+    def on(run: str, content: dict[str, str], **preset: Any) -> leaderboard.Entry:
+        return entry_of(run, ranked(4, 0.5, 0.5), data={}, identity={"content": content}, five_cat=preset)
 
     rows = [
         on("a", {"store": "1", "val": "v"}, name="standard", required=5),
@@ -416,10 +411,10 @@ def test_other_gates_are_no_competitors_and_a_validation_set_of_its_own_is_one()
 
 def test_best_architectures_are_one_run_each_and_no_ensembles() -> None:
     rows = [
-        row_of("e", judged(4, 0.9, 0.9), "ensemble"),
-        row_of("g1", judged(4, 0.3, 0.9), "gru"),
-        row_of("g2", judged(4, 0.4, 0.9), "gru"),
-        row_of("l", judged(3, 0.4, 0.9), "lstm"),
+        entry_of("e", ranked(4, 0.9, 0.9), "ensemble"),
+        entry_of("g1", ranked(4, 0.3, 0.9), "gru"),
+        entry_of("g2", ranked(4, 0.4, 0.9), "gru"),
+        entry_of("l", ranked(3, 0.4, 0.9), "lstm"),
     ]
     assert [r.name for r in leaderboard.best_architectures(rows, 3)] == ["g2", "l"]
     assert [r.name for r in leaderboard.best_architectures(rows, 1)] == ["g2"]

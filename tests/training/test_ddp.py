@@ -15,7 +15,7 @@ import torch
 import torch.multiprocessing as mp
 from torch import Tensor
 
-from helpers.commands import MODEL, call, finish, only_run, rows, run, start, tree, wait_until
+from helpers.commands import MODEL, PATIENCE, call, finish, only_run, rows, run, start, tree, wait_until
 from lvm_lab.errors import UserError
 from lvm_lab.losses.energy import Energy
 from lvm_lab.losses.infonce import InfoNCE
@@ -85,7 +85,7 @@ def test_killed_and_taken_up_again(tmp_path: Path, cache: Path, victim: str) -> 
     (second,) = children(process.pid)
     os.kill(process.pid if victim == "first" else second, signal.SIGKILL)
     finish(process)
-    ends = time.monotonic() + 60
+    ends = time.monotonic() + PATIENCE
     while alive(second):
         assert time.monotonic() < ends, "the second process outlives the first"
         time.sleep(0.1)
@@ -178,7 +178,7 @@ def one_of_two(rank: int, folder: str) -> None:
 
 
 def test_every_term_sees_the_global_batch(tmp_path: Path) -> None:
-    mp.spawn(one_of_two, args=(str(tmp_path),), nprocs=2)
+    mp.start_processes(one_of_two, args=(str(tmp_path),), nprocs=2, start_method="forkserver")
     one = learned(0, 1)
     first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1))
     for kind, values in one.items():

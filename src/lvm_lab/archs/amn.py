@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lvm_lab.nn.blocks import GatedMLP, InputProjection, check_divides, check_sizes
+from lvm_lab.nn.blocks import GatedMLP, InputProjection, check_divides, check_sizes, residual_mlp
 
 Cache = tuple[Tensor, Tensor]
 
@@ -120,9 +120,7 @@ class _Layer(nn.Module):
         query_BTH = self.norm_query(state_BTH)
         if self.places:
             query_BTH = torch.cat((query_BTH, context_BTH), dim=-1)
-        state_BTH = state_BTH + self.dropout(self.out(self._attend(self.query(query_BTH), cache)))
-        state_BTH = state_BTH + self.dropout(self.mlp(self.norm_mlp(state_BTH)))
-        return state_BTH
+        return residual_mlp(self, state_BTH, self.out(self._attend(self.query(query_BTH), cache)))
 
     def _attend(self, query_BTH: Tensor, cache: Cache) -> Tensor:
         batch, width = query_BTH.shape[0], query_BTH.shape[-1]
@@ -139,9 +137,9 @@ class _Layer(nn.Module):
             score_BKTR = query_BKTP @ self.place_key_KRP.transpose(-2, -1) + self.place_score_KR[:, None]
             score_BKTJ = score_BKTJ + score_BKTR.gather(-1, index_BKTJ)
         weight_BKTJ = score_BKTJ.masked_fill(back_TJ < 0, -torch.inf).softmax(dim=-1)
-        mixed_BKTP: Tensor = weight_BKTJ @ value_BKJP
+        attention_BKTP: Tensor = weight_BKTJ @ value_BKJP
         if self.places:
             weight_BKTR = weight_BKTJ.new_zeros(*weight_BKTJ.shape[:3], self.places)
             weight_BKTR = weight_BKTR.scatter_add(-1, index_BKTJ, weight_BKTJ)
-            mixed_BKTP = mixed_BKTP + weight_BKTR @ self.place_value_KRP
-        return mixed_BKTP.transpose(1, 2).flatten(2)
+            attention_BKTP = attention_BKTP + weight_BKTR @ self.place_value_KRP
+        return attention_BKTP.transpose(1, 2).flatten(2)

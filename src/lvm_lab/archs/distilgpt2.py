@@ -152,8 +152,8 @@ class _Attention(nn.Module):
         query_BTKP, key_BTKP, value_BTKP = (
             part.unflatten(-1, (self.heads, -1)) for part in self.c_attn(x_BTH).chunk(3, dim=-1)
         )
-        mixed_BTH, cache = attend(query_BTKP, key_BTKP, value_BTKP, cache)
-        out_BTH: Tensor = self.c_proj(mixed_BTH)
+        attention_BTH, cache = attend(query_BTKP, key_BTKP, value_BTKP, cache)
+        out_BTH: Tensor = self.c_proj(attention_BTH)
         return out_BTH, cache
 
 

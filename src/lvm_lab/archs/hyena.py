@@ -10,12 +10,11 @@ import math
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lvm_lab.archs.s4 import causal_convolution
 from lvm_lab.errors import UserError
 from lvm_lab.nn.blocks import ResidualLayer, ResidualStack, check_sizes
+from lvm_lab.nn.convolution import causal_convolution, short_convolution
 
 
 class Hyena(ResidualStack):
@@ -83,12 +82,8 @@ class HyenaOperator(nn.Module):
         self.out = nn.Linear(width, width)
 
     def forward(self, u_BLH: Tensor) -> Tensor:
-        x_BLM = self.project(u_BLH)
-        short_BLM = x_BLM * self.short_WM[0]
-        for lag in range(1, min(len(self.short_WM), x_BLM.shape[1])):
-            short_BLM = short_BLM + F.pad(x_BLM[:, :-lag] * self.short_WM[lag], (0, 0, lag, 0))
-        z_BLH, *gates = short_BLM.split(self.width, dim=-1)
-        filters_NLH = self.filters(torch.arange(x_BLM.shape[1], device=u_BLH.device))
+        z_BLH, *gates = short_convolution(self.project(u_BLH), self.short_WM).split(self.width, dim=-1)
+        filters_NLH = self.filters(torch.arange(u_BLH.shape[1], device=u_BLH.device))
         for gate_BLH, filter_LH, bias_H in zip(gates, filters_NLH, self.bias_NH, strict=True):
             z_BLH = gate_BLH * (causal_convolution(z_BLH, filter_LH) + bias_H * z_BLH)
         y_BLH: Tensor = self.out(z_BLH)

@@ -15,7 +15,7 @@ from lvm_lab.nn.metric import Metric
 class LinearMetric(nn.Module):
     """Causal backbone, `forward(x_BLD) -> hidden_BLD`: a learned mixture of the context through a D x D matrix.
 
-    With `head=identity`, which says the state as it is, the whole model begins as copy-last and stays linear: one
+    With `head=identity`, which predicts the state itself, the whole model begins as copy-last and stays linear: one
     weight for each place and one similarity for all. Any loss trains it.
 
     dim: D; context_length: T vectors are mixed. Raises UserError for sizes below 1.
@@ -39,5 +39,5 @@ class LinearMetric(nn.Module):
         weight_T = self.metric.weight_T
         if state is None:
             state = x_BD.new_zeros(len(x_BD), len(weight_T) - 1, x_BD.shape[-1])
-        seen_BTD = torch.cat([state, x_BD[:, None]], dim=1)
-        return self.metric.turn(weight_T.flip(0) @ seen_BTD), seen_BTD[:, 1:]
+        window_BTD = torch.cat([state, x_BD[:, None]], dim=1)
+        return self.metric.transform(weight_T.flip(0) @ window_BTD), window_BTD[:, 1:]

@@ -94,6 +94,6 @@ class LinearAttention(nn.Module):
         query_BKLP, key_BKRP, value_BKRP = (
             x.view(batch, -1, self.heads, width // self.heads).transpose(1, 2) for x in (query_BLH, key_BRH, value_BRH)
         )
-        mixed_BKLP = F.scaled_dot_product_attention(query_BKLP, key_BKRP, value_BKRP)
-        out_BLH: Tensor = self.out(mixed_BKLP.transpose(1, 2).reshape(batch, length, width))
+        attention_BKLP = F.scaled_dot_product_attention(query_BKLP, key_BKRP, value_BKRP)
+        out_BLH: Tensor = self.out(attention_BKLP.transpose(1, 2).reshape(batch, length, width))
         return out_BLH

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from lvm_lab.nn.attention import check_heads, rotate
-from lvm_lab.nn.blocks import GatedMLP, ResidualStack, check_sizes
+from lvm_lab.nn.blocks import GatedMLP, ResidualStack, check_sizes, residual_mlp
 
 State = tuple[Tensor, Tensor, Tensor]
 
@@ -68,14 +68,14 @@ class _Layer(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, hidden_BLH: Tensor) -> Tensor:
-        mixed_BLH, _ = self._attend(hidden_BLH, 0, None, False)
-        return self._finish(hidden_BLH, mixed_BLH)
+        attention_BLH, _ = self._attend(hidden_BLH, 0, None, False)
+        return residual_mlp(self, hidden_BLH, self.out(attention_BLH))
 
     def step(self, hidden_BH: Tensor, state: tuple[Tensor, State] | None) -> tuple[Tensor, tuple[Tensor, State]]:
         place, sums = (torch.zeros((), dtype=torch.int64), None) if state is None else state
-        mixed_B1H, sums = self._attend(hidden_BH[:, None], int(place), sums, True)
+        attention_B1H, sums = self._attend(hidden_BH[:, None], int(place), sums, True)
         assert sums is not None
-        return self._finish(hidden_BH, mixed_B1H[:, 0]), (place + 1, sums)
+        return residual_mlp(self, hidden_BH, self.out(attention_B1H[:, 0])), (place + 1, sums)
 
     def _attend(
         self, hidden_BLH: Tensor, place: int, sums: State | None, keep_state: bool
@@ -84,14 +84,10 @@ class _Layer(nn.Module):
         qkv = self.qkv(self.norm_attention(hidden_BLH)).view(batch, length, 3 * self.heads, width // self.heads)
         qk, value_BLKP = qkv.split((2 * self.heads, self.heads), dim=2)
         query_BKLP, key_BKLP = rotate(qk, place).transpose(1, 2).chunk(2, dim=1)
-        mixed_BKLP, sums = favor(
+        attention_BKLP, sums = favor(
             query_BKLP, key_BKLP, value_BLKP.transpose(1, 2), self.directions_MP, self.chunk, sums, keep_state
         )
-        return mixed_BKLP.transpose(1, 2).flatten(2), sums
-
-    def _finish(self, hidden: Tensor, mixed: Tensor) -> Tensor:
-        hidden = hidden + self.dropout(self.out(mixed))
-        return hidden + self.dropout(self.mlp(self.norm_mlp(hidden)))
+        return attention_BKLP.transpose(1, 2).flatten(2), sums
 
 
 def orthogonal_directions(features: int, head_dim: int) -> Tensor:
@@ -116,7 +112,7 @@ def favor(
     state: State | None = None,
     keep_state: bool = True,
 ) -> tuple[Tensor, State | None]:
-    """Causal attention with weights phi(q_t) . phi(k_j), as mixed_BKLP, and the state after the last place
+    """Causal attention with weights phi(q_t) . phi(k_j), as attention_BKLP, and the state after the last place
     (None without `keep_state`).
 
     Quadratic within `chunk` places, recurrent across chunks, so chunk = L is the quadratic and chunk = 1 the recurrent
@@ -149,16 +145,16 @@ def _favor_chunk(
     future_TJ = torch.ones(own_BKJ.shape[-1], own_BKJ.shape[-1], dtype=torch.bool, device=own_BKJ.device).triu(1)
     gap_BKTJ = (own_BKJ[..., None, :] - running_BKT[..., None]).masked_fill(future_TJ, -torch.inf)
     weight_BKTJ = (query_BKTM @ key_BKJM.transpose(-2, -1)) * gap_BKTJ.exp()
-    mixed_BKTP = weight_BKTJ @ value_BKJP
+    attention_BKTP = weight_BKTJ @ value_BKJP
     weights_BKT = weight_BKTJ.sum(-1)
     if state is not None:
         fade_BKT1 = (before_BK[..., None] - running_BKT).exp()[..., None]
-        mixed_BKTP = mixed_BKTP + (query_BKTM @ sum_BKMP) * fade_BKT1
+        attention_BKTP = attention_BKTP + (query_BKTM @ sum_BKMP) * fade_BKT1
         weights_BKT = weights_BKT + ((query_BKTM @ total_BKM[..., None]) * fade_BKT1)[..., 0]
     # Only where every shared feature has underflowed is the sum 0; the place then reads nothing.
-    mixed_BKTP = mixed_BKTP / weights_BKT.clamp_min(torch.finfo(weights_BKT.dtype).tiny)[..., None]
+    attention_BKTP = attention_BKTP / weights_BKT.clamp_min(torch.finfo(weights_BKT.dtype).tiny)[..., None]
     if not leave:
-        return mixed_BKTP, None
+        return attention_BKTP, None
 
     last_BK = running_BKT[..., -1]
     key_BKJM = key_BKJM * (own_BKJ - last_BK[..., None]).exp()[..., None]
@@ -166,4 +162,4 @@ def _favor_chunk(
     if state is not None:
         keep_BK1 = (before_BK - last_BK).exp()[..., None]
         after_BKMP, after_BKM = after_BKMP + sum_BKMP * keep_BK1[..., None], after_BKM + total_BKM * keep_BK1
-    return mixed_BKTP, (after_BKMP, after_BKM, last_BK)
+    return attention_BKTP, (after_BKMP, after_BKM, last_BK)

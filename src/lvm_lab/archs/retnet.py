@@ -145,8 +145,8 @@ def retention_chunkwise(
         since_KL1 = log_gamma_K[:, None, None] * torch.arange(size - 1, -1, -1, device=query.device)[:, None]
         within = retention_parallel(query, key, value, log_gamma_K)
         out.append(within + (query @ state_BKPV) * ahead_KL1.exp().to(query.dtype))
-        written_BKPV = (key * since_KL1.exp().to(key.dtype)).transpose(-2, -1) @ value
-        state_BKPV = (size * log_gamma_K).exp().to(query.dtype)[:, None, None] * state_BKPV + written_BKPV
+        update_BKPV = (key * since_KL1.exp().to(key.dtype)).transpose(-2, -1) @ value
+        state_BKPV = (size * log_gamma_K).exp().to(query.dtype)[:, None, None] * state_BKPV + update_BKPV
     return torch.cat(out, dim=-2), state_BKPV
 
 

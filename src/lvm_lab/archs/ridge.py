@@ -44,5 +44,5 @@ class Ridge(nn.Module):
         """The last taps - 1 vectors are the state."""
         if state is None:
             state = x_BD.new_zeros(len(x_BD), self.taps.kernel_size[0] - 1, x_BD.shape[-1])
-        seen_BTD = torch.cat([state, x_BD[:, None]], dim=1)
-        return self.taps(seen_BTD.mT * self.scale)[..., 0], seen_BTD[:, 1:]
+        window_BTD = torch.cat([state, x_BD[:, None]], dim=1)
+        return self.taps(window_BTD.mT * self.scale)[..., 0], window_BTD[:, 1:]

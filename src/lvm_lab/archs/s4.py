@@ -13,8 +13,7 @@ from torch import Tensor, nn
 
 from lvm_lab.errors import UserError
 from lvm_lab.nn.blocks import ResidualStack, check_sizes
-
-DIRECT_UP_TO = 64
+from lvm_lab.nn.convolution import causal_convolution
 
 
 class S4(ResidualStack):
@@ -97,34 +96,34 @@ class S4D(nn.Module):
 
     def kernel(self, length: int) -> Tensor:
         """kernel_LH with kernel[l] = 2 Re(sum over n of C_n B_n exp(l dt A_n)), in float32 at least."""
-        log_HN, turn_HN, _, gain_HN2 = self._discretised()
+        log_HN, angle_HN, _, gain_HN2 = self._discretised()
         lag_L11 = torch.arange(length, device=log_HN.device, dtype=log_HN.dtype)[:, None, None]
-        size_LHN, angle_LHN = (lag_L11 * log_HN).exp(), lag_L11 * turn_HN
+        size_LHN, angle_LHN = (lag_L11 * log_HN).exp(), lag_L11 * angle_HN
         # Elementwise, not a product of matrices, which mixed precision would round.
         kernel_LHN = size_LHN * (gain_HN2[..., 0] * angle_LHN.cos() - gain_HN2[..., 1] * angle_LHN.sin())
         return 2.0 * kernel_LHN.sum(-1)
 
     def step(self, u_BH: Tensor, state_BHN2: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """y_BH and the state after u_BH; the last axis of the state holds the real and the imaginary part."""
-        log_HN, turn_HN, input_HN2, _ = self._discretised()
-        written_BHN2 = u_BH[:, :, None, None].to(log_HN.dtype) * input_HN2
+        log_HN, angle_HN, input_HN2, _ = self._discretised()
+        update_BHN2 = u_BH[:, :, None, None].to(log_HN.dtype) * input_HN2
         if state_BHN2 is not None:
-            keep_HN2 = log_HN.exp()[..., None] * torch.stack((turn_HN.cos(), turn_HN.sin()), dim=-1)
-            written_BHN2 = written_BHN2 + _times(keep_HN2, state_BHN2)
-        read_BH = 2.0 * _times(self.C, written_BHN2)[..., 0].sum(-1)
-        return read_BH.to(u_BH.dtype) + u_BH * self.D, written_BHN2
+            keep_HN2 = log_HN.exp()[..., None] * torch.stack((angle_HN.cos(), angle_HN.sin()), dim=-1)
+            update_BHN2 = update_BHN2 + _times(keep_HN2, state_BHN2)
+        read_BH = 2.0 * _times(self.C, update_BHN2)[..., 0].sum(-1)
+        return read_BH.to(u_BH.dtype) + u_BH * self.D, update_BHN2
 
     def _discretised(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Log size and angle of exp(dt A), the zero-order hold's B = (exp(dt A) - 1) / A, and C times that B."""
         wide = torch.promote_types(self.A_log.dtype, torch.float32)
         real_HN, imag_HN, dt_H1 = -self.A_log.to(wide).exp(), self.A_imag.to(wide), self.log_dt.to(wide).exp()[:, None]
-        log_HN, turn_HN = dt_H1 * real_HN, dt_H1 * imag_HN
+        log_HN, angle_HN = dt_H1 * real_HN, dt_H1 * imag_HN
         # exp(z) - 1 = expm1(x) cos(y) - 2 sin^2(y / 2) + i exp(x) sin(y) keeps its digits where dt is small.
-        above_HN = log_HN.expm1() * turn_HN.cos() - 2.0 * (turn_HN / 2.0).sin() ** 2
-        rise_HN2 = torch.stack((above_HN, log_HN.exp() * turn_HN.sin()), dim=-1)
+        above_HN = log_HN.expm1() * angle_HN.cos() - 2.0 * (angle_HN / 2.0).sin() ** 2
+        rise_HN2 = torch.stack((above_HN, log_HN.exp() * angle_HN.sin()), dim=-1)
         inverse_HN2 = torch.stack((real_HN, -imag_HN), dim=-1) / (real_HN**2 + imag_HN**2)[..., None]
         input_HN2 = _times(rise_HN2, inverse_HN2)
-        return log_HN, turn_HN, input_HN2, _times(self.C.to(wide), input_HN2)
+        return log_HN, angle_HN, input_HN2, _times(self.C.to(wide), input_HN2)
 
 
 def hippo_legs(state: int) -> Tensor:
@@ -138,33 +137,6 @@ def hippo_legs(state: int) -> Tensor:
     skew_NN = lower_NN.T - lower_NN
     imag_N: Tensor = torch.linalg.eigvalsh(1j * skew_NN)[state // 2 :]
     return imag_N.to(torch.get_default_dtype())
-
-
-def causal_convolution(x_BLH: Tensor, kernel_LH: Tensor) -> Tensor:
-    """y_t = sum over j <= t of kernel_(t-j) x_j for each channel, in the dtype of x.
-
-    Up to 64 places one shifted product a lag, which no transform beats at L = 5; beyond them zero-padded Fourier
-    transforms.
-    """
-    return (_direct if x_BLH.shape[1] <= DIRECT_UP_TO else _fourier)(x_BLH, kernel_LH)
-
-
-def _direct(x_BLH: Tensor, kernel_LH: Tensor) -> Tensor:
-    kernel_LH = kernel_LH.to(x_BLH.dtype)
-    y_BLH = x_BLH * kernel_LH[0]
-    for lag in range(1, x_BLH.shape[1]):
-        y_BLH = y_BLH + F.pad(x_BLH[:, :-lag] * kernel_LH[lag], (0, 0, lag, 0))
-    return y_BLH
-
-
-def _fourier(x_BLH: Tensor, kernel_LH: Tensor) -> Tensor:
-    # A transform spreads its rounding over all places: in float32 the future would show in the seventh digit of the
-    # past. MPS has no float64.
-    wide = torch.float32 if x_BLH.device.type == "mps" else torch.float64
-    length = x_BLH.shape[1]
-    x_BFH = torch.fft.rfft(x_BLH.to(wide), n=2 * length, dim=1)
-    kernel_FH = torch.fft.rfft(kernel_LH.to(wide), n=2 * length, dim=0)
-    return torch.fft.irfft(x_BFH * kernel_FH, n=2 * length, dim=1)[:, :length].to(x_BLH.dtype)
 
 
 def _times(a_2: Tensor, b_2: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from lvm_lab.nn.attention import Cache, RotaryAttention, check_heads
-from lvm_lab.nn.blocks import GatedMLP, ResidualStack, check_sizes
+from lvm_lab.nn.blocks import GatedMLP, ResidualStack, check_sizes, residual_mlp
 
 
 class Transformer(ResidualStack):
@@ -49,13 +49,8 @@ class _Layer(RotaryAttention):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, hidden_BLH: Tensor) -> Tensor:
-        return self._finish(hidden_BLH, super().forward(self.norm_attention(hidden_BLH)))
+        return residual_mlp(self, hidden_BLH, super().forward(self.norm_attention(hidden_BLH)))
 
     def step(self, hidden_BH: Tensor, state: Cache | None = None) -> tuple[Tensor, Cache]:
         out_BH, state = super().step(self.norm_attention(hidden_BH), state)
-        return self._finish(hidden_BH, out_BH), state
-
-    def _finish(self, hidden_BLH: Tensor, out_BLH: Tensor) -> Tensor:
-        hidden_BLH = hidden_BLH + self.dropout(out_BLH)
-        hidden_BLH = hidden_BLH + self.dropout(self.mlp(self.norm_mlp(hidden_BLH)))
-        return hidden_BLH
+        return residual_mlp(self, hidden_BH, out_BH), state

@@ -1,1 +1,1 @@
-"""From a typed config to parts of data and a model, and from a checkpoint back to a model."""
+"""From typed settings to the parts of data and a model, and from a checkpoint back to a model."""

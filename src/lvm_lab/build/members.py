@@ -1,42 +1,43 @@
-"""The members of an ensemble: found by path or by rank, loaded, and held against each other before any training."""
+"""The members of an ensemble: resolved to files, loaded, and held against the data before any training."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from lvm_lab.build.load import load
+from lvm_lab.config.settings import Settings
 from lvm_lab.data.store import EncoderContract
 from lvm_lab.errors import UserError
 from lvm_lab.files import sha256
+from lvm_lab.model import LatentVectorModel
 from lvm_lab.runs import reading
 from lvm_lab.runs.identity import as_cut
 from lvm_lab.sweeps import leaderboard
 from lvm_lab.sweeps.schedule import TOP
-from lvm_lab.training.module import LatentVectorModule
 
 STATS = ("mean_D", "std_D", "normaliser.centre_D", "normaliser.scale_D", "normaliser.basis_DD")
 
-Listed = list[tuple[LatentVectorModule, dict[str, Any]]]
 
-
-def found(config: dict[str, Any]) -> dict[str, Any]:
-    """The config with its members as checkpoint files; one without members as it is.
+def resolve(settings: Settings) -> Settings:
+    """Settings with an ensemble's members as checkpoint files, top3 looked up among the runs; others as they are.
 
     Raises UserError for a member that is no run's folder and no checkpoint.
     """
-    arch = config["arch"]
-    if not isinstance(arch, dict) or "members" not in arch:
-        return config
-    listed = arch["members"]
-    if listed == TOP:
-        listed = _best_architectures(Path(config["run"]["root"]), 3, config["data"])
-    if not isinstance(listed, list) or not listed:
-        raise UserError(f"arch.members={listed!r} does not fit; list run folders or checkpoints, or say {TOP}.")
-    return config | {"arch": arch | {"members": [m if isinstance(m, dict) else str(_file(m)) for m in listed]}}
+    arch = settings.config["arch"]
+    if "members" not in arch:
+        return settings
+    members = arch["members"]
+    if members == TOP:
+        members = _best_architectures(Path(settings.run.root), 3, settings.config["data"])
+    if not isinstance(members, list) or not members:
+        raise UserError(f"arch.members={members!r} does not fit; list run folders or checkpoints, or say {TOP}.")
+    files = [str(_file(member)) for member in members]
+    return replace(settings, config=settings.config | {"arch": arch | {"members": files}})
 
 
 def content(config: dict[str, Any]) -> dict[str, str]:
@@ -48,49 +49,48 @@ def content(config: dict[str, Any]) -> dict[str, str]:
     return {name: sha256(file) for name, file in files.items()}
 
 
-def load(
-    listed: list[Any],
-    from_file: Callable[[Path], LatentVectorModule],
-    from_words: Callable[[dict[str, Any]], LatentVectorModule],
-    dim: int,
-    context_length: int,
-    contract: dict[str, Any],
-    fold: int | None,
-) -> Listed:
-    """Each member with what a checkpoint has to say of it, so that it can be built again without its file.
+def load_all(settings: Settings, dim: int, contract: dict[str, Any]) -> list[LatentVectorModel]:
+    """Each member from its file.
 
     Raises UserError where a member's dims, context length, encoder or fold are not the data's: in another fold it was
     trained on what is validation and test here.
     """
-    result: Listed = []
-    for member in listed:
-        if isinstance(member, dict):
-            result.append((from_words(member), member))
-            continue
-        model = from_file(Path(member))
-        theirs = model.identity["contract"]
-        conflict = EncoderContract(**contract).conflict(EncoderContract(**theirs)) if contract and theirs else None
-        theirs_data = model.identity["config"]["data"]
-        length, their_fold = theirs_data["context_length"], theirs_data.get("fold")
-        if len(model.mean_D) != dim:  # type: ignore[arg-type]
-            conflict = f"dim {dim} against {len(model.mean_D)}"  # type: ignore[arg-type]
-        elif length != context_length:
-            conflict = f"context length {context_length} against {length}"
-        elif their_fold != fold:
-            conflict = f"data.fold={json.dumps(fold)} against {json.dumps(their_fold)}"
-        if conflict:
-            raise UserError(f"{member} was trained on other vectors ({conflict}); leave it out of arch.members.")
-        state = model.state_dict()
-        shapes = {name: list(state[name].shape) for name in STATS if isinstance(state.get(name), torch.Tensor)}
-        said = {k: model.identity[k] for k in ("config", "contract", "version")}
-        result.append((model, said | {"shapes": shapes}))
-    return result
+    members = []
+    for file in settings.config["arch"].get("members", []):
+        member = load(file)
+        if conflict := _conflict(member, settings, dim, contract):
+            raise UserError(f"{file} was trained on other vectors ({conflict}); leave it out of arch.members.")
+        members.append(member)
+    return members
+
+
+def describe(member: LatentVectorModel) -> dict[str, Any]:
+    """What an ensemble's checkpoint has to say of a member, so that it can be built again without its file."""
+    state = member.state_dict()
+    shapes = {name: list(state[name].shape) for name in STATS if isinstance(state.get(name), torch.Tensor)}
+    identity = {key: member.identity[key] for key in ("config", "contract", "version")}
+    return identity | {"shapes": shapes, "loss_parameters": member.loss_parameters}
+
+
+def _conflict(member: LatentVectorModel, settings: Settings, dim: int, contract: dict[str, Any]) -> str | None:
+    """What of a member contradicts the data, in a user's words."""
+    data, own_dim = member.config["data"], len(member.mean_D)
+    length, fold = settings.data.context_length, settings.data.fold
+    if own_dim != dim:
+        return f"dim {dim} against {own_dim}"
+    if member.context_length != length:
+        return f"context length {length} against {member.context_length}"
+    if data.get("fold") != fold:
+        return f"data.fold={json.dumps(fold)} against {json.dumps(data.get('fold'))}"
+    if not (contract and member.contract):
+        return None
+    return EncoderContract(**contract).conflict(EncoderContract(**member.contract))
 
 
 def _best_architectures(root: Path, count: int, data: dict[str, Any]) -> list[str]:
     """The best run of each of the best architectures under `root` on this data that pass their 5CAT preset on VAL."""
     rows = leaderboard.read(root) if root.is_dir() else []
-    alike = [r for r in rows if _vectors(r.config.get("data", {})) == _vectors(data)]
+    alike = [row for row in rows if _vectors(row.config.get("data", {})) == _vectors(data)]
     best = leaderboard.best_architectures(alike, count)
     if len(best) < count:
         raise UserError(

@@ -1,11 +1,25 @@
-"""The settings of conf/train.yaml that are not a group's, typed; imports no torch."""
+"""The settings of a run, typed: every value of a composed config held against what it may be; no torch, no files."""
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
+from lvm_lab.config import binding, loggers
+from lvm_lab.config.data import DataSettings
+from lvm_lab.config.presets import Preset
 from lvm_lab.errors import UserError
+
+NormaliserName = Literal["none", "standard", "robust", "whiten"]
+GROUPS = ("arch", "head", "loss", "data", "device", "five_cat", "trainer", "run")
+# Groups that a config may do without, as those of older versions do.
+OPTIONAL = ("logger", "callbacks")
+VALUES = ("seed", "normaliser")
+# Groups whose options have a name of their own, which runs and tables go by.
+NAMED = ("arch", "head", "loss", "data")
+DATA_KEYS = tuple(DataSettings.__dataclass_fields__)
 
 
 @dataclass(frozen=True)
@@ -88,6 +102,74 @@ class DeviceSettings:
     def __post_init__(self) -> None:
         if self.threads is not None:
             _positive("device.threads", self.threads)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """A resolved config, typed. `config` is the same in plain containers."""
+
+    config: dict[str, Any]
+    seed: int
+    normaliser: NormaliserName
+    trainer: TrainerSettings
+    data: DataSettings
+    run: RunSettings
+    device: DeviceSettings
+    logger: loggers.Nodes
+    preset: Preset
+
+    @property
+    def cache(self) -> Path:
+        if self.run.cache:
+            return Path(self.run.cache)
+        home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+        return Path(home) / "lvm_lab"
+
+
+def settings(config: dict[str, Any]) -> Settings:
+    """Every setting held against its type; what arch, head, loss and data are called with is so when they are made.
+
+    Raises UserError with the setting's name and what it may be.
+    """
+    typed = binding.dataclass_from
+    _check_groups(config)
+    if not binding.fits(config["seed"], int) or config["seed"] < 0:
+        raise UserError(f"seed={config['seed']!r} does not fit; give it a whole number from 0.")
+    if not binding.fits(config["normaliser"], NormaliserName):
+        raise UserError(
+            f"normaliser={config['normaliser']!r} does not fit; give it {binding.describe(NormaliserName)}."
+        )
+    return Settings(
+        config=config,
+        seed=config["seed"],
+        normaliser=config["normaliser"],
+        trainer=typed(TrainerSettings, config["trainer"], "trainer"),
+        data=typed(DataSettings, {k: v for k, v in config["data"].items() if k in DATA_KEYS}, "data"),
+        run=typed(RunSettings, config["run"], "run"),
+        device=typed(DeviceSettings, config["device"], "device"),
+        logger=loggers.by_name(config.get("logger", {})),
+        preset=Preset.from_dict(config["five_cat"]),
+    )
+
+
+def nameless(node: dict[str, Any]) -> dict[str, Any]:
+    """A group's node without the option's name."""
+    return {key: value for key, value in node.items() if key != "name"}
+
+
+def _check_groups(config: dict[str, Any]) -> None:
+    for key in (*GROUPS, *VALUES):
+        if key not in config:
+            raise UserError(f"{key} is taken away, and a run needs it; leave ~{key} out.")
+    for key in config:
+        if key not in (*GROUPS, *OPTIONAL, *VALUES):
+            raise UserError(binding.unknown_key(key, (*GROUPS, *OPTIONAL, *VALUES)))
+    for group in (*GROUPS, *(group for group in OPTIONAL if group in config)):
+        node = config[group]
+        if not isinstance(node, dict):
+            raise UserError(f"{group}={node!r} does not fit; set its keys, for instance {group}.KEY=VALUE.")
+        if group in NAMED and not isinstance(node.get("name"), str):
+            raise UserError(f"{group}.name={node.get('name')!r} does not fit; give it a text.")
 
 
 def _not_negative(name: str, value: float) -> None:

@@ -60,8 +60,8 @@ def negative_rows(windows: Windows, count: int, seed: tuple[int, ...]) -> tuple[
     stripe_M = np.arange(count)[None, :]
     low_BM = stripe_M * others_B1 // count
     high_BM = (stripe_M + 1) * others_B1 // count
-    drawn_BM = low_BM + (rng.random(low_BM.shape) * (high_BM - low_BM)).astype(np.int64)
+    pick_BM = low_BM + (rng.random(low_BM.shape) * (high_BM - low_BM)).astype(np.int64)
     real_BM = high_BM > low_BM
-    rows_BM = windows.start_W[:, None] + drawn_BM
+    rows_BM = windows.start_W[:, None] + pick_BM
     rows_BM += (rows_BM >= windows.target_row_W[:, None] - context) * (context + 1)
     return np.where(real_BM, rows_BM, windows.target_row_W[:, None]), real_BM

@@ -73,11 +73,11 @@ class JoinedStore(Store):
 
     def texts(self) -> list[str] | None:
         """Every store's texts, empty where one has none; None where no store has any."""
-        found = [store.texts() for store in self.stores]
-        if all(texts is None for texts in found):
+        by_store = [store.texts() for store in self.stores]
+        if all(texts is None for texts in by_store):
             return None
         none = ([""] * len(store.vectors_ND) for store in self.stores)
-        return [text for texts, empty in zip(found, none, strict=True) for text in (texts or empty)]
+        return [text for texts, empty in zip(by_store, none, strict=True) for text in (texts or empty)]
 
 
 def join_stores(stores: Sequence[Store]) -> Store:
@@ -134,5 +134,5 @@ def _documents(stores: Sequence[Store]) -> Documents:
 
 def _either(mine: EncoderContract, theirs: EncoderContract) -> EncoderContract:
     """What either of two contracts without conflict says."""
-    known = {name: getattr(theirs, name) for name in vars(theirs) if getattr(mine, name) is None}
-    return replace(mine, **known, probes={**theirs.probes, **mine.probes})
+    facts = {name: getattr(theirs, name) for name in vars(theirs) if getattr(mine, name) is None}
+    return replace(mine, **facts, probes={**theirs.probes, **mine.probes})

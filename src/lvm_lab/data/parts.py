@@ -6,38 +6,21 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
 from lvm_lab.config.data import DataSettings
+from lvm_lab.config.settings import NormaliserName
 from lvm_lab.data.repeated import repeated_rows, row_digests
+from lvm_lab.data.source import Opened
 from lvm_lab.data.split import part_of, position
-from lvm_lab.data.stats import Normaliser, training_stats
+from lvm_lab.data.stats import training_stats
 from lvm_lab.data.store import EncoderContract, Store
 from lvm_lab.data.windows import Windows, index_windows
 from lvm_lab.errors import UserError
 from lvm_lab.types import Predictor, Stats
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Opened:
-    """A data source's open stores. `content` names what enters the fingerprint, never paths.
-
-    oracle: makes the best predictor that knows the rule, where there is one (device -> predictor).
-    """
-
-    store: Store
-    content: dict[str, str]
-    val_store: Store | None = None
-    ood_store: Store | None = None
-    oracle: Callable[[str], Predictor] | None = None
-
-
-class Source(Protocol):
-    def open(self, cache: Path, settings: DataSettings) -> Opened: ...
 
 
 @dataclass(frozen=True)
@@ -59,7 +42,7 @@ class Parts:
 
 
 def cut_parts(
-    opened: Opened, settings: DataSettings, cache: Path, *, every_position: bool, normaliser: Normaliser = "none"
+    opened: Opened, settings: DataSettings, cache: Path, *, every_position: bool, normaliser: NormaliserName = "none"
 ) -> Parts:
     """Cut open stores into parts of whole documents.
 
@@ -104,11 +87,11 @@ def cut_parts(
     train = windows_of("train")
     if settings.train_windows is not None:
         train = _first_by_hash(train, settings.train_windows, store)
-        kept = np.isin(store.documents.numbers(), train.document_W)
-        stretches["train"] = [stretch for stretch in stretches["train"] if kept[stretch]]
+        in_train = np.isin(store.documents.numbers(), train.document_W)
+        stretches["train"] = [stretch for stretch in stretches["train"] if in_train[stretch]]
     val = windows_of("val") if opened.val_store is None else whole_windows(opened.val_store, settings, "data.val_path")
     if opened.val_store is not None:
-        _tell_of_leak(store, np.array(stretches["train"]), opened.val_store)
+        _warn_of_leak(store, np.array(stretches["train"]), opened.val_store)
     return Parts(
         train=train,
         val=val,
@@ -145,15 +128,15 @@ def whole_windows(store: Store, settings: DataSettings, name: str) -> Windows:
     return windows
 
 
-def _tell_of_leak(store: Store, stretches: np.ndarray, val_store: Store) -> None:
+def _warn_of_leak(store: Store, stretches: np.ndarray, val_store: Store) -> None:
     starts, lengths = store.documents.start[stretches], store.documents.length[stretches]
     rows = np.concatenate([np.arange(s, s + n) for s, n in zip(starts, lengths, strict=True)])
     # The same chunk may be kept as float16 in one file and as float32 in the other.
-    seen, held_out = (row_digests(s.vectors_ND, np.float16) for s in (store, val_store))
-    shared = np.isin(held_out, seen[rows]).mean()
-    if shared > 0.01:
+    train, val = (row_digests(s.vectors_ND, np.float16) for s in (store, val_store))
+    share = np.isin(val, train[rows]).mean()
+    if share > 0.01:
         log.warning(
             "%.0f%% of data.val_path's vectors stand in the training part too: validation numbers will flatter; "
             "split by whole documents instead",
-            100 * shared,
+            100 * share,
         )

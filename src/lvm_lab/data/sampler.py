@@ -35,17 +35,17 @@ def diverse_batches(document_W: np.ndarray, batch_size: int, max_per_doc: int, s
     rng = np.random.default_rng([seed, epoch])
     batches = count_batches(document_W, batch_size, max_per_doc)
     documents, inverse = np.unique(document_W, return_inverse=True)
-    shuffled = rng.permutation(len(document_W))
+    order = rng.permutation(len(document_W))
 
     place_of_document = rng.permutation(len(documents))
-    dealt = shuffled[np.argsort(place_of_document[inverse[shuffled]], kind="stable")]
-    place = place_of_document[inverse[dealt]]
+    queue = order[np.argsort(place_of_document[inverse[order]], kind="stable")]
+    place = place_of_document[inverse[queue]]
     counts = np.bincount(place)
-    turn = np.arange(len(dealt)) - np.repeat(np.cumsum(counts) - counts, counts)
-    dealt = dealt[turn < max_per_doc * batches]
-    surplus = len(dealt) - batches * batch_size
-    dealt = np.delete(dealt, rng.choice(len(dealt), surplus, replace=False))
-    return rng.permuted(rng.permutation(dealt.reshape(batch_size, batches).T), axis=1)
+    turn = np.arange(len(queue)) - np.repeat(np.cumsum(counts) - counts, counts)
+    queue = queue[turn < max_per_doc * batches]
+    surplus = len(queue) - batches * batch_size
+    queue = np.delete(queue, rng.choice(len(queue), surplus, replace=False))
+    return rng.permuted(rng.permutation(queue.reshape(batch_size, batches).T), axis=1)
 
 
 @dataclass(frozen=True)

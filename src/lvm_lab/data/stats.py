@@ -5,20 +5,19 @@ from __future__ import annotations
 import hashlib
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
 
+from lvm_lab.config.settings import NormaliserName
 from lvm_lab.data.store import Store
 from lvm_lab.files import write_arrays
 from lvm_lab.types import Stats
 
-Normaliser = Literal["none", "standard", "robust", "whiten"]
 SAMPLE = 50_000
 
 
-def training_stats(store: Store, stretches: np.ndarray, cache: Path, normaliser: Normaliser = "none") -> Stats:
+def training_stats(store: Store, stretches: np.ndarray, cache: Path, normaliser: NormaliserName = "none") -> Stats:
     """mean and std (population) over all vectors of the given stretches, cached by content and split.
 
     With a normaliser also its centre, scale and basis. standard: mean and std; robust: median and IQR / 1.349

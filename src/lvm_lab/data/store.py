@@ -77,9 +77,9 @@ class Documents:
 
     def numbers(self) -> np.ndarray:
         """The document's number for every row: stretches of one document share it."""
-        seen: dict[tuple[int, str], int] = {}
+        number_of: dict[tuple[int, str], int] = {}
         whole = zip(self.store or [0] * len(self), self.names(), strict=True)
-        return np.array([seen.setdefault(document, len(seen)) for document in whole], dtype=np.int64)
+        return np.array([number_of.setdefault(document, len(number_of)) for document in whole], dtype=np.int64)
 
 
 class Rows(Protocol):

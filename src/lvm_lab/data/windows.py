@@ -43,14 +43,14 @@ class Windows:
     def dim(self) -> int:
         return int(self.vectors_ND.shape[1])
 
-    def select(self, chosen: np.ndarray) -> Windows:
+    def select(self, positions: np.ndarray) -> Windows:
         """The windows at the given positions (or where a mask is true), in that order."""
         return replace(
             self,
-            target_row_W=self.target_row_W[chosen],
-            document_W=self.document_W[chosen],
-            start_W=self.start_W[chosen],
-            end_W=self.end_W[chosen],
+            target_row_W=self.target_row_W[positions],
+            document_W=self.document_W[positions],
+            start_W=self.start_W[positions],
+            end_W=self.end_W[positions],
         )
 
     def rows(self, offset: int) -> np.ndarray:
@@ -64,17 +64,17 @@ class Windows:
         """Which windows' stretches hold every offset from `first` to `last`."""
         return (self.rows(first) >= self.start_W) & (self.rows(last) < self.end_W)
 
-    def context(self, chosen: np.ndarray | slice = slice(None)) -> np.ndarray:
+    def context(self, positions: np.ndarray | slice = slice(None)) -> np.ndarray:
         """context_BLD in float32 for the windows at the given positions."""
-        targets = self.target_row_W[chosen]
+        targets = self.target_row_W[positions]
         rows_BL = targets[:, None] + np.arange(-self.context_length, 0)
         context_BLD: np.ndarray = self.vectors_ND[rows_BL].astype(np.float32)
         return context_BLD
 
     def vectors(self, rows: np.ndarray) -> np.ndarray:
         """The vectors at the given rows in float32, of shape rows.shape + (D,)."""
-        found: np.ndarray = self.vectors_ND[rows].astype(np.float32)
-        return found
+        vectors: np.ndarray = self.vectors_ND[rows].astype(np.float32)
+        return vectors
 
 
 def index_windows(
@@ -129,13 +129,13 @@ def sample_evenly(windows: Windows, at_most: int, seed: int) -> Windows:
     if len(windows) <= at_most:
         return windows
     rng = np.random.default_rng(seed)
-    shuffled = rng.permutation(len(windows))
-    documents = windows.document_W[shuffled]
+    order = rng.permutation(len(windows))
+    documents = windows.document_W[order]
     by_document = np.argsort(documents, kind="stable")
-    ordered = documents[by_document]
-    first = np.concatenate([[True], ordered[1:] != ordered[:-1]])
-    turn_sorted = np.arange(len(ordered)) - np.maximum.accumulate(np.where(first, np.arange(len(ordered)), 0))
-    turn = np.empty(len(ordered), dtype=np.int64)
+    grouped = documents[by_document]
+    first = np.concatenate([[True], grouped[1:] != grouped[:-1]])
+    turn_sorted = np.arange(len(grouped)) - np.maximum.accumulate(np.where(first, np.arange(len(grouped)), 0))
+    turn = np.empty(len(grouped), dtype=np.int64)
     turn[by_document] = turn_sorted
-    chosen = shuffled[np.argsort(turn, kind="stable")[:at_most]]
-    return windows.select(np.sort(chosen))
+    sample = order[np.argsort(turn, kind="stable")[:at_most]]
+    return windows.select(np.sort(sample))

@@ -47,13 +47,13 @@ class DiffusionHead(DenoisingHead):
         self.layers = nn.ModuleList(_Layer(hidden) for _ in range(layers))
         self.adaptive_out = Adaptive(hidden, 2)
         self.last = nn.Linear(hidden, dim)
-        self.begin(self.last)
+        self.zero_init(self.last)
 
-    def look(self, hidden_NH: Tensor, reading: Reading | None) -> Tensor:
+    def condition(self, hidden_NH: Tensor, reading: Reading | None) -> Tensor:
         return hidden_NH
 
-    def denoise(self, noisy_SND: Tensor, level_SN: Tensor, seen: Tensor, blind_SN: Tensor) -> Tensor:
-        seen_SNH = self.seen(seen.expand(len(noisy_SND), -1, -1) * ~blind_SN[..., None])
+    def denoise(self, noisy_SND: Tensor, level_SN: Tensor, condition: Tensor, blind_SN: Tensor) -> Tensor:
+        seen_SNH = self.seen(condition.expand(len(noisy_SND), -1, -1) * ~blind_SN[..., None])
         condition_SNH = self.level(level_SN) + seen_SNH
         state_SNH = self.noisy(noisy_SND)
         for layer in self.layers:

@@ -15,7 +15,7 @@ from lvm_lab.types import Prediction, Reading, Stats
 class DualHead(Head):
     """hidden (..., H) -> Prediction (..., D) by Linear, GELU, LayerNorm, Linear.
 
-    The last layer speaks in standardised vectors and `raw = mean + std * z` puts its words into the
+    The last layer's output z is a standardised vector and `raw = mean + std * z` puts it into the
     encoder's distribution, so that a decoder gets vectors of the scale it was trained on from the
     first step. mean and std are the training part's and travel in the checkpoint.
     """
@@ -28,7 +28,7 @@ class DualHead(Head):
             raise UserError(f"head.hidden={hidden} is not a width; set head.hidden to 1 or more.")
         dim = len(stats.mean_D)
         self.project = nn.Sequential(nn.Linear(width, hidden), nn.GELU(), nn.LayerNorm(hidden), nn.Linear(hidden, dim))
-        self.begin(self.project[-1])
+        self.zero_init(self.project[-1])
 
     def forward(self, hidden_NH: Tensor, reading: Reading | None = None) -> Prediction:
-        return Prediction.from_raw(self.base(reading) + self.units.stretch(self.project(hidden_NH)))
+        return Prediction.from_raw(self.base(reading) + self.normaliser.unscale(self.project(hidden_NH)))

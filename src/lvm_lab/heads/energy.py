@@ -51,21 +51,21 @@ class EnergyHead(Head):
         )
         self.last = nn.Linear(hidden, len(stats.mean_D))
         self.norm = nn.LayerNorm(hidden)
-        self.begin(self.last)
+        self.zero_init(self.last)
 
     def forward(self, hidden_NH: Tensor, reading: Reading | None = None) -> Prediction:
         chance_SNZ = normal(self.draws, 1, self.noise, like=hidden_NH, training=False)
-        return Prediction.from_raw(self._say(hidden_NH, chance_SNZ, reading).mean(0))
+        return Prediction.from_raw(self._draw(hidden_NH, chance_SNZ, reading).mean(0))
 
     def learn(self, hidden_NH: Tensor, target_ND: Tensor, reading: Reading) -> Prediction:
         shape = (self.training_draws, len(hidden_NH), self.noise)
-        draws_SND = self._say(hidden_NH, normal(*shape, like=hidden_NH, training=self.training), reading)
+        draws_SND = self._draw(hidden_NH, normal(*shape, like=hidden_NH, training=self.training), reading)
         mean_ND = draws_SND.mean(0)
         return Prediction(mean_ND, nn.functional.normalize(mean_ND, dim=-1), draws_SND=draws_SND)
 
-    def _say(self, hidden_NH: Tensor, chance_SNZ: Tensor, reading: Reading | None) -> Tensor:
+    def _draw(self, hidden_NH: Tensor, chance_SNZ: Tensor, reading: Reading | None) -> Tensor:
         state_SNH = self.seen(hidden_NH) + self.chance(chance_SNZ)
         for layer in self.layers:
             state_SNH = state_SNH + layer(state_SNH)
-        draws_SND: Tensor = self.base(reading) + self.units.stretch(self.last(self.norm(state_SNH)))
+        draws_SND: Tensor = self.base(reading) + self.normaliser.unscale(self.last(self.norm(state_SNH)))
         return draws_SND

@@ -30,5 +30,5 @@ class IdentityHead(Head):
 
     def forward(self, hidden_NH: Tensor, reading: Reading | None = None) -> Prediction:
         if self.normalised:
-            return Prediction.from_raw(self.base(reading) + self.units.stretch(hidden_NH))
+            return Prediction.from_raw(self.base(reading) + self.normaliser.unscale(hidden_NH))
         return Prediction.from_raw(hidden_NH)

@@ -17,7 +17,7 @@ class LinearHead(Head):
     def __init__(self, width: int, stats: Stats, predict: Predict = "absolute", taps: int = 5) -> None:
         super().__init__(stats, predict, taps)
         self.project = nn.Linear(width, len(stats.mean_D))
-        self.begin(self.project)
+        self.zero_init(self.project)
 
     def forward(self, hidden_NH: Tensor, reading: Reading | None = None) -> Prediction:
-        return Prediction.from_raw(self.base(reading) + self.units.stretch(self.project(hidden_NH)))
+        return Prediction.from_raw(self.base(reading) + self.normaliser.unscale(self.project(hidden_NH)))

@@ -20,7 +20,7 @@ from lvm_lab.types import Reading, Stats
 
 
 @dataclass(frozen=True)
-class Seen:
+class Memory:
     """Keys and values of each layer, K x B x M, and which of the places each prediction may read, P x M."""
 
     keys_values: list[tuple[Tensor, Tensor]]
@@ -34,6 +34,8 @@ class TwoTowerHead(DenoisingHead):
     of which the prediction after place t reads the zero vector and the places up to t; and a SwiGLU layer. The noise
     level gives each of the three its shift, scale and gate, all zero at first. LCM has 13 layers of width 2048.
     """
+
+    reads_every_state = True
 
     def __init__(
         self,
@@ -65,23 +67,25 @@ class TwoTowerHead(DenoisingHead):
         self.layers: Any = nn.ModuleList(_Layer(width, hidden, heads, inner) for _ in range(layers))
         self.adaptive_out = Adaptive(hidden, 2)
         self.last = nn.Linear(hidden, dim)
-        self.begin(self.last)
+        self.zero_init(self.last)
 
-    def look(self, hidden_NH: Tensor, reading: Reading | None) -> Seen:
+    def condition(self, hidden_NH: Tensor, reading: Reading | None) -> Memory:
         if reading is None:
             raise ValueError("head=two_tower reads all states of the context; pass the reading to the head too")
         memory_BMH = F.pad(reading.hidden_BLH, (0, 0, 1, 0))
         places = memory_BMH.shape[1]
         open_PM = torch.ones(places - 1, places, dtype=torch.bool, device=memory_BMH.device).tril(1)
-        return Seen([layer.look(memory_BMH) for layer in self.layers], open_PM if reading.every else open_PM[-1:])
+        return Memory(
+            [layer.keys_values(memory_BMH) for layer in self.layers], open_PM if reading.every else open_PM[-1:]
+        )
 
-    def denoise(self, noisy_SND: Tensor, level_SN: Tensor, seen: Seen, blind_SN: Tensor) -> Tensor:
-        predictions, places = seen.open_PM.shape
+    def denoise(self, noisy_SND: Tensor, level_SN: Tensor, condition: Memory, blind_SN: Tensor) -> Tensor:
+        predictions, places = condition.open_PM.shape
         zero_M = torch.arange(places, device=blind_SN.device) == 0
-        open_SBPM = seen.open_PM & (zero_M | ~blind_SN.unflatten(1, (-1, predictions))[..., None])
+        open_SBPM = condition.open_PM & (zero_M | ~blind_SN.unflatten(1, (-1, predictions))[..., None])
         level_SNH = self.level(level_SN)
         state_SNH = self.noisy(noisy_SND)
-        for layer, key_value in zip(self.layers, seen.keys_values, strict=True):
+        for layer, key_value in zip(self.layers, condition.keys_values, strict=True):
             state_SNH = layer(state_SNH, level_SNH, key_value, open_SBPM)
         clean_SND: Tensor = self.last(modulate(state_SNH, *self.adaptive_out(level_SNH)))
         return clean_SND
@@ -98,7 +102,7 @@ class _Layer(nn.Module):
         self.out = nn.Linear(hidden, hidden)
         self.mlp = GatedMLP(hidden, inner)
 
-    def look(self, memory_BMH: Tensor) -> tuple[Tensor, Tensor]:
+    def keys_values(self, memory_BMH: Tensor) -> tuple[Tensor, Tensor]:
         key_BKMP, value_BKMP = (self._split(x_BMH) for x_BMH in self.key_value(memory_BMH).chunk(2, dim=-1))
         return key_BKMP, value_BKMP
 
@@ -114,10 +118,10 @@ class _Layer(nn.Module):
         # All levels of a window are queries of the same keys.
         query_BTH = self.query(x_SNH).unflatten(1, (rows, predictions)).transpose(0, 1).flatten(1, 2)
         open_B1TM = open_SBPM.transpose(0, 1).flatten(1, 2)[:, None]
-        mixed_BKTP = F.scaled_dot_product_attention(self._split(query_BTH), *key_value, attn_mask=open_B1TM)
-        mixed_BTH = mixed_BKTP.transpose(1, 2).flatten(2)
-        mixed_SNH = mixed_BTH.unflatten(1, (several, predictions)).transpose(0, 1).flatten(1, 2)
-        out_SNH: Tensor = self.out(mixed_SNH)
+        attention_BKTP = F.scaled_dot_product_attention(self._split(query_BTH), *key_value, attn_mask=open_B1TM)
+        attention_BTH = attention_BKTP.transpose(1, 2).flatten(2)
+        attention_SNH = attention_BTH.unflatten(1, (several, predictions)).transpose(0, 1).flatten(1, 2)
+        out_SNH: Tensor = self.out(attention_SNH)
         return out_SNH
 
     def _split(self, x_BTH: Tensor) -> Tensor:

@@ -9,15 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lvm_lab.build import build
+from lvm_lab.build import data as build_data
+from lvm_lab.build.load import load
 from lvm_lab.config.data import DataSettings
 from lvm_lab.config.settings import DeviceSettings
 from lvm_lab.data.parts import Parts
 from lvm_lab.data.store import EncoderContract
 from lvm_lab.errors import UserError
+from lvm_lab.model import LatentVectorModel
 from lvm_lab.runs.identity import as_cut
 from lvm_lab.runs.selecting import Checkpoint
-from lvm_lab.training.module import LatentVectorModule
+from lvm_lab.training import devices
 from lvm_lab.types import Predictor, count_parameters
 
 
@@ -67,19 +69,15 @@ class Data:
 
 def judging_device(device: DeviceSettings) -> str:
     """The device to judge on, as torch names it. Raises UserError where this machine has none such."""
-    build.check_device(device)
-    return build.judged_on(device)
-
-
-def load(file: Path, device: str = "cpu") -> LatentVectorModule:
-    return build.load(file, device)
+    devices.check_available(device)
+    return devices.judging_device(device)
 
 
 def predictor(file: Path, device: str) -> Predictor:
     return load(file, device).predict
 
 
-def candidate(model: LatentVectorModule, checkpoint: Checkpoint, data: dict[str, Any] | None = None) -> Candidate:
+def candidate(model: LatentVectorModel, checkpoint: Checkpoint, data: dict[str, Any] | None = None) -> Candidate:
     """A loaded checkpoint on its own data, or on that of another data node, cut as its own was."""
     identity = model.identity
     own = identity["config"]["data"]
@@ -89,7 +87,7 @@ def candidate(model: LatentVectorModule, checkpoint: Checkpoint, data: dict[str,
         contract=identity["contract"],
         dim=len(model.stats.mean_D),
         params=count_parameters(model),
-        node=own if data is None else build.on_other_data(own, data),
+        node=own if data is None else build_data.on_other_data(own, data),
         content=checkpoint.content,
         own_data=data is None,
     )
@@ -98,8 +96,8 @@ def candidate(model: LatentVectorModule, checkpoint: Checkpoint, data: dict[str,
 def open_data(one: Candidate, device: DeviceSettings, run: dict[str, Any] | None = None) -> Data:
     """The candidate's data, cut as its run cut it; run: settings of the run to read it with, such as the cache."""
     config = one.config | {"run": one.config["run"] | (run or {})}
-    settings = build.as_judged(config, one.node, device)
-    return Data(build.parts(settings), settings.data, settings.cache)
+    settings = build_data.as_judged(config, one.node, device)
+    return Data(build_data.parts(settings), settings.data, settings.cache)
 
 
 def check(one: Candidate, parts: Parts, *, instead: str) -> None:
@@ -116,7 +114,7 @@ def check(one: Candidate, parts: Parts, *, instead: str) -> None:
             f"{one.file} was trained on vectors of another encoder than the data's ({conflict}); "
             "give it data of its own encoder, or leave it out."
         )
-    build.check_unseen(one.file, one.config["data"], one.node, one.content, parts)
+    build_data.check_unseen(one.file, one.config["data"], one.node, one.content, parts)
     recorded = one.content if one.own_data else {}
     changed = [name for name, digest in parts.content.items() if recorded.get(name, digest) != digest]
     if changed:

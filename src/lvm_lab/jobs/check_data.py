@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from lvm_lab.build import build
+from lvm_lab.build.data import parts as cut
+from lvm_lab.config.settings import settings as typed
 from lvm_lab.errors import UserError
 from lvm_lab.judge import data_gate
 
@@ -14,8 +15,8 @@ SCALE = 5
 
 def examine(config: dict[str, Any]) -> tuple[dict[str, Any], bool]:
     """(the data gate's numbers and the arrow of time, whether data.gate=refuse makes a failed gate a mistake)."""
-    settings = build.settings(config)
-    parts = build.parts(settings)
+    settings = typed(config)
+    parts = cut(settings)
     return data_gate.examine(parts.train, parts.val, scale=SCALE), settings.data.gate == "refuse"
 
 

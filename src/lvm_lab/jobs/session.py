@@ -14,12 +14,15 @@ import torch
 from rich.console import Console
 
 from lvm_lab import logs
-from lvm_lab.build import build
+from lvm_lab.build.load import load
+from lvm_lab.config.settings import Settings
+from lvm_lab.config.sources import without_secrets
 from lvm_lab.config.thresholds import DOCUMENTS_FOR_REPORT
 from lvm_lab.data.parts import Parts
 from lvm_lab.errors import UserError
 from lvm_lab.judge.results import PartScores
 from lvm_lab.loggers.base import Loggers
+from lvm_lab.model import read_checkpoint
 from lvm_lab.reporting import card, tables
 from lvm_lab.reporting import diagnostics as diagnostic_tables
 from lvm_lab.reporting.plots import record
@@ -30,11 +33,12 @@ from lvm_lab.runs.result import Result
 from lvm_lab.scoring.data_gate import data_gate
 from lvm_lab.scoring.ground import Ground, sizes
 from lvm_lab.scoring.scores import TRAINING, score
-from lvm_lab.training import checkpoint, devices
+from lvm_lab.training import devices
 from lvm_lab.training.callbacks import assembly
 from lvm_lab.training.callbacks.base import RunContext
 from lvm_lab.training.datamodule import VectorDataModule
 from lvm_lab.training.module import LatentVectorModule
+from lvm_lab.training.trainer import trainer as make_trainer
 from lvm_lab.types import count_parameters
 
 log = logging.getLogger(__name__)
@@ -43,7 +47,7 @@ log = logging.getLogger(__name__)
 class Session:
     """Context manager around the work in one run folder; closes logs and loggers however the work ends."""
 
-    def __init__(self, chosen: build.Settings, data: Parts, run: runs.RunFolder, console: Console) -> None:
+    def __init__(self, chosen: Settings, data: Parts, run: runs.RunFolder, console: Console) -> None:
         self.chosen, self.data, self.run, self.console = chosen, data, run, console
         self.started = time.perf_counter()
         self.before = 0.0
@@ -53,7 +57,7 @@ class Session:
         self.notes: list[str] = []
 
     @staticmethod
-    def check(settings: build.Settings) -> None:
+    def check(settings: Settings) -> None:
         """UserError for loggers or callbacks that cannot be made, before anything is read or written."""
         Loggers(settings.logger)
         assembly.check(settings.config.get("callbacks"))
@@ -62,7 +66,7 @@ class Session:
         silent = self.run.state == "finished" or not is_leader()
         self.log = None if silent else logs.RunLog(self.run.path).__enter__()
         self.loggers = Loggers({} if silent else self.chosen.logger)
-        self.loggers.begin(self.run, self.chosen.config)
+        self.loggers.begin(self.run, without_secrets(self.chosen.config))
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
@@ -120,14 +124,14 @@ class Session:
             checkpoint=chosen.trainer.checkpoint,
         )
         callbacks = assembly.assemble(chosen.config["callbacks"], context)
-        trainer = build.trainer(chosen, callbacks, run.path)
+        trainer = make_trainer(chosen, callbacks, run.path)
         trained = any(p.requires_grad for p in model.parameters())
         devices.check(trainer.world_size, chosen.trainer.batch_size, trained)
         log.info("training on %s with %d CPU threads", trainer.strategy.root_device, torch.get_num_threads())
         resume_from = None
         if run.state == "resume":
             resume_from = run.last
-            epochs = int(checkpoint.read(run.last)["epoch"]) + 1
+            epochs = int(read_checkpoint(run.last)["epoch"]) + 1
             if is_leader():
                 run.cut_history(epochs)
             history = run.read_history()
@@ -166,8 +170,8 @@ class Session:
             return result
         best_5cat = self.run.checkpoints / "best_5cat.ckpt"
         file = best_5cat if best_5cat.exists() else self.run.checkpoints / "best.ckpt"
-        device = build.judged_on(self.chosen.device)
-        model = build.load(file, device)
+        device = devices.judging_device(self.chosen.device)
+        model = load(file, device)
         ground = Ground.of_run(self.data, self.chosen.preset, self.chosen.cache)
         scores = score({self.run.name: lambda: model.predict}, ground, TRAINING, device)
         result = self._result("finished", checkpoint=file.name, **scores.to_result())

@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from lvm_lab.config.thresholds import DOCUMENTS_FOR_INTERVAL
 from lvm_lab.data.windows import Windows, sample_evenly
 from lvm_lab.judge.baselines.ridge import PENALTIES
 from lvm_lab.judge.bootstrap import Number, difference, means
@@ -30,7 +31,6 @@ DIRECTIONS = 128
 GROUPS = 10
 # Student's t for GROUPS - 1 degrees of freedom, two-sided 95%.
 T95 = 2.262
-FEWEST_HELD_OUT = 5
 
 Way = Literal["forwards", "backwards", "undecided"]
 
@@ -95,7 +95,7 @@ def arrow_of_time(
     """
     train = sample_evenly(_both_ends_free(train), fit_windows, seed)
     held_out = sample_evenly(held_out, scored_windows, seed)
-    for name, windows, least in (("training", train, GROUPS), ("held-out", held_out, FEWEST_HELD_OUT)):
+    for name, windows, least in (("training", train, GROUPS), ("held-out", held_out, DOCUMENTS_FOR_INTERVAL)):
         documents = len(np.unique(windows.document_W))
         if documents < least:
             return Arrow("undecided", "undecided", f"{documents} {name} documents are too few; {least} are needed")
@@ -222,18 +222,18 @@ def _fit(moments_MM: np.ndarray, length: int, penalty: float, backwards: bool) -
 
 def _penalty(moments_GMM: np.ndarray, length: int) -> float:
     """One for both lines: the least squared error on two groups of training documents, both ways together."""
-    seen_MM, unseen_MM = moments_GMM[2:].sum(axis=0), moments_GMM[:2].sum(axis=0)
+    fit_MM, held_out_MM = moments_GMM[2:].sum(axis=0), moments_GMM[:2].sum(axis=0)
 
     def error(penalty: float) -> float:
         total = 0.0
         for backwards in (False, True):
-            inputs, output = _places(length, len(seen_MM), backwards)
-            line = _fit(seen_MM, length, penalty, backwards)
+            inputs, output = _places(length, len(fit_MM), backwards)
+            line = _fit(fit_MM, length, penalty, backwards)
             # What a span and the constant are multiplied with to give the error.
-            residual_MK = np.zeros((len(seen_MM), len(output)))
+            residual_MK = np.zeros((len(fit_MM), len(output)))
             residual_MK[inputs], residual_MK[output] = -line.weight_FK, np.eye(len(output))
             residual_MK[-1] = -line.bias_K
-            total += float(np.sum(residual_MK * (unseen_MM @ residual_MK)))
+            total += float(np.sum(residual_MK * (held_out_MM @ residual_MK)))
         return total
 
     return min(PENALTIES, key=error)

@@ -112,8 +112,8 @@ def _resample(sums_NM: np.ndarray, counts_NM: np.ndarray, resamples: int, seed: 
     step = max(1, BLOCK // max(total, 1))
     for start in range(0, resamples if total else 0, step):
         size = min(step, resamples - start)
-        drawn = rng.integers(total, size=(size, total)) + total * np.arange(size)[:, None]
-        weights_RN = np.bincount(drawn.ravel(), minlength=size * total).reshape(size, total).astype(np.float64)
+        place = rng.integers(total, size=(size, total)) + total * np.arange(size)[:, None]
+        weights_RN = np.bincount(place.ravel(), minlength=size * total).reshape(size, total).astype(np.float64)
         with np.errstate(invalid="ignore"):
             samples_RM[start : start + size] = (weights_RN @ sums_NM) / (weights_RN @ counts_NM)
     return samples_RM

@@ -78,7 +78,7 @@ def skill(model: PartScores, trivial: Mapping[str, PartScores]) -> dict[str, Ski
     """The share of the way from the best trivial baseline to perfect that the model goes, for numbers of which 1 is
     perfect: 0 is no better than the best of them, below 0 worse.
 
-    Which is the best is asked anew in every resample, so that the interval holds what choosing it is worth. NaN where
+    Which is the best is decided anew in every resample, so that the interval holds what choosing it is worth. NaN where
     the best is perfect already. Raises ValueError for scores of different windows, and where `trivial` is empty.
     """
     if not trivial:
@@ -86,14 +86,14 @@ def skill(model: PartScores, trivial: Mapping[str, PartScores]) -> dict[str, Ski
     for scores in trivial.values():
         lifts(model, scores)
     mine, theirs = model.numbers(), {name: scores.numbers() for name, scores in trivial.items()}
-    found = {}
+    shares = {}
     for key in PERFECT_IS_ONE:
         others = {name: numbers[key] for name, numbers in theirs.items() if key in numbers}
         if key not in mine or not others:
             continue
         over = max(others, key=lambda name: others[name].value)
-        found[key] = Skill(combine(_skill, mine[key], *others.values()), over, others[over].value)
-    return found
+        shares[key] = Skill(combine(_skill, mine[key], *others.values()), over, others[over].value)
+    return shares
 
 
 def _skill(model_R: Any, *trivial_R: Any) -> Any:

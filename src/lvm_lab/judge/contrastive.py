@@ -31,37 +31,38 @@ def contrastive_scores(
     """
     content_W = row_digests(windows.vectors(windows.target_row_W))
     names = ("in_batch", "chance_in_batch", "across_documents", "chance_across_documents")
-    found = {name: np.full(len(windows), np.nan) for name in names}
+    scores = {name: np.full(len(windows), np.nan) for name in names}
     rng = np.random.default_rng([seed, 4])
     shuffled_W = rng.permutation(len(windows))
     size = min(batch, len(windows))
     for start in range(0, len(windows) - size + 1, max(size, 1)) if size else []:
-        chosen_B = shuffled_W[start : start + size]
-        rival_BB = content_W[chosen_B, None] != content_W[chosen_B]
-        scores = _first(unit_WD, windows, chosen_B, chosen_B, rival_BB)
-        found["in_batch"][chosen_B], found["chance_in_batch"][chosen_B] = scores
+        place_B = shuffled_W[start : start + size]
+        rival_BB = content_W[place_B, None] != content_W[place_B]
+        first_B, chance_B = _first(unit_WD, windows, place_B, place_B, rival_BB)
+        scores["in_batch"][place_B], scores["chance_in_batch"][place_B] = first_B, chance_B
     pool_K = _one_a_document(windows.document_W, documents, rng)
     for start in range(0, len(windows), SLICE):
-        chosen_B = np.arange(start, min(start + SLICE, len(windows)))
-        rival_BK = windows.document_W[chosen_B, None] != windows.document_W[pool_K]
-        rival_BK &= content_W[chosen_B, None] != content_W[pool_K]
-        scores = _first(unit_WD, windows, chosen_B, pool_K, rival_BK)
-        found["across_documents"][chosen_B], found["chance_across_documents"][chosen_B] = scores
-    return found
+        place_B = np.arange(start, min(start + SLICE, len(windows)))
+        rival_BK = windows.document_W[place_B, None] != windows.document_W[pool_K]
+        rival_BK &= content_W[place_B, None] != content_W[pool_K]
+        first_B, chance_B = _first(unit_WD, windows, place_B, pool_K, rival_BK)
+        scores["across_documents"][place_B], scores["chance_across_documents"][place_B] = first_B, chance_B
+    return scores
 
 
 def _one_a_document(document_W: np.ndarray, documents: int, rng: np.random.Generator) -> np.ndarray:
-    """The position of one window from each of at most so many documents, both drawn."""
+    """The position of one window from each of at most so many documents, both at random."""
     shuffled_W = rng.permutation(len(document_W))
     first_K = np.unique(document_W[shuffled_W], return_index=True)[1]
     return shuffled_W[rng.permutation(first_K)[:documents]]
 
 
 def _first(
-    unit_WD: np.ndarray, windows: Windows, chosen_B: np.ndarray, pool_K: np.ndarray, rival_BK: np.ndarray
+    unit_WD: np.ndarray, windows: Windows, place_B: np.ndarray, pool_K: np.ndarray, rival_BK: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    unit_BD = normalise(unit_WD[chosen_B])
-    target_BD, pool_KD = (normalise(windows.vectors(windows.target_row_W[places])) for places in (chosen_B, pool_K))
+    """Whether the target comes before every rival in the pool, and the chance of it; NaN without a rival."""
+    unit_BD = normalise(unit_WD[place_B])
+    target_BD, pool_KD = (normalise(windows.vectors(windows.target_row_W[places])) for places in (place_B, pool_K))
     with np.errstate(invalid="ignore"):
         cos_B = np.einsum("bd,bd->b", unit_BD, target_BD)
         beaten_B = ((unit_BD @ pool_KD.T >= cos_B[:, None] - TIE) & rival_BK).any(axis=1) | ~np.isfinite(cos_B)

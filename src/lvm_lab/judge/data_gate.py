@@ -22,12 +22,12 @@ def examine(train: Windows, held_out: Windows, *, scale: int = 1, seed: int = 0)
     An arrow that points backwards fails the gate; an undecided one does not. scale: how many times the arrow's
     usual windows it may look at.
     """
-    found = data_gate(train, seed=seed)
+    gate = data_gate(train, seed=seed)
     arrow = arrow_of_time(
         train, held_out, fit_windows=scale * FIT_WINDOWS, scored_windows=scale * SCORED_WINDOWS, seed=seed
     )
-    failed = found["failed"] + ([BACKWARDS] if arrow.verdict == "backwards" else [])
-    return found | {"passed": not failed, "failed": failed, "arrow": arrow.to_dict()}
+    failed = gate["failed"] + ([BACKWARDS] if arrow.verdict == "backwards" else [])
+    return gate | {"passed": not failed, "failed": failed, "arrow": arrow.to_dict()}
 
 
 def data_gate(windows: Windows, at_most: int = 2_000, seed: int = 0) -> dict[str, Any]:

@@ -25,7 +25,7 @@ MOVES = 0.01
 NOTHING = 1e-9
 
 HISTORY = ("last_margin", "gain_over_copy", "gain_over_mean", "mean_z", "unit_mean_z")
-BESIDE = ("effective_rank", "pairwise_cos", "diversity")
+WITH_TARGET = ("effective_rank", "pairwise_cos", "diversity")
 
 
 class Spread:
@@ -128,19 +128,19 @@ class Outputs:
         effective_rank, pairwise_cos, diversity (share of dimensions with a std above .01 of unit length): of the
         unit predictions, beside those of the targets.
         """
-        found: dict[str, Any] = {}
+        numbers: dict[str, Any] = {}
         for prefix, mine, theirs in (("", self.raw, self.target), ("unit_", self.unit, self.unit_target)):
             alive_D = theirs.std_D > 1e-6
             away_D = np.abs(mine.mean_D - theirs.mean_D)[alive_D] / theirs.std_D[alive_D]
             ratio_D = mine.std_D[alive_D] / theirs.std_D[alive_D]
             low, median, high = np.percentile(ratio_D, [5, 50, 95]) if alive_D.any() else [math.nan] * 3
-            found[f"{prefix}mean_z"] = finite(away_D.mean()) if alive_D.any() else None
-            found[f"{prefix}std_ratio"] = {"low": finite(low), "median": finite(median), "high": finite(high)}
+            numbers[f"{prefix}mean_z"] = finite(away_D.mean()) if alive_D.any() else None
+            numbers[f"{prefix}std_ratio"] = {"low": finite(low), "median": finite(median), "high": finite(high)}
         spreads = {"prediction": self.unit, "target": self.unit_target}
-        found["effective_rank"] = {name: spread.effective_rank for name, spread in spreads.items()}
-        found["pairwise_cos"] = {name: finite(spread.pairwise_cos) for name, spread in spreads.items()}
-        found["diversity"] = {name: float((spread.std_D > MOVES).mean()) for name, spread in spreads.items()}
-        return found
+        numbers["effective_rank"] = {name: spread.effective_rank for name, spread in spreads.items()}
+        numbers["pairwise_cos"] = {name: finite(spread.pairwise_cos) for name, spread in spreads.items()}
+        numbers["diversity"] = {name: float((spread.std_D > MOVES).mean()) for name, spread in spreads.items()}
+        return numbers
 
 
 def findings(numbers: dict[str, Any]) -> list[dict[str, str]]:
@@ -148,18 +148,18 @@ def findings(numbers: dict[str, Any]) -> list[dict[str, str]]:
 
     collapsed: an effective rank, or 1 - mean pairwise cosine, below a tenth of the targets'. copying: on average
     clearly nearer to the last context vector than to the target. below a constant: the cosine's gain over the training
-    part's mean vector is clearly below 0. flattened, blown up: median std ratio of raw below .8 or above 1.25.
+    part's mean vector is clearly below 0. flattened, blown up: median std ratio of raw outside STD_RATIO.
     """
-    found = []
+    alarms: list[dict[str, str]] = []
 
-    def tell(name: str, measured: str, check: str) -> None:
-        found.append({"name": name, "measured": measured, "check": check})
+    def add(name: str, measured: str, check: str) -> None:
+        alarms.append({"name": name, "measured": measured, "check": check})
 
     rank, alike = numbers["effective_rank"], numbers["pairwise_cos"]
     few = rank["prediction"] < COLLAPSED * rank["target"]
     narrow = alike["target"] is not None and 1 - alike["prediction"] < COLLAPSED * (1 - alike["target"])
     if few or narrow:
-        tell(
+        add(
             "collapsed",
             f"effective rank {rank['prediction']:.1f} against the targets' {rank['target']:.1f}, "
             f"mean pairwise cosine {_show(alike['prediction'])} against {_show(alike['target'])}",
@@ -167,8 +167,8 @@ def findings(numbers: dict[str, Any]) -> list[dict[str, str]]:
         )
     margin = numbers["last_margin"]
     # A constant is as near to the one as to the other, and copies neither.
-    if not found and _below_zero(margin):
-        tell(
+    if not alarms and _below_zero(margin):
+        add(
             "copying",
             f"cosine to the target less that to the last vector {margin['value']:+.3f}, "
             f"gain over copy-last {_show(numbers['gain_over_copy']['value'])}",
@@ -176,7 +176,7 @@ def findings(numbers: dict[str, Any]) -> list[dict[str, str]]:
         )
     gain = numbers["gain_over_mean"]
     if _below_zero(gain):
-        tell(
+        add(
             "below a constant",
             f"cosine {gain['value']:+.3f} against always saying the training part's mean vector",
             "retrieval numbers (a contrastive loss ranks and keeps no distance), loss=hybrid, and the number of epochs",
@@ -184,12 +184,12 @@ def findings(numbers: dict[str, Any]) -> list[dict[str, str]]:
     ratio = numbers["std_ratio"]["median"]
     flat, wide = STD_RATIO
     if ratio is not None and not flat <= ratio <= wide:
-        tell(
+        add(
             "flattened" if ratio < flat else "blown up",
             f"median std of raw is {ratio:.2f} of the encoder's; {flat} to {wide} are wanted",
             "the moment term's weight before a decoder gets raw: the mean of what may come next is flatter than any",
         )
-    return found
+    return alarms
 
 
 def history_row(numbers: dict[str, Any]) -> dict[str, Any]:
@@ -202,7 +202,7 @@ def history_row(numbers: dict[str, Any]) -> dict[str, Any]:
     for name in ("std_ratio", "unit_std_ratio"):
         row[name] = numbers[name]["median"]
         row |= {f"{name}_{end}": numbers[name][end] for end in ("low", "high")}
-    for name in BESIDE:
+    for name in WITH_TARGET:
         row[name], row[f"{name}_target"] = numbers[name]["prediction"], numbers[name]["target"]
     return row | {"alarms": [finding["name"] for finding in numbers["alarms"]]}
 

@@ -38,15 +38,16 @@ def latency(
     """
     if len(context_BLD) == 0:
         raise ValueError("latency needs a context to predict from")
-    found: dict[str, Any] = {}
+    numbers: dict[str, Any] = {}
     with torch.inference_mode():
         for size in batch_sizes:
-            taken = 1000 * np.array(_times(predictor, _batch(context_BLD, size, device), calls, FEWEST_CALLS, seconds))
-            p50, p99 = np.percentile(taken, [50, 99])
-            found[f"batch_{size}"] = {"p50_ms": float(p50), "p99_ms": float(p99), "calls": len(taken)}
+            times = _times(predictor, _batch(context_BLD, size, device), calls, FEWEST_CALLS, seconds)
+            milliseconds = 1000 * np.array(times)
+            p50, p99 = np.percentile(milliseconds, [50, 99])
+            numbers[f"batch_{size}"] = {"p50_ms": float(p50), "p99_ms": float(p99), "calls": len(milliseconds)}
         batch_BLD = _batch(context_BLD, THROUGHPUT_BATCH, device)
-        taken = np.array(_times(predictor, batch_BLD, THROUGHPUT_CALLS, 1, seconds))
-    return found | {"windows_per_second": float(len(batch_BLD) / np.median(taken))}
+        seconds_each = np.array(_times(predictor, batch_BLD, THROUGHPUT_CALLS, 1, seconds))
+    return numbers | {"windows_per_second": float(len(batch_BLD) / np.median(seconds_each))}
 
 
 def _batch(context_BLD: np.ndarray, size: int, device: str | torch.device) -> Tensor:
@@ -56,24 +57,24 @@ def _batch(context_BLD: np.ndarray, size: int, device: str | torch.device) -> Te
 
 def _times(predictor: Predictor, batch_BLD: Tensor, calls: int, fewest: int, seconds: float) -> list[float]:
     ready = _waiter(batch_BLD.device)
-    begun = time.perf_counter()
+    beginning = time.perf_counter()
     for _ in range(WARM_UP):
         predictor(batch_BLD)
         ready()
-        if time.perf_counter() - begun > seconds:
+        if time.perf_counter() - beginning > seconds:
             break
-    taken: list[float] = []
-    begun = time.perf_counter()
-    while len(taken) < fewest or (len(taken) < calls and time.perf_counter() - begun < seconds):
+    times: list[float] = []
+    beginning = time.perf_counter()
+    while len(times) < fewest or (len(times) < calls and time.perf_counter() - beginning < seconds):
         start = time.perf_counter()
         predictor(batch_BLD)
         ready()
-        taken.append(time.perf_counter() - start)
-    return taken
+        times.append(time.perf_counter() - start)
+    return times
 
 
 def _waiter(device: torch.device) -> Callable[[], None]:
-    """Waits until the device has done all that it was asked."""
+    """Waits until the device has done all its work."""
     if device.type == "cuda":
         return torch.cuda.synchronize
     if device.type == "mps":

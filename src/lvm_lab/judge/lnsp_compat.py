@@ -45,16 +45,16 @@ def measurements(forward: Forward, windows: Windows, preset: Preset, at_most: in
         "C": np.ones(len(windows), dtype=bool),
         "D": around_W & windows.has(1, steps + SHIFT),
     }
-    first = {gate: np.flatnonzero(eligible_W)[:at_most] for gate, eligible_W in eligible.items()}
+    first = {letter: np.flatnonzero(eligible_W)[:at_most] for letter, eligible_W in eligible.items()}
     first["E"] = _first_coherent(windows, at_most)
     total = max((int(places[-1]) + 1 for places in first.values() if len(places)), default=0)
     columns: dict[str, dict[str, np.ndarray]] = {}
-    for gate, places in first.items():
-        columns[gate] = {}
+    for letter, places in first.items():
+        columns[letter] = {}
         for start in range(0, max(len(places), 1), SLICE):
             some = places[start : start + SLICE]
-            for name, values_B in _numbers(gate, forward, windows.select(some), steps, preset.seed + start).items():
-                columns[gate].setdefault(name, np.full(total, np.nan))[some] = values_B
+            for name, values_B in _numbers(letter, forward, windows.select(some), steps, preset.seed + start).items():
+                columns[letter].setdefault(name, np.full(total, np.nan))[some] = values_B
     head = windows.select(np.arange(total))
     return Measurements(
         load_gates(preset),
@@ -67,18 +67,18 @@ def measurements(forward: Forward, windows: Windows, preset: Preset, at_most: in
     )
 
 
-def _numbers(gate: str, forward: Forward, windows: Windows, steps: int, seed: int) -> dict[str, np.ndarray]:
+def _numbers(letter: str, forward: Forward, windows: Windows, steps: int, seed: int) -> dict[str, np.ndarray]:
     context_BLD = windows.context()
     raw_BD, unit_BD = forward(context_BLD, windows.target_row_W)
-    if gate == "A":
+    if letter == "A":
         return offset_cosines(unit_BD, windows, SHIFT)
-    if gate == "B":
+    if letter == "B":
         return retrieval_scores(unit_BD, windows, pessimistic=False)
-    if gate == "D":
+    if letter == "D":
         return rollout_cosines(forward, context_BLD, raw_BD, unit_BD, windows, steps, SHIFT)
     target_BD = windows.vectors(windows.target_row_W)
     cos_B = cosines(unit_BD, target_BD)
-    if gate == "E":
+    if letter == "E":
         return coherence_bins(cos_B, coherence(context_BLD))
     changes = {}
     for name, orders in old_orders(len(windows), windows.context_length, seed).items():

@@ -87,19 +87,19 @@ def part_metrics_and_moments(
     if not pieces:
         return {"windows": 0, "documents": 0, "not_finite": 0}, None
     columns = {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
-    broken = int((~np.isfinite(columns["cos"] + columns["mse"])).sum())
-    found: dict[str, Any] = {
+    not_finite = int((~np.isfinite(columns["cos"] + columns["mse"])).sum())
+    numbers: dict[str, Any] = {
         "windows": len(windows),
         "documents": len(np.unique(windows.document_W)),
-        "not_finite": broken,
+        "not_finite": not_finite,
     }
-    if broken:
+    if not_finite:
         # A mean over the windows that happen to be finite would look like a score.
-        return found, None
-    scored = means(columns, windows.document_W, resamples=resamples, seed=seed)
-    found |= {name: number.to_dict() for name, number in scored.items()}
-    found |= outputs.numbers()
-    return found | {"alarms": findings(found)}, outputs.moments
+        return numbers, None
+    over_windows = means(columns, windows.document_W, resamples=resamples, seed=seed)
+    numbers |= {name: number.to_dict() for name, number in over_windows.items()}
+    numbers |= outputs.numbers()
+    return numbers | {"alarms": findings(numbers)}, outputs.moments
 
 
 def lifts(model: PartScores, baseline: PartScores) -> dict[str, Number]:

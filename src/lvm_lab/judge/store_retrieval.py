@@ -33,11 +33,11 @@ def store_scores(unit_BD: np.ndarray, windows: Windows) -> dict[str, np.ndarray]
     equal_B = count[number_N[windows.target_row_W]]
     target_BD = windows.vectors(windows.target_row_W)
     cos_B = cosines(unit_BD, target_BD)
-    broken_B = ~np.isfinite(cos_B)
-    cos_B = np.where(broken_B, 2 * TIE - 2, cos_B)
-    unit_BD = np.where(broken_B[:, None], 0, unit_BD)
+    not_finite_B = ~np.isfinite(cos_B)
+    cos_B = np.where(not_finite_B, 2 * TIE - 2, cos_B)
+    unit_BD = np.where(not_finite_B[:, None], 0, unit_BD)
     # The target and its equals are always in reach of themselves, and compete with nobody.
-    before_B = np.where(broken_B, len(rows), _within(unit_BD, cos_B - TIE, rows)) - equal_B
+    before_B = np.where(not_finite_B, len(rows), _within(unit_BD, cos_B - TIE, rows)) - equal_B
     rivals_B = len(rows) - equal_B
 
     context_BL = windows.target_row_W[:, None] + np.arange(-windows.context_length, 0)
@@ -46,10 +46,10 @@ def store_scores(unit_BD: np.ndarray, windows: Windows) -> dict[str, np.ndarray]
     unseen_before_B = before_B - (near_BL & rival_BL).sum(axis=1)
     unseen_rivals_B = rivals_B - rival_BL.sum(axis=1)
 
-    seen = rank_scores(before_B + 1, rivals_B + 1, "")
+    whole = rank_scores(before_B + 1, rivals_B + 1, "")
     unseen = rank_scores(unseen_before_B + 1, unseen_rivals_B + 1, "_unseen")
     names = [f"{chance}{score}" for score in (*(f"r{k}" for k in RANKS), "mrr") for chance in ("", "chance_")]
-    scores = {name: seen[name] for name in names}
+    scores = {name: whole[name] for name in names}
     return scores | {
         f"{name}_unseen": np.where(unseen_rivals_B == 0, np.nan, unseen[f"{name}_unseen"]) for name in names
     }

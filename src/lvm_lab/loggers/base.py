@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
-from lvm_lab.config.classes import make
+from lvm_lab.config.targets import make
 from lvm_lab.runs.folder import RunFolder
 from lvm_lab.runs.result import Result
 

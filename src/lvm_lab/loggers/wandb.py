@@ -14,12 +14,14 @@ import netrc
 import os
 import secrets
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
+from lvm_lab.config import sources
 from lvm_lab.config.loggers import PROJECT
 from lvm_lab.files import write_atomically
 from lvm_lab.loggers.base import Row, summary
@@ -176,7 +178,8 @@ def _begin(modes: list[Literal["online", "offline"]], arguments: dict[str, Any])
         # W&B's own process would be shared with those that this one starts: killed, they would keep a run's id in use.
         os.environ.pop(SERVICE, None)
         try:
-            return wandb.init(mode=mode, resume="allow", reinit="finish_previous", settings=settings, **arguments)
+            with _arguments_hidden(arguments["config"]):
+                return wandb.init(mode=mode, resume="allow", reinit="finish_previous", settings=settings, **arguments)
         except Exception as error:
             way_out = "mirrored offline, and wandb sync brings it there" if mode == "online" else "not mirrored"
             log.warning("W&B does not work %s (%s): %s", mode, type(error).__name__, way_out)
@@ -185,6 +188,18 @@ def _begin(modes: list[Literal["online", "offline"]], arguments: dict[str, Any])
         finally:
             os.environ.pop(SERVICE, None)
     return None
+
+
+@contextmanager
+def _arguments_hidden(config: dict[str, Any]) -> Iterator[None]:
+    """W&B records the command line, on which a secret of the data may stand: for such data it sees none."""
+    arguments = sys.argv[1:]
+    try:
+        if sources.secrets(config["data"]):
+            del sys.argv[1:]
+        yield
+    finally:
+        sys.argv[1:] = arguments
 
 
 def _mode(mode: str) -> Literal["online", "offline"] | None:

@@ -1,1 +1,1 @@
-"""Loss terms, one a file; a loss config lists weighted terms and `Loss` adds them up."""
+"""Loss terms, one a file; an option of conf/loss/ lists terms with their weights."""

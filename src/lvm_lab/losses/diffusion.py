@@ -1,4 +1,4 @@
-"""The error of a denoiser that says the clean vector (x0 prediction)."""
+"""The error of a denoiser that predicts the clean vector (x0 prediction)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lvm_lab.types import Batch, Prediction, Stats
 class Diffusion(nn.Module):
     """Weighted mean over noise levels, rows and dimensions of ((denoised - target) / std)^2.
 
-    1 for a denoiser that says the training part's mean at every level. Levels, noise and their weights are the
+    1 for a denoiser that predicts the training part's mean at every level. Levels, noise and their weights are the
     head's: Ho et al. 2020, arXiv:2006.11239, with the clean vector predicted in the noise's place.
     """
 

@@ -73,17 +73,17 @@ class InfoNCE(nn.Module):
         every_unit_PGD, every_target_PGD = gather(unit_PBD, dim=1), gather(target_PBD, dim=1)
         own_B = torch.arange(windows, device=unit_PBD.device) + rank() * windows
 
-        masked_PBG = target_PBD @ every_target_PGD.mT > self.same_above
-        masked_PBG |= document_B[:, None] == gather(document_B)
-        masked_PBG[:, torch.arange(windows, device=own_B.device), own_B] = False
+        mask_PBG = target_PBD @ every_target_PGD.mT > self.same_above
+        mask_PBG |= document_B[:, None] == gather(document_B)
+        mask_PBG[:, torch.arange(windows, device=own_B.device), own_B] = False
 
         temperature = self.temperature()
-        parts = [(unit_PBD @ every_target_PGD.mT, masked_PBG), *self._harder(unit_PBD, target_PBD, batch)]
-        cosine_PBK, masked_PBK = (torch.cat(part, dim=2) for part in zip(*parts, strict=True))
-        loss = _cross_entropy(cosine_PBK / temperature, masked_PBK, own_B)
+        parts = [(unit_PBD @ every_target_PGD.mT, mask_PBG), *self._harder(unit_PBD, target_PBD, batch)]
+        cosine_PBK, mask_PBK = (torch.cat(part, dim=2) for part in zip(*parts, strict=True))
+        loss = _cross_entropy(cosine_PBK / temperature, mask_PBK, own_B)
         if not self.symmetric:
             return loss
-        return (loss + _cross_entropy(target_PBD @ every_unit_PGD.mT / temperature, masked_PBG, own_B)) / 2
+        return (loss + _cross_entropy(target_PBD @ every_unit_PGD.mT / temperature, mask_PBG, own_B)) / 2
 
     def _within_document(self, prediction: Prediction, batch: Batch) -> Tensor:
         """Each target among its own window's further negatives alone."""
@@ -97,9 +97,9 @@ class InfoNCE(nn.Module):
             )
         cosine_PB1 = (unit_PBD * target_PBD).sum(-1, keepdim=True)
         parts = [(cosine_PB1, torch.zeros_like(cosine_PB1, dtype=torch.bool)), *harder]
-        cosine_PBK, masked_PBK = (torch.cat(part, dim=2) for part in zip(*parts, strict=True))
+        cosine_PBK, mask_PBK = (torch.cat(part, dim=2) for part in zip(*parts, strict=True))
         own_B = torch.zeros(windows, dtype=torch.long, device=unit_PBD.device)
-        return _cross_entropy(cosine_PBK / self.temperature(), masked_PBK, own_B)
+        return _cross_entropy(cosine_PBK / self.temperature(), mask_PBK, own_B)
 
     def _harder(self, unit_PBD: Tensor, target_PBD: Tensor, batch: Batch) -> list[tuple[Tensor, Tensor]]:
         """Cosines with further negatives of each window and which of them are masked, P x B x M each."""
@@ -111,12 +111,12 @@ class InfoNCE(nn.Module):
             # Supervised position p has read the context up to length - positions + p.
             read_PL = torch.ones(positions, length, dtype=torch.bool, device=unit_PBD.device).tril(length - positions)
             others.append((batch.context_BLD, read_PL[:, None].expand(-1, len(batch.context_BLD), -1)))
-        found = []
+        pairs = []
         for others_BMD, keep_PBM in others:
             others_BMD = F.normalize(others_BMD, dim=-1)
             close_PBM = torch.einsum("pbd,bmd->pbm", target_PBD, others_BMD) > self.same_above
-            found.append((torch.einsum("pbd,bmd->pbm", unit_PBD, others_BMD), close_PBM | ~keep_PBM))
-        return found
+            pairs.append((torch.einsum("pbd,bmd->pbm", unit_PBD, others_BMD), close_PBM | ~keep_PBM))
+        return pairs
 
 
 def _by_position(x_N: Tensor, windows: int) -> Tensor:
@@ -124,12 +124,12 @@ def _by_position(x_N: Tensor, windows: int) -> Tensor:
     return x_N.view(windows, -1, *x_N.shape[1:]).transpose(0, 1)
 
 
-def _cross_entropy(logits_PBK: Tensor, masked_PBK: Tensor, own_B: Tensor) -> Tensor:
+def _cross_entropy(logits_PBK: Tensor, mask_PBK: Tensor, own_B: Tensor) -> Tensor:
     """Mean over rows of the cross-entropy over ln(candidates).
 
     Masked after the division by the temperature, whose gradient would be 0 x inf otherwise.
     """
-    candidates_PB = (~masked_PBK).sum(-1).clamp_min(2)
-    log_share_PBK = logits_PBK.masked_fill(masked_PBK, -math.inf).log_softmax(-1)
+    candidates_PB = (~mask_PBK).sum(-1).clamp_min(2)
+    log_share_PBK = logits_PBK.masked_fill(mask_PBK, -math.inf).log_softmax(-1)
     own_PB1 = own_B.expand(len(logits_PBK), -1)[..., None]
     return (-log_share_PBK.gather(2, own_PB1)[..., 0] / candidates_PB.log()).mean()

@@ -1,6 +1,6 @@
 """Causal multi-head attention, over a whole context or one position at a time, with and without rotary positions.
 
-Shape suffixes: B batch, L context length (T places that ask, J places that are read), H hidden dim, K heads,
+Shape suffixes: B batch, L context length (T places of the queries, J places of the keys), H hidden dim, K heads,
 P dim of a head.
 """
 
@@ -42,8 +42,8 @@ class RotaryAttention(nn.Module):
         qkv = self.qkv(x_BTH).view(batch, length, 3 * self.heads, width // self.heads)
         qk, value_BTKP = qkv.split((2 * self.heads, self.heads), dim=2)
         query_BTKP, key_BTKP = rotate(qk, 0 if cache is None else cache[0].shape[2]).chunk(2, dim=2)
-        mixed_BTH, cache = attend(query_BTKP, key_BTKP, value_BTKP, cache)
-        out_BTH: Tensor = self.out(mixed_BTH)
+        attention_BTH, cache = attend(query_BTKP, key_BTKP, value_BTKP, cache)
+        out_BTH: Tensor = self.out(attention_BTH)
         return out_BTH, cache
 
 
@@ -52,13 +52,13 @@ def attend(
 ) -> tuple[Tensor, Cache]:
     """Softmax attention of every place to itself and those before it, and the cache that the next place reads.
 
-    With a cache, the one place that asks (T = 1) sees all of it and itself.
+    With a cache, the one query (T = 1) sees all of it and itself.
     """
     query_BKTP, key_BKJP, value_BKJP = (x.transpose(1, 2) for x in (query_BTKP, key_BTKP, value_BTKP))
     if cache is not None:
         key_BKJP, value_BKJP = torch.cat((cache[0], key_BKJP), 2), torch.cat((cache[1], value_BKJP), 2)
-    mixed_BKTP = F.scaled_dot_product_attention(query_BKTP, key_BKJP, value_BKJP, is_causal=cache is None)
-    return mixed_BKTP.transpose(1, 2).flatten(2), (key_BKJP, value_BKJP)
+    attention_BKTP = F.scaled_dot_product_attention(query_BKTP, key_BKJP, value_BKJP, is_causal=cache is None)
+    return attention_BKTP.transpose(1, 2).flatten(2), (key_BKJP, value_BKJP)
 
 
 def rotate(x_BLKP: Tensor, first: int = 0) -> Tensor:

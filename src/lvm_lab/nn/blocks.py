@@ -70,19 +70,22 @@ class ResidualLayer(nn.Module):
 
     def forward(self, hidden_BLH: Tensor) -> Tensor:
         norm, mixer = self._parts()
-        return self._finish(hidden_BLH, mixer(norm(hidden_BLH)))
+        return residual_mlp(self, hidden_BLH, mixer(norm(hidden_BLH)))
 
     def step(self, hidden_BH: Tensor, state: Any | None) -> tuple[Tensor, Any]:
         norm, mixer = self._parts()
         out_BH, state = mixer.step(norm(hidden_BH), state)
-        return self._finish(hidden_BH, out_BH), state
+        return residual_mlp(self, hidden_BH, out_BH), state
 
     def _parts(self) -> tuple[Any, Any]:
         return getattr(self, f"norm_{self.name}"), getattr(self, self.name)
 
-    def _finish(self, hidden_H: Tensor, out_H: Tensor) -> Tensor:
-        hidden_H = hidden_H + self.dropout(out_H)
-        return hidden_H + self.dropout(self.mlp(self.norm_mlp(hidden_H)))
+
+def residual_mlp(layer: Any, hidden_H: Tensor, out_H: Tensor) -> Tensor:
+    """x + dropout(out), then x + dropout(mlp(norm(x))), with the layer's own `norm_mlp`, `mlp` and `dropout`."""
+    hidden_H = hidden_H + layer.dropout(out_H)
+    hidden_H = hidden_H + layer.dropout(layer.mlp(layer.norm_mlp(hidden_H)))
+    return hidden_H
 
 
 class ResidualStack(nn.Module):

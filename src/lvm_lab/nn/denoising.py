@@ -67,7 +67,7 @@ class Sampling:
 
 
 class DenoisingHead(Head):
-    """A head that says the clean vector, in units, of a noisy one: what diffusion does beside the network.
+    """A head that denoises: from a noisy standardised vector and the context to the clean one. All but the network.
 
     noise_levels: levels a row that one training step looks at. blind_rows: share of rows that learn the
     unconditional answer, seeing a zero vector only. snr_clamp: null weighs all levels alike, a number c weighs
@@ -103,12 +103,12 @@ class DenoisingHead(Head):
         self.register_buffer("weight_T", weight_T / weight_T.mean(), persistent=False)
 
     @abstractmethod
-    def look(self, hidden_NH: Tensor, reading: Reading | None) -> Any:
+    def condition(self, hidden_NH: Tensor, reading: Reading | None) -> Any:
         """What the denoiser knows of the context, computed once for all steps."""
 
     @abstractmethod
-    def denoise(self, noisy_SND: Tensor, level_SN: Tensor, seen: Any, blind_SN: Tensor) -> Tensor:
-        """The clean vectors in units; `blind` rows see the zero vector instead of the context."""
+    def denoise(self, noisy_SND: Tensor, level_SN: Tensor, condition: Any, blind_SN: Tensor) -> Tensor:
+        """The clean standardised vectors; `blind` rows see the zero vector instead of the context."""
 
     def learn(self, hidden_NH: Tensor, target_ND: Tensor, reading: Reading) -> Prediction:
         shape = (self.noise_levels, len(target_ND))
@@ -118,42 +118,42 @@ class DenoisingHead(Head):
         if self.training:
             blind_SN = torch.rand(shape, device=target_ND.device) < self.blind_rows
         base_ND = self.base(reading)
-        noisy_SND = self._mix(self.units.shrink(target_ND - base_ND), noise_SND, level_SN[..., None])
-        clean_SND = self.denoise(noisy_SND, level_SN, self.look(hidden_NH, reading), blind_SN)
-        denoised_SND = base_ND + self.units.stretch(clean_SND)
+        noisy_SND = self._add_noise(self.normaliser.scale(target_ND - base_ND), noise_SND, level_SN[..., None])
+        clean_SND = self.denoise(noisy_SND, level_SN, self.condition(hidden_NH, reading), blind_SN)
+        denoised_SND = base_ND + self.normaliser.unscale(clean_SND)
         mean_ND = denoised_SND.mean(0)
         return Prediction(
             mean_ND, F.normalize(mean_ND, dim=-1), denoised_SND=denoised_SND, noise_weight_SN=self.weight_T[level_SN]
         )
 
     def forward(self, hidden_NH: Tensor, reading: Reading | None = None) -> Prediction:
-        seen = self.look(hidden_NH, reading)
-        dim = len(self.units.centre_D)
+        condition = self.condition(hidden_NH, reading)
+        dim = len(self.normaliser.centre_D)
         # One noise for all rows: a prediction is a function of the context, wherever in a batch that stands.
         noise_SND = normal(self.sampling.draws, 1, dim, like=hidden_NH, training=False)
         noisy_SND = (self.sampling.initial_noise * noise_SND).expand(-1, len(hidden_NH), -1)
         levels = trailing(LEVELS, self.sampling.steps)
         for level, following in zip(levels, [*levels[1:], None], strict=True):
-            clean_SND = self._guided(noisy_SND, level, seen)
+            clean_SND = self._guided(noisy_SND, level, condition)
             if following is None:
                 noisy_SND = clean_SND
             else:
                 signal = self.signal_T[level]
                 noise_SND = (noisy_SND - signal * clean_SND) / (1 - signal.square()).sqrt()
-                noisy_SND = self._mix(clean_SND, noise_SND, torch.tensor(following, device=signal.device))
-        return Prediction.from_raw(self.base(reading) + self.units.stretch(noisy_SND.mean(0)))
+                noisy_SND = self._add_noise(clean_SND, noise_SND, torch.tensor(following, device=signal.device))
+        return Prediction.from_raw(self.base(reading) + self.normaliser.unscale(noisy_SND.mean(0)))
 
-    def _mix(self, clean_SND: Tensor, noise_SND: Tensor, level: Tensor) -> Tensor:
+    def _add_noise(self, clean_SND: Tensor, noise_SND: Tensor, level: Tensor) -> Tensor:
         signal = self.signal_T[level]
         return (signal * clean_SND + (1 - signal.square()).sqrt() * noise_SND).to(clean_SND.dtype)
 
-    def _guided(self, noisy_SND: Tensor, level: int, seen: Any) -> Tensor:
+    def _guided(self, noisy_SND: Tensor, level: int, condition: Any) -> Tensor:
         level_SN = torch.full(noisy_SND.shape[:2], level, device=noisy_SND.device)
         open_SN = torch.zeros_like(level_SN, dtype=torch.bool)
         if self.sampling.guidance == 1:
-            return self.denoise(noisy_SND, level_SN, seen, open_SN)
+            return self.denoise(noisy_SND, level_SN, condition, open_SN)
         both_SN = torch.cat([open_SN, ~open_SN])
-        answers = self.denoise(noisy_SND.repeat(2, 1, 1), level_SN.repeat(2, 1), seen, both_SN)
+        answers = self.denoise(noisy_SND.repeat(2, 1, 1), level_SN.repeat(2, 1), condition, both_SN)
         sighted_SND, blind_SND = answers.chunk(2)
         guided_SND = blind_SND + self.sampling.guidance * (sighted_SND - blind_SND)
         spread_SN1 = sighted_SND.std(-1, keepdim=True) / guided_SND.std(-1, keepdim=True).clamp_min(1e-6)

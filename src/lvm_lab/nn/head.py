@@ -1,4 +1,4 @@
-"""What every head shares: the units it speaks in and what its words are added to.
+"""What every head shares: the normaliser of its output, the vector that it predicts a difference from, and `learn`.
 
 Shape suffixes: D vector dim, H hidden dim, N predictions.
 """
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from lvm_lab.nn.blocks import check_sizes
 from lvm_lab.nn.metric import Metric
-from lvm_lab.nn.normaliser import Units
+from lvm_lab.nn.normaliser import Normaliser
 from lvm_lab.types import Prediction, Reading, Stats
 
 Predict = Literal["absolute", "delta_last", "delta_mean", "delta_metric"]
@@ -21,21 +21,34 @@ class Head(nn.Module):
     """`head(hidden_NH, reading) -> Prediction`; `learn` is the same for a loss, with the target in sight.
 
     feeds: what its predictions bring for losses, of "prediction" (raw and unit), "draws" and "denoised".
-    predict: what the head's words, z in units, are added to. absolute: raw = centre + scale * z; delta_last and
+    predict: what the head's standardised output z is added to. absolute: raw = centre + scale * z; delta_last and
         delta_mean: the last vector, or the mean of all vectors, that the prediction was read from; delta_metric: a
         learned mixture of the last `taps` of them through a learned matrix, which begins as the last vector. All but
         absolute, and the two-tower head, need the reading.
     """
 
     feeds: frozenset[str] = frozenset({"prediction"})
+    # Whether it reads the backbone's state after every vector, not after the last alone.
+    reads_every_state: bool = False
 
     def __init__(self, stats: Stats, predict: Predict, taps: int = 1) -> None:
         super().__init__()
         self.predict = predict
-        self.units = Units(stats)
+        # Checkpoints know it by this name.
+        self.units = Normaliser(stats)
         if predict == "delta_metric":
             check_sizes("head", taps=taps)
             self.metric = Metric(len(stats.mean_D), taps)
+
+    @property
+    def normaliser(self) -> Normaliser:
+        """Between the encoder's vectors and the standardised ones that the head computes with."""
+        return self.units
+
+    @property
+    def looks_back(self) -> int:
+        """How many of the last vectors it reads, beside the mean of all."""
+        return len(self.metric.weight_T) if self.predict == "delta_metric" else 1
 
     def learn(self, hidden_NH: Tensor, target_ND: Tensor, reading: Reading) -> Prediction:
         """What a loss gets: the prediction, unless the head learns from something else."""
@@ -43,16 +56,16 @@ class Head(nn.Module):
         return prediction
 
     def base(self, reading: Reading | None) -> Tensor:
-        """What z = 0 says: (D,) or (N, D)."""
+        """What z = 0 predicts: (D,) or (N, D)."""
         if self.predict == "absolute":
-            return self.units.centre_D
+            return self.normaliser.centre_D
         if reading is None:
             raise ValueError(f"head.predict={self.predict} adds to the context; pass the reading to the head too")
         if self.predict == "delta_metric":
-            return self.metric.turn(reading.rows(self.metric.mix(reading.context_BLD)))
+            return self.metric.transform(reading.rows(self.metric.filter(reading.context_BLD)))
         return reading.last_ND if self.predict == "delta_last" else reading.mean_ND
 
-    def begin(self, last: nn.Module) -> None:
+    def zero_init(self, last: nn.Module) -> None:
         """A head that adds to the context begins with nothing to add."""
         if self.predict != "absolute":
             for parameter in last.parameters():

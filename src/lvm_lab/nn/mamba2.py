@@ -119,8 +119,8 @@ class Mixer(nn.Module):
         b_BKN, c_BKN = (v[:, 0].repeat_interleave(self.heads // self.groups, dim=1) for v in (b_B1GN, c_B1GN))
 
         dt_BK = F.softplus((dt_BK + self.dt_bias).to(a_K.dtype))
-        written_BKPN = (dt_BK[..., None] * x_BKP)[..., None] * b_BKN[:, :, None]
-        memory_BKPN = torch.exp(dt_BK * a_K)[..., None, None] * memory_BKPN + written_BKPN
+        update_BKPN = (dt_BK[..., None] * x_BKP)[..., None] * b_BKN[:, :, None]
+        memory_BKPN = torch.exp(dt_BK * a_K)[..., None, None] * memory_BKPN + update_BKPN
         y_BKP = (memory_BKPN @ c_BKN[..., None].to(memory_BKPN.dtype)).squeeze(-1).to(x_BKP.dtype)
         y_BI = (y_BKP + self.D[:, None] * x_BKP).flatten(1)
         out_BH: Tensor = self.out_proj(self.norm(y_BI * F.silu(gate_BI)))

@@ -26,17 +26,17 @@ class Metric(nn.Module):
         nn.init.zeros_(self.change.weight)
 
     def forward(self, x_BLD: Tensor) -> Tensor:
-        return self.turn(self.mix(x_BLD))
+        return self.transform(self.filter(x_BLD))
 
-    def mix(self, x_BLD: Tensor) -> Tensor:
-        """The mixture after every position."""
+    def filter(self, x_BLD: Tensor) -> Tensor:
+        """The weighted sum after every position: a causal filter of `taps` weights."""
         place_L = torch.arange(x_BLD.shape[1], device=x_BLD.device)
-        back_LL = place_L[:, None] - place_L
-        seen_LL = (back_LL >= 0) & (back_LL < len(self.weight_T))
-        weight_LL = self.weight_T[back_LL.clamp(0, len(self.weight_T) - 1)] * seen_LL
+        lag_LL = place_L[:, None] - place_L
+        in_reach_LL = (lag_LL >= 0) & (lag_LL < len(self.weight_T))
+        weight_LL = self.weight_T[lag_LL.clamp(0, len(self.weight_T) - 1)] * in_reach_LL
         return weight_LL @ x_BLD
 
-    def turn(self, x_BD: Tensor) -> Tensor:
-        """A mixture through the matrix; any leading shape."""
-        turned_BD: Tensor = x_BD + self.change(x_BD)
-        return turned_BD
+    def transform(self, x_BD: Tensor) -> Tensor:
+        """(I + A) x; any leading shape."""
+        y_BD: Tensor = x_BD + self.change(x_BD)
+        return y_BD

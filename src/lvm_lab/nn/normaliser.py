@@ -1,4 +1,4 @@
-"""Between the encoder's vectors and the units that a model works in.
+"""The normaliser: vectors of an encoder's scale to the standardised ones that a model computes with, and back.
 
 Shape suffixes: D vector dim; any leading shape.
 """
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from lvm_lab.types import Stats
 
 
-class Units(nn.Module):
+class Normaliser(nn.Module):
     """z = ((x - centre) @ basis) / scale and back; its numbers travel in the checkpoint.
 
     Centre, scale and basis are the input normaliser's where there is one, else mean and std of the training part.
@@ -28,16 +28,16 @@ class Units(nn.Module):
         self.register_buffer("basis_DD", None if plain or stats.basis_DD is None else stats.basis_DD.clone())
 
     def forward(self, x_D: Tensor) -> Tensor:
-        """Vectors to units."""
-        return self.shrink(x_D - self.centre_D)
+        """Vectors to standardised ones."""
+        return self.scale(x_D - self.centre_D)
 
-    def shrink(self, difference_D: Tensor) -> Tensor:
-        """Differences of vectors to units."""
+    def scale(self, difference_D: Tensor) -> Tensor:
+        """Differences of vectors to standardised ones."""
         if self.basis_DD is not None:
             difference_D = difference_D @ self.basis_DD
         return difference_D / self.scale_D
 
-    def stretch(self, z_D: Tensor) -> Tensor:
-        """Units to differences of vectors."""
+    def unscale(self, z_D: Tensor) -> Tensor:
+        """Standardised vectors to differences from the centre."""
         z_D = z_D * self.scale_D
         return z_D if self.basis_DD is None else z_D @ self.basis_DD.mT

@@ -40,9 +40,9 @@ class ResidualRecurrent(nn.Module):
         hidden_B1H: Tensor = self.input(x_BD[:, None])
         states: list[Any] = []
         for i, (norm, cell) in enumerate(zip(self.norms, self.cells, strict=True)):
-            out_B1H, left = cell(norm(hidden_B1H), None if state is None else _swap_rows(state[i]))
+            out_B1H, after = cell(norm(hidden_B1H), None if state is None else _swap_rows(state[i]))
             hidden_B1H = hidden_B1H + self.dropout(out_B1H)
-            states.append(_swap_rows(left))
+            states.append(_swap_rows(after))
         hidden_BH: Tensor = self.norm_out(hidden_B1H)[:, 0]
         return hidden_BH, states
 

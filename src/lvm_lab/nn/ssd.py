@@ -59,15 +59,15 @@ def _across(x_BGRJP: Tensor, dt_BGRJ: Tensor, log_BGRJ: Tensor, b_BGJN: Tensor, 
     """What a place reads from the state that the chunks before its own have left."""
     dtype = x_BGRJP.dtype
     total_BGR = log_BGRJ[..., -1]
-    left_BGRJ = ((total_BGR[..., None] - log_BGRJ).exp() * dt_BGRJ).to(dtype)
-    written_BGRPN = (x_BGRJP * left_BGRJ[..., None]).transpose(-2, -1) @ b_BGJN[:, :, None]
+    weight_BGRJ = ((total_BGR[..., None] - log_BGRJ).exp() * dt_BGRJ).to(dtype)
+    update_BGRPN = (x_BGRJP * weight_BGRJ[..., None]).transpose(-2, -1) @ b_BGJN[:, :, None]
 
-    written = written_BGRPN.view(-1, chunks, *written_BGRPN.shape[1:])
+    update = update_BGRPN.view(-1, chunks, *update_BGRPN.shape[1:])
     keep = total_BGR.exp().to(dtype).view(-1, chunks, *total_BGR.shape[1:], 1, 1)
-    state = torch.zeros_like(written[:, 0])
+    state = torch.zeros_like(update[:, 0])
     states = [state]
     for c in range(chunks - 1):
-        state = keep[:, c] * state + written[:, c]
+        state = keep[:, c] * state + update[:, c]
         states.append(state)
     before_BGRPN = torch.stack(states, dim=1).flatten(0, 1)
 

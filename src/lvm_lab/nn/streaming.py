@@ -12,9 +12,9 @@ from torch import Tensor
 
 
 def step_layers(layers: Iterable[Any], hidden_BH: Tensor, states: list[Any] | None) -> tuple[Tensor, list[Any]]:
-    """Each layer's `step(hidden_BH, its state)` in turn, and the list of the states that they leave."""
-    left = []
+    """Each layer's `step(hidden_BH, its state)` in turn, and the list of the states that they have after it."""
+    after = []
     for i, layer in enumerate(layers):
         hidden_BH, state = layer.step(hidden_BH, None if states is None else states[i])
-        left.append(state)
-    return hidden_BH, left
+        after.append(state)
+    return hidden_BH, after

@@ -30,8 +30,8 @@ def numbers(part: Json) -> Iterator[tuple[str, str, Json]]:
 
 def number(predictor: Json, part: str, group: str, name: str) -> Json:
     """One number with its interval; empty where there is none."""
-    found: Json = groups(predictor["parts"][part]).get(group, {}).get(name, {})
-    return found
+    node: Json = groups(predictor["parts"][part]).get(group, {}).get(name, {})
+    return node
 
 
 def half_states(predictor: Json, part: str) -> dict[str, bool | None]:

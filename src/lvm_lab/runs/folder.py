@@ -15,10 +15,11 @@ import yaml
 from filelock import FileLock, Timeout
 
 from lvm_lab import __version__
+from lvm_lab.config.sources import without_secrets, without_secrets_of_failed
 from lvm_lab.errors import UserError
 from lvm_lab.files import write_atomically
 from lvm_lab.runs import reading
-from lvm_lab.runs.identity import fingerprint
+from lvm_lab.runs.identity import fingerprint, left_out
 from lvm_lab.runs.process import commit, is_leader
 from lvm_lab.runs.reading import CHECKPOINTS, CONFIG, HISTORY, LOCK
 from lvm_lab.runs.result import FILE as RESULT
@@ -119,7 +120,8 @@ def claim(
         state = _state(path)
         if state == "new":
             _empty(path)
-            write_atomically(path / CONFIG, yaml.safe_dump(_identified(config, content, own), sort_keys=False))
+            kept = _identified(without_secrets(config), content, own)
+            write_atomically(path / CONFIG, yaml.safe_dump(kept, sort_keys=False))
         _remove_torn(path)
         yield RunFolder(path, own, state)
     except UserError:
@@ -143,6 +145,7 @@ def record_failure(path: Path, config: dict[str, Any], error: str) -> None:
         with FileLock(path / LOCK, timeout=LOCK_SECONDS):
             if (path / RESULT).exists():
                 return
+            config, error = without_secrets_of_failed(config, error)
             if not (path / CONFIG).exists():
                 identity = _identified(config, {}, NEVER_KNOWN)
                 write_atomically(path / CONFIG, yaml.safe_dump(identity, sort_keys=False))
@@ -185,7 +188,8 @@ def _refuse_others(path: Path, own: str, force: bool) -> None:
 
 
 def _identified(config: dict[str, Any], content: dict[str, str], own: str) -> dict[str, Any]:
-    return config | {"identity": {"fingerprint": own, "content": content, "version": __version__, "commit": commit()}}
+    identity = {"fingerprint": own, "content": content, "left_out": left_out(config)}
+    return config | {"identity": identity | {"version": __version__, "commit": commit()}}
 
 
 def _state(path: Path) -> State:

@@ -6,18 +6,16 @@ import hashlib
 import json
 from typing import Any
 
-from lvm_lab.config import targets
+from lvm_lab.config import sources, targets
 from lvm_lab.config.presets import GATES
 
 # What changes where and how a run runs, not what it computes.
 NOT_HASHED = ("device", "logger", "run", "callbacks")
 # Options that older configs lack, by dotted key: at this default they change nothing, and so enter nothing.
 ADDED: dict[str, Any] = {"five_cat.gates": list(GATES)}
-
+# Settings of an arch that name files, and what their digests are called in a run's content.
 ARCH_PATHS = ("members", "weights")
-
-PATH_KEYS = ("path", "val_path", "ood_path", "bank_path")
-
+ARCH_CONTENT = ("member_", "weights_")
 # Keys of data that change neither vectors nor parts.
 TRAINING_ALONE = ("max_per_doc", "gate")
 
@@ -34,7 +32,7 @@ def computing(config: dict[str, Any]) -> dict[str, Any]:
     kept = {k: targets.identity(v) for k, v in config.items() if k not in (*NOT_HASHED, "identity")}
     # What an arch reads from files stands in a fingerprint's content by their hashes.
     kept["arch"] = {k: v for k, v in kept.get("arch", {}).items() if k not in ARCH_PATHS}
-    kept["data"] = {k: v for k, v in kept.get("data", {}).items() if k not in PATH_KEYS}
+    kept["data"] = {k: v for k, v in kept.get("data", {}).items() if k not in left_out(config)}
     for key, default in ADDED.items():
         kept = _without(kept, key.split("."), default)
     foreign = _foreign(config.get("callbacks") or {})
@@ -57,16 +55,41 @@ def _foreign(callbacks: dict[str, Any]) -> list[Any]:
     return sorted((targets.identity(node) for node in nodes), key=lambda node: json.dumps(node, sort_keys=True))
 
 
+def left_out(config: dict[str, Any]) -> list[str]:
+    """The keys of data that enter no fingerprint: its source's places and secrets.
+
+    A run's folder records them, and one that was written before it did is of the lab's own sources: no config that is
+    read from disk has a module of somebody else's imported.
+    """
+    recorded = config.get("identity")
+    if isinstance(recorded, dict) and isinstance(recorded.get("left_out"), list):
+        return recorded["left_out"]
+    node, composed = config.get("data", {}), "identity" not in config
+    return sorted(sources.places(node, load=composed) | sources.secrets(node, load=composed))
+
+
+def ground(config: dict[str, Any], content: dict[str, str]) -> dict[str, Any]:
+    """What VAL is made of: numbers of two runs compare where it is the same, whatever they were trained on.
+
+    A validation set of its own stands whole; otherwise VAL is cut from what is split, by the fold. Out-of-domain
+    vectors and what an arch reads from files are none of it.
+    """
+    if "val" in content:
+        return {"val": content["val"]}
+    read = {name: digest for name, digest in content.items() if name != "ood" and not name.startswith(ARCH_CONTENT)}
+    return read | {"fold": config.get("data", {}).get("fold")}
+
+
 def as_cut(data: dict[str, Any]) -> dict[str, Any]:
     """What a data node says of vectors and of their parts, without what concerns training alone.
 
     The order of several stores counts for nothing.
     """
-    kept = {key: value for key, value in data.items() if key not in TRAINING_ALONE}
-    kept = targets.current(kept)
-    return kept | {"path": sorted(kept["path"])} if isinstance(kept.get("path"), list) else kept
+    kept = {key: value for key, value in data.items() if key not in (*TRAINING_ALONE, *sources.secrets(data))}
+    unordered = {key: sorted(kept[key]) for key in sources.places(data) if isinstance(kept.get(key), list)}
+    return targets.current(kept) | unordered
 
 
 def reads_files(config: dict[str, Any]) -> bool:
     """Whether what a run computes hangs on files too, so that its config alone does not say it."""
-    return any(config["arch"].get(k) for k in ARCH_PATHS) or any(config["data"].get(k) for k in PATH_KEYS)
+    return any(config["arch"].get(k) for k in ARCH_PATHS) or any(config["data"].get(k) for k in left_out(config))

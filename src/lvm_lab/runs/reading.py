@@ -229,11 +229,10 @@ def _rows(file: Path) -> list[dict[str, Any]]:
         try:
             row = json.loads(line)
         except json.JSONDecodeError:
-            if number == len(lines):
-                # It is still being written, or never was to its end.
-                break
-            raise _Torn(f"cannot be read from line {number} on", rows) from None
-        if not isinstance(row, dict):
-            raise _Torn(f"has no row of a history in line {number}", rows)
-        rows.append(row)
+            row = None
+        if isinstance(row, dict):
+            rows.append(row)
+        elif number < len(lines):
+            raise _Torn(f"cannot be read from line {number} on", rows)
+        # Else it is still being written, or never was to its end.
     return rows

@@ -1,1 +1,1 @@
-"""One model on one data set: every number, beside the fitted baselines."""
+"""Models and the baselines that they have to beat, scored on one data set: the one path of training and evaluate."""

@@ -7,22 +7,13 @@ from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
-from lvm_lab.config import binding, loggers, signatures
-from lvm_lab.config.data import DataSettings
-from lvm_lab.config.presets import Preset
-from lvm_lab.config.settings import DeviceSettings, RunSettings, TrainerSettings
+from lvm_lab.config import signatures
+from lvm_lab.config.settings import settings
 from lvm_lab.errors import UserError
 from lvm_lab.runs.identity import computing, fingerprint
 from lvm_lab.sweeps import leaderboard
 from lvm_lab.sweeps.plan import Standing, Standings, blocker
 from lvm_lab.sweeps.schedule import Row, Schedule
-
-KINDS: dict[str, type[Any]] = {
-    "trainer": TrainerSettings,
-    "data": DataSettings,
-    "run": RunSettings,
-    "device": DeviceSettings,
-}
 
 
 def check_folder(sweep: Path, schedule: Schedule, scale: str | None) -> None:
@@ -47,7 +38,7 @@ def check_turn(row: Row, schedule: Schedule, standings: Standings, among: Contai
 def check_types(row: Row, config: dict[str, Any]) -> None:
     """UserError for a setting of a row whose value does not fit; neither torch nor other runs' folders are needed."""
     try:
-        _settings(config)
+        settings(config)
         signatures.check_types(config)
     except UserError as error:
         raise UserError(f"row {row.id}: {error}") from error
@@ -83,17 +74,3 @@ def _difference(there: Any, here: Any, path: str = "") -> str | None:
     if json.dumps(there) == json.dumps(here):
         return None
     return f"{path} is {there} there and {here} here"
-
-
-def _settings(config: dict[str, Any]) -> None:
-    """Every setting that is not a group's held against its type."""
-    seed = config["seed"]
-    if not binding.fits(seed, int) or seed < 0:
-        raise UserError(f"seed={seed!r} does not fit; give it a whole number from 0.")
-    for name, kind in KINDS.items():
-        node = {key: value for key, value in config[name].items() if key != "name"}
-        if name == "data":
-            node = {key: value for key, value in node.items() if key in DataSettings.__dataclass_fields__}
-        binding.dataclass_from(kind, node, name)
-    loggers.by_name(config.get("logger", {}))
-    Preset.from_dict(config["five_cat"])

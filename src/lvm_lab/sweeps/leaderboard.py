@@ -13,6 +13,7 @@ from typing import Any
 from lvm_lab.config.presets import GATES
 from lvm_lab.errors import UserError
 from lvm_lab.runs import reading
+from lvm_lab.runs.identity import ground
 from lvm_lab.runs.judgement import Scores
 from lvm_lab.runs.reading import Run, Status
 from lvm_lab.runs.result import FILE as RESULT
@@ -111,9 +112,7 @@ class Entry:
     def judged_on(self) -> str:
         """What its VAL is made of and how it was judged; numbers of two runs compare where this is the same."""
         data, preset = self.config.get("data", {}), {"gates": list(GATES)} | self.config.get("five_cat", {})
-        content = self.run.identity.content
-        # A validation set of its own stands whole, whatever is trained on.
-        source = content.get("val") or [content.get("planted"), content.get("store"), data.get("fold")]
+        source = ground(self.config, self.run.identity.content)
         cut = [data.get(key) for key in ("context_length", "skip_repeated")]
         return json.dumps([source, cut, [preset.get(key) for key in JUDGING]], sort_keys=True, default=str)
 

@@ -1,4 +1,7 @@
-"""A run on several devices: what its processes say to each other before and after they train together; no torch."""
+"""The devices of a run: whether they are there, and what processes that share a training say to each other.
+
+Imports no torch by itself: the door of a training asks it whether this process is the first one.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +13,35 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from lvm_lab.config.settings import DeviceSettings
 from lvm_lab.errors import UserError
 from lvm_lab.runs.process import is_leader
 
-HANDED_ON = "LVM_LAB_JOB"
+JOB = "LVM_LAB_JOB"
 # Between a process's end and its parent's word of it.
 GRACE_SECONDS = 2.0
+
+
+def check_available(device: DeviceSettings) -> None:
+    """UserError for an accelerator that this machine has not."""
+    import torch
+
+    available = {
+        "gpu": torch.cuda.is_available(),
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+    }
+    if not available.get(device.accelerator, True):
+        raise UserError(f"this machine has no {device.accelerator} device that PyTorch can use; set device=cpu.")
+
+
+def judging_device(device: DeviceSettings) -> str:
+    """The device that models are judged on, as torch names it."""
+    import torch
+
+    if device.accelerator == "mps":
+        return "mps"
+    return "cuda" if device.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available() else "cpu"
 
 
 def lead(config: dict[str, Any], sweep_dir: Path | None) -> None:
@@ -24,16 +50,16 @@ def lead(config: dict[str, Any], sweep_dir: Path | None) -> None:
     That line does not say it: a schedule's row is known in its first process alone.
     """
     if is_leader():
-        os.environ[HANDED_ON] = json.dumps({"config": config, "sweep_dir": sweep_dir and str(sweep_dir)})
+        os.environ[JOB] = json.dumps({"config": config, "sweep_dir": sweep_dir and str(sweep_dir)})
 
 
 def follow(job: Callable[[dict[str, Any], Path | None], None]) -> None:
     """In a process that another one started: run what that one runs, and leave. Elsewhere nothing."""
-    if is_leader() or HANDED_ON not in os.environ:
+    if is_leader() or JOB not in os.environ:
         return
-    said = json.loads(os.environ[HANDED_ON])
+    word = json.loads(os.environ[JOB])
     try:
-        job(said["config"], said["sweep_dir"] and Path(said["sweep_dir"]))
+        job(word["config"], word["sweep_dir"] and Path(word["sweep_dir"]))
     except (KeyboardInterrupt, UserError, OSError):
         # The first process tells.
         sys.exit(1)
@@ -78,5 +104,5 @@ def part() -> None:
 
 
 def _in_multirun() -> bool:
-    """Whether the run at work here, of which lead left word, is one of a multirun."""
-    return json.loads(os.environ.get(HANDED_ON, "{}")).get("sweep_dir") is not None
+    """Whether the job that `lead` left word of is one of a multirun's."""
+    return JOB in os.environ and json.loads(os.environ[JOB])["sweep_dir"] is not None

@@ -1,4 +1,4 @@
-"""The one LightningModule: a backbone, a head and a loss.
+"""The one LightningModule: a plain model, its loss, and how they are optimised.
 
 Shape suffixes: B windows, L context length, D vector dim, H hidden dim, N predictions.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -15,55 +16,50 @@ import torch
 from torch import Tensor, nn
 
 from lvm_lab.config.settings import OptimSettings
-from lvm_lab.nn.head import Head
-from lvm_lab.nn.normaliser import Units
+from lvm_lab.model import KEY, LOSS, LatentVectorModel
 from lvm_lab.training.objective import WeightedTerms
-from lvm_lab.types import Backbone, Batch, Prediction, Reading, Stats
+from lvm_lab.types import Batch, Prediction, Stats
+
+MODEL = "model."
 
 
 class LatentVectorModule(pl.LightningModule):
-    """`predict` is the model's whole interface to judges, decoders and servers.
+    """A checkpoint has the model's weights by their names in the plain model, and the loss's below `loss.`.
 
-    normaliser: what the context goes through on its way in, where one is asked for.
     every_position: supervise all positions of a causal backbone, not the last alone.
     metrics: the epoch's numbers so far; callbacks add theirs and History writes them down.
-    identity: what every checkpoint says of itself (config, encoder contract, version).
     """
 
     def __init__(
-        self,
-        backbone: nn.Module,
-        head: Head,
-        loss: WeightedTerms,
-        stats: Stats,
-        optim: OptimSettings,
-        every_position: bool = False,
+        self, model: LatentVectorModel, loss: WeightedTerms, optim: OptimSettings, every_position: bool = False
     ) -> None:
         super().__init__()
-        self.backbone: Backbone | nn.Module = backbone
-        self.head, self.loss, self.optim, self.every_position = head, loss, optim, every_position
-        self.register_buffer("mean_D", stats.mean_D.clone())
-        self.register_buffer("std_D", stats.std_D.clone())
-        self.normaliser = nn.Identity() if stats.centre_D is None else Units(stats)
+        self.model, self.loss, self.optim, self.every_position = model, loss, optim, every_position
         self.metrics: dict[str, Any] = {}
-        self.identity: dict[str, Any] = {}
         self._sums: dict[str, Tensor] = {}
         self._count = 0
 
     @property
     def stats(self) -> Stats:
-        return Stats(self.mean_D, self.std_D)  # type: ignore[arg-type]
+        return self.model.stats
 
     def predict(self, context_BLD: Tensor) -> Prediction:
         """The next vector after each context."""
-        reading = self.read(context_BLD)
-        return self.head(reading.hidden_NH, reading)
+        return self.model.predict(context_BLD)
 
     forward = predict
 
-    def read(self, context_BLD: Tensor, every: bool = False) -> Reading:
-        """The backbone's states over the context, for a prediction after its end or after every position."""
-        return Reading(context_BLD, self.backbone(self.normaliser(context_BLD)), every)
+    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
+        return {name.removeprefix(MODEL): value for name, value in super().state_dict(*args, **kwargs).items()}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """Strict about all but what the losses of an ensemble's members learned, which version 0.1.0 kept."""
+        named = {
+            name if name.startswith("loss.") else f"{MODEL}{name}": value
+            for name, value in state_dict.items()
+            if name.startswith("loss.") or not LOSS.search(name)
+        }
+        return super().load_state_dict(named, strict, assign)
 
     def supervised(self, batch: Batch, every: bool | None = None) -> tuple[Prediction, Batch]:
         """What the loss reads at the supervised positions, and the batch with a target for each."""
@@ -72,8 +68,8 @@ class LatentVectorModule(pl.LightningModule):
             next_BLD = torch.cat([batch.context_BLD[:, 1:], batch.target_ND[:, None]], dim=1)
             documents_N = batch.document_N.repeat_interleave(next_BLD.shape[1])
             batch = replace(batch, target_ND=next_BLD.flatten(0, 1), document_N=documents_N)
-        reading = self.read(batch.context_BLD, every)
-        return self.head.learn(reading.hidden_NH, batch.target_ND, reading), batch
+        reading = self.model.read(batch.context_BLD, every)
+        return self.model.head.learn(reading.hidden_NH, batch.target_ND, reading), batch
 
     def on_train_epoch_start(self) -> None:
         self.metrics = {}
@@ -94,7 +90,7 @@ class LatentVectorModule(pl.LightningModule):
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         prediction, batch = self.supervised(batch, every=False)
         total, parts = self.loss(prediction, batch, self.stats)
-        if "prediction" not in self.head.feeds:
+        if "prediction" not in self.model.head.feeds:
             prediction = self.predict(batch.context_BLD)
         cosine = torch.cosine_similarity(prediction.unit_ND, batch.target_ND, dim=-1).mean()
         self._add({"loss": total, **parts, "cos": cosine}, rows=len(batch.target_ND))
@@ -127,17 +123,8 @@ class LatentVectorModule(pl.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        golden_BLD = self.identity["golden_input"]
-        checkpoint["lvm_lab"] = self.identity | {"golden_output": self.golden_output(golden_BLD)}
-
-    def golden_output(self, golden_BLD: Tensor) -> Tensor:
-        """The raw prediction for a fixed input, in evaluation mode, on the CPU: checked when a checkpoint is loaded."""
-        training = self.training
-        self.eval()
-        with torch.no_grad():
-            output_BD = self.predict(golden_BLD.to(self.device, self.dtype)).raw_ND.float().cpu()  # type: ignore[arg-type]
-        self.train(training)
-        return output_BD
+        identity = self.model.identity
+        checkpoint[KEY] = identity | {"golden_output": self.model.golden_output(identity["golden_input"])}
 
     def _add(self, values: dict[str, Tensor], rows: int = 1) -> None:
         for name, value in values.items():

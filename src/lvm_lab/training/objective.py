@@ -24,15 +24,15 @@ class WeightedTerms(nn.Module):
 
     def gradient_shares(self, prediction: Prediction, parts: dict[str, Tensor]) -> dict[str, float]:
         """Each weighted term's share of the gradient norms at what the head says: what the weights really weigh."""
-        if not prediction.spoken.requires_grad:
+        if not prediction.output.requires_grad:
             # A mean of trained members has nothing to learn.
             return {}
         norms = {}
         for name, part in parts.items():
             (gradient,) = torch.autograd.grad(
-                self.weights[name] * part, prediction.spoken, retain_graph=True, allow_unused=True
+                self.weights[name] * part, prediction.output, retain_graph=True, allow_unused=True
             )
-            squared = prediction.spoken.new_zeros(()) if gradient is None else gradient.square().sum()
+            squared = prediction.output.new_zeros(()) if gradient is None else gradient.square().sum()
             norms[name] = float(summed(squared).sqrt())
         total = sum(norms.values()) or 1.0
         return {name: norm / total for name, norm in norms.items()}

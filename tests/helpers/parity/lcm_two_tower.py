@@ -113,7 +113,7 @@ def ddim(head: Any, context_BLH: Tensor, steps: int, guidance: float, rescale: f
         noise_SND = (x_SND - alpha_bar_T[level].sqrt() * clean_SND) / (1 - alpha_bar_T[level]).sqrt()
         ahead = alpha_bar_T[trailing[i + 1]]
         x_SND = ahead.sqrt() * clean_SND + (1 - ahead).sqrt() * noise_SND
-    return head.units.centre_D + head.units.scale_D * clean_SND[0]
+    return head.normaliser.centre_D + head.normaliser.scale_D * clean_SND[0]
 
 
 def denoiser_gap(length: int, dtype: torch.dtype) -> float:
@@ -125,7 +125,7 @@ def denoiser_gap(length: int, dtype: torch.dtype) -> float:
     level_SN = torch.randint(LEVELS, noisy_SND.shape[:2])
     blind_SN = torch.rand(noisy_SND.shape[:2]) < 0.25
     reading = Reading(x_BLD, context_BLH, every=True)
-    got_SND = head.denoise(noisy_SND, level_SN, head.look(reading.hidden_NH, reading), blind_SN)
+    got_SND = head.denoise(noisy_SND, level_SN, head.condition(reading.hidden_NH, reading), blind_SN)
     return largest(got_SND, denoiser(head.double(), noisy_SND.double(), level_SN, context_BLH.double(), True, blind_SN))
 
 

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from helpers.parity._common import Row, against, largest, rows, step
-from lvm_lab.archs.s4 import S4, S4D, causal_convolution
+from lvm_lab.archs.s4 import S4, S4D
+from lvm_lab.nn.convolution import causal_convolution
 
 
 def sequential_scan(ssm: S4D, u_BLH: Tensor) -> Tensor:

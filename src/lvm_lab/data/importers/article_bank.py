@@ -66,10 +66,10 @@ def index_bank(npz: NpzFile) -> BankIndex:
     article_N, chunk_N = article_N[order], chunk_N[order]
     twice = (article_N[1:] == article_N[:-1]) & (chunk_N[1:] == chunk_N[:-1])
     if twice.any():
-        at = int(np.argmax(twice))
+        row = int(np.argmax(twice))
         raise UserError(
-            f"{npz.path}: article {article_N[at]} has chunk {chunk_N[at]} twice (rows {order[at]} and {order[at + 1]})"
-            "; keep one row for each (article, chunk)."
+            f"{npz.path}: article {article_N[row]} has chunk {chunk_N[row]} twice "
+            f"(rows {order[row]} and {order[row + 1]}); keep one row for each (article, chunk)."
         )
     return BankIndex(key, order, article_N, chunk_N)
 

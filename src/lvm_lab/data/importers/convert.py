@@ -99,7 +99,7 @@ def _from_metadata(path: Path, metadata: list[Any]) -> dict[str, np.ndarray]:
     dicts = [entry for entry in metadata if isinstance(entry, dict)]
     if not dicts or len(dicts) != len(metadata):
         return {}
-    found = {}
+    arrays = {}
     for key in FROM_METADATA:
         have = sum(key in entry for entry in dicts)
         if have == 0:
@@ -110,5 +110,5 @@ def _from_metadata(path: Path, metadata: list[Any]) -> dict[str, np.ndarray]:
                 "array."
             )
         values = dicts[0][key] if len(dicts) == 1 else [entry[key] for entry in dicts]
-        found[key] = _numbers(path, f"metadata {key}", list(np.atleast_1d(values)))
-    return found
+        arrays[key] = _numbers(path, f"metadata {key}", list(np.atleast_1d(values)))
+    return arrays

@@ -108,9 +108,9 @@ class NpzFile:
         if header.values == 0:
             raise UserError(f"{self.path}: {key} is empty (shape {header.shape}); save the file again with its data.")
         if any(need is not None and need != got for need, got in zip(shape, header.shape, strict=True)):
-            needed = "(" + ", ".join("any" if need is None else str(need) for need in shape) + ")"
+            wants = "(" + ", ".join("any" if need is None else str(need) for need in shape) + ")"
             raise UserError(
-                f"{self.path}: {key} has shape {header.shape} and does not fit the other arrays, which need {needed}; "
+                f"{self.path}: {key} has shape {header.shape} and does not fit the other arrays, which need {wants}; "
                 "save all arrays from the same rows."
             )
 

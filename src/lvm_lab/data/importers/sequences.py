@@ -78,10 +78,10 @@ def read_sequences(npz: NpzFile, index: SequenceIndex, source: str) -> Material:
         )
     if index.target_W is None:
         return _isolate(npz, index, source, "it has no target_indices")
-    glued = _glue(npz, index, source, index.article_W, index.target_W)
-    if glued is None:
+    material = _glue(npz, index, source, index.article_W, index.target_W)
+    if material is None:
         return _isolate(npz, index, source, "its indices give one position to different vectors")
-    return glued
+    return material
 
 
 def join_bank(npz: NpzFile, index: SequenceIndex, bank: NpzFile, source: str) -> Material:
@@ -103,13 +103,13 @@ def join_bank(npz: NpzFile, index: SequenceIndex, bank: NpzFile, source: str) ->
         )
     shares = []
     for meaning, row_W in _readings(index, bank_index):
-        known = row_W >= 0
-        if not known.any():
+        in_bank = row_W >= 0
+        if not in_bank.any():
             shares.append(f"0.0% as {meaning}")
             continue
-        keep_N = np.isin(bank_index.article_N, np.unique(bank_index.article_N[row_W[known]]))
+        keep_N = np.isin(bank_index.article_N, np.unique(bank_index.article_N[row_W[in_bank]]))
         material = read_bank(bank, bank_index, source, keep_N)
-        place_W = np.where(known, np.cumsum(keep_N)[row_W] - 1, -1)
+        place_W = np.where(in_bank, np.cumsum(keep_N)[row_W] - 1, -1)
         share = _share_equal(npz, index, material.vectors_ND, place_W)
         if share == 1:
             return material
@@ -143,14 +143,14 @@ def _look_up(article_N: np.ndarray, number_N: np.ndarray, article_W: np.ndarray,
     """The row of each (article, number) in a table sorted by both, or -1."""
     articles, numbers = np.unique(article_N), np.unique(number_N)
 
-    def rank(values: np.ndarray, known: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        at = np.minimum(np.searchsorted(known, values), len(known) - 1)
-        return at, known[at] == values
+    def rank(values: np.ndarray, table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        place = np.minimum(np.searchsorted(table, values), len(table) - 1)
+        return place, table[place] == values
 
     keys_N = rank(article_N, articles)[0] * len(numbers) + rank(number_N, numbers)[0]
     (article_rank, has_article), (number_rank, has_number) = rank(article_W, articles), rank(number_W, numbers)
-    row_W, there = rank(article_rank * len(numbers) + number_rank, keys_N)
-    return np.where(has_article & has_number & there, row_W, -1)
+    row_W, has_pair = rank(article_rank * len(numbers) + number_rank, keys_N)
+    return np.where(has_article & has_number & has_pair, row_W, -1)
 
 
 def _share_equal(npz: NpzFile, index: SequenceIndex, vectors_ND: np.ndarray, place_W: np.ndarray) -> float:
@@ -182,21 +182,21 @@ def _glue(
         return None  # context_indices that leave out a chunk which another window has, or are out of order
 
     vectors_SD = np.empty((len(keys_S), dim), dtype=index.dtype)
-    filled_S = np.zeros(len(keys_S), dtype=bool)
+    has_vector_S = np.zeros(len(keys_S), dtype=bool)
     for key, slots in ((index.contexts, slot_WP[:, :length]), (index.targets, slot_WP[:, length])):
         for first, block in npz.vectors(key, index.dtype):
             rows = slots[first : first + len(block)]
-            new = ~filled_S[rows]
+            new = ~has_vector_S[rows]
             vectors_SD[rows[new]] = block[new]
-            filled_S[rows] = True
+            has_vector_S[rows] = True
             if not np.array_equal(vectors_SD[rows], block):
                 return None
 
     article_S, position_S = keys_S // len(positions), positions[keys_S % len(positions)]
-    joined_S = np.zeros(len(keys_S), dtype=bool)
-    joined_S[slot_WP[:, 1:]] = True
-    joined_S[1:] |= (np.diff(article_S) == 0) & (np.diff(position_S) == 1)
-    start = np.flatnonzero(~joined_S)
+    continues_S = np.zeros(len(keys_S), dtype=bool)
+    continues_S[slot_WP[:, 1:]] = True
+    continues_S[1:] |= (np.diff(article_S) == 0) & (np.diff(position_S) == 1)
+    start = np.flatnonzero(~continues_S)
     lengths = np.diff([*start, len(keys_S)])
     names = [str(i) for i in ids[article_S[start]].tolist()]
     return Material(

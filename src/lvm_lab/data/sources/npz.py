@@ -4,23 +4,26 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from lvm_lab.config.data import DataSettings
 from lvm_lab.data.importers.npz import open_source
 from lvm_lab.data.joined import join_stores
-from lvm_lab.data.parts import Opened
+from lvm_lab.data.source import Opened, Source
 from lvm_lab.data.store import EncoderContract, Store
 from lvm_lab.errors import UserError
 
 
 @dataclass(frozen=True)
-class Npz:
+class Npz(Source):
     """path: the vectors that are split into train, val and test, of one source or of several that are trained on
     together; val_path and ood_path stand as a whole.
 
     bank_path joins a sequence file to its documents, so that the offset sweep and the rollout
     become measurable. encoder names what made the vectors, where the file does not say.
     """
+
+    places: ClassVar[tuple[str, ...]] = ("path", "val_path", "ood_path", "bank_path")
 
     path: str | list[str] | None = None
     val_path: str | None = None

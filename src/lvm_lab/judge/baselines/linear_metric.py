@@ -69,7 +69,7 @@ class FittedMetric(Baseline):
     def __call__(self, context_BLD: Tensor) -> Prediction:
         metric = self.backbone.to(context_BLD.device).metric
         # Only the last place is asked for, and the matrix is most of the work.
-        return Prediction.from_raw(self.scale * metric.turn(metric.mix(context_BLD)[:, -1]))
+        return Prediction.from_raw(self.scale * metric.transform(metric.filter(context_BLD)[:, -1]))
 
     def save(self, path: Path) -> None:
         metric = self.backbone.metric
@@ -112,11 +112,11 @@ def fit_linear_metric(train: Windows, val: Windows, stats: Stats, settings: Metr
             loss(predictor(batch.context_BLD), batch, stats).backward()
             optimiser.step()
             schedule.step()
-        reached = _mean_loss(predictor, val, loss, stats, settings)
-        log.debug("linear metric: val loss %.4f after epoch %d, %.4f at best before", reached, epoch + 1, best_loss)
-        if not reached < best_loss:
+        epoch_loss = _mean_loss(predictor, val, loss, stats, settings)
+        log.debug("linear metric: val loss %.4f after epoch %d, %.4f at best before", epoch_loss, epoch + 1, best_loss)
+        if not epoch_loss < best_loss:
             break
-        best, best_loss = copy.deepcopy(predictor.backbone), reached
+        best, best_loss = copy.deepcopy(predictor.backbone), epoch_loss
     log.info("linear metric fitted on %d windows in %.1f s", len(train), time.perf_counter() - started)
     return FittedMetric(best, _scale(FittedMetric(best), val))
 

@@ -41,8 +41,8 @@ class Random(Baseline):
         key_B = self._hash(context_BLD.float().flatten(1))
         first_B, second_B = (key_B >> 54) & (POOL - 1), (key_B >> 44) & (POOL - 1)
         pool_PD = self.pool_PD.to(context_BLD)
-        drawn_BD = (pool_PD[first_B] + pool_PD[second_B]) / 2**0.5
-        return Prediction.from_raw(self.mean_D.to(context_BLD) + self.std_D.to(context_BLD) * drawn_BD)
+        noise_BD = (pool_PD[first_B] + pool_PD[second_B]) / 2**0.5
+        return Prediction.from_raw(self.mean_D.to(context_BLD) + self.std_D.to(context_BLD) * noise_BD)
 
     def _hash(self, context_BF: Tensor) -> Tensor:
         """64 bits a context, of which the highest are the best mixed."""

@@ -130,12 +130,12 @@ def _each_penalty(
 ) -> Iterator[tuple[float, Tensor]]:
     """Solves with every penalty, a multiple of `unit`, in turn. Works in `gram` itself: a copy would be the most
     memory that a run takes."""
-    loaded = 0.0
+    before = 0.0
     for penalty in penalties:
         # The floor holds where all features are constant and the penalty, a share of their variance, is 0.
         load = max(penalty * unit, 1e-12)
-        gram.diagonal().add_(load - loaded)
-        loaded = load
+        gram.diagonal().add_(load - before)
+        before = load
         try:
             factor = torch.linalg.cholesky(gram)
         except torch.linalg.LinAlgError as error:

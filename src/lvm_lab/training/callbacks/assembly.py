@@ -9,8 +9,7 @@ from typing import Any
 import pytorch_lightning as pl
 
 from lvm_lab.config import binding
-from lvm_lab.config.classes import make, resolve
-from lvm_lab.config.targets import TARGET
+from lvm_lab.config.targets import TARGET, make, resolve
 from lvm_lab.errors import UserError
 from lvm_lab.training.callbacks.base import OWN, RunContext
 

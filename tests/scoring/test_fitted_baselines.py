@@ -1,8 +1,7 @@
-"""A run's baselines are fitted once, told where they cannot be, and stand beside the model with lifts and skill."""
+"""A run's baselines are fitted once, and named with the reason where they cannot be."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,17 +10,16 @@ import pytest
 import torch
 
 from helpers.judge_data import preset
-from lvm_lab.config.data import DataSettings
-from lvm_lab.data.parts import Parts, cut_parts
-from lvm_lab.data.sources.planted import PlantedWorld
+from lvm_lab.data.parts import Parts
 from lvm_lab.errors import UserError
 from lvm_lab.judge import baselines as shipped
 from lvm_lab.judge import options
 from lvm_lab.judge.baseline import Baseline
 from lvm_lab.judge.baselines.copy_last import CopyLast
-from lvm_lab.reporting.tables import NAMES
+from lvm_lab.reporting.words import BASELINES
 from lvm_lab.scoring import baselines as fitted_baselines
-from lvm_lab.scoring import judging as scoring
+from lvm_lab.scoring.ground import Ground
+from lvm_lab.scoring.scores import TRAINING, score
 
 ALL = list(shipped.TITLES)
 TRIVIAL = ["random", "global_mean", "copy_last", "mean_of_context", "exponential"]
@@ -47,22 +45,6 @@ class First(Baseline):
 FITTED = {"exponential", "ridge", "linear_metric"}
 
 
-@pytest.fixture(scope="module")
-def parts(tmp_path_factory: pytest.TempPathFactory) -> Parts:
-    cache = tmp_path_factory.mktemp("world")
-    settings = DataSettings()
-    world = PlantedWorld(dim=128, documents=90, ood_documents=30)
-    return cut_parts(world.open(cache, settings), settings, cache, every_position=False)
-
-
-@pytest.fixture(scope="module")
-def fitted(parts: Parts, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cache in which everything has been fitted."""
-    cache = tmp_path_factory.mktemp("cache")
-    fitted_baselines.baselines(parts, cache, "cpu")
-    return cache
-
-
 def refuse(monkeypatch: pytest.MonkeyPatch) -> None:
     def fit(*_: object) -> None:
         raise AssertionError("fitted again")
@@ -75,7 +57,7 @@ def test_every_file_is_a_baseline_with_a_title_and_an_order(parts: Parts, fitted
     assert options.stems(shipped.__name__) == sorted(ALL)
     for stem in ALL:
         assert options.by_stem(shipped.__name__, stem, Baseline).name == stem
-    assert list(fitted_baselines.baselines(parts, fitted, "cpu")) == ALL == list(NAMES)
+    assert list(fitted_baselines.baselines(parts, fitted, "cpu")) == ALL == list(BASELINES)
     cheap = fitted_baselines.baselines(parts, fitted, "cpu", "cheap")
     assert set(ALL) - set(cheap) == {"nearest", "linear_metric"}
     assert fitted_baselines.trivial_names("all") == TRIVIAL
@@ -93,9 +75,9 @@ def test_a_list_names_baselines_and_a_users_own(
     assert list(found) == ["copy_last", "first", "oracle"]
     context = torch.from_numpy(parts.val.context())
     assert torch.equal(found["first"](context).raw_ND, 0.5 * context[:, 0])
-    beside = scoring.beside(scoring.judge(CopyLast(), parts, asked, "cpu"), parts, asked, fitted, "cpu")
-    assert list(beside.baselines) == ["copy_last", "first", "oracle"]
-    assert beside.skill["val"]["A/cos"]["over"] in ("copy_last", "first")
+    scores = score({"model": CopyLast}, Ground.of_run(parts, asked, fitted), TRAINING, "cpu")
+    assert list(scores.baselines) == ["copy_last", "first", "oracle"]
+    assert scores.skill["model"]["val"]["A/cos"].over in ("copy_last", "first")
 
 
 @pytest.mark.parametrize(
@@ -163,45 +145,3 @@ def test_a_torn_cache_costs_a_run_one_baseline(parts: Parts, cache: Path, fitted
     fitted_baselines.baselines(parts, cache, "cpu", "all", not_fitted)
     assert set(not_fitted) == {"linear_metric"}
     assert "delete it" in not_fitted["linear_metric"]
-
-
-def test_beside_holds_lifts_p_values_and_skill(parts: Parts, fitted: Path) -> None:
-    asked = preset(resamples=100)
-    model = scoring.judge(CopyLast(), parts, asked, "cpu")
-    found = scoring.beside(model, parts, asked, fitted, "cpu")
-    assert list(found.baselines) == ALL
-    assert found.not_fitted == {}
-    assert set(found.skill) == {"val", "ood"}
-    own = found.baselines["copy_last"]["model_lift_val"]["A/cos"]
-    assert (own["value"], own["p"], own["p_holm"]) == (0, 1, 1)
-    chance = found.baselines["random"]["model_lift_val"]["A/cos"]
-    assert chance["value"] > 0.2
-    assert chance["p"] == pytest.approx(2 / 101)
-    assert chance["p"] < chance["p_holm"] <= 1
-    told = found.skill["val"]["A/cos"]
-    best = max(TRIVIAL, key=lambda name: found.baselines[name]["val"]["A/cos"])
-    assert told["over"] == best
-    trivial = found.baselines[best]["val"]["A/cos"]
-    assert told["value"] == pytest.approx((model.val.values()["A/cos"] - trivial) / (1 - trivial))
-    json.dumps([found.baselines, found.skill], allow_nan=False)
-
-
-def test_the_linear_metric_beats_what_it_begins_as_on_the_planted_world(parts: Parts, fitted: Path) -> None:
-    found = scoring.beside(scoring.judge(CopyLast(), parts, preset(), "cpu"), parts, preset(), fitted, "cpu")
-    assert found.baselines["linear_metric"]["model_lift_val"]["A/cos"]["interval"][1] < 0
-
-
-def test_the_next_run_on_the_same_data_judges_no_baseline_again(
-    parts: Parts, fitted: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    chosen = preset(eval_windows=60, resamples=20, baselines="cheap")
-    model = scoring.judge(CopyLast(), parts, chosen, "cpu")
-    first = scoring.beside(model, parts, chosen, fitted, "cpu")
-    judged: list[object] = []
-    monkeypatch.setattr(scoring, "judge", lambda *args: judged.append(args) or model)
-    assert scoring.beside(model, parts, chosen, fitted, "cpu") == first
-    assert not judged
-    # Other windows or another preset are other numbers.
-    scoring.beside(model, parts, replace(chosen, seed=1), fitted, "cpu")
-    scoring.beside(model, replace(parts, ood=None), chosen, fitted, "cpu")
-    assert len(judged) == 2 * len(first.baselines)

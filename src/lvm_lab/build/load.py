@@ -1,0 +1,59 @@
+"""A trained model back from its checkpoint, with neither trainer nor config library: the body of `lvm_lab.load`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lvm_lab.build.model import assemble
+from lvm_lab.errors import UserError
+from lvm_lab.model import KEY, LatentVectorModel, read_checkpoint, restore
+from lvm_lab.runs import reading
+from lvm_lab.types import Stats
+
+NORMALISER = ("centre_D", "scale_D", "basis_DD")
+
+
+def load(path: str | Path, device: str = "cpu") -> LatentVectorModel:
+    """The model of a run's folder or of a checkpoint, built from the config it carries; see `lvm_lab.load`."""
+    file = checkpoint_file(Path(path))
+    checkpoint = read_checkpoint(file)
+    if KEY not in checkpoint:
+        raise UserError(f"{file} was not written by lvm_lab; take a checkpoint of a run's folder.")
+    model = _unloaded(checkpoint[KEY], _stats(checkpoint["state_dict"]))
+    restore(model, checkpoint, str(file))
+    return model.eval().to(device)
+
+
+def checkpoint_file(path: Path) -> Path:
+    """A file as it is; of a run's folder the checkpoint that its result names, else best_5cat.ckpt, else best.ckpt.
+
+    Raises UserError for a folder that has none.
+    """
+    file = reading.read(path).checkpoint if path.is_dir() else path
+    if file is None:
+        raise UserError(f"{path} has no checkpoint of a run; name a .ckpt file or a run's folder.")
+    return file
+
+
+def _unloaded(identity: dict[str, Any], stats: Stats) -> LatentVectorModel:
+    """A model as its checkpoint describes it, still without its weights; those of members are in the same file."""
+    config = identity["config"]
+    # The files that a training's weights began from are needed no more.
+    arch = {key: None if key == "weights" else value for key, value in config["arch"].items()}
+    members = [_unloaded(member, _stats_of_shapes(member["shapes"])) for member in config["arch"].get("members", [])]
+    model = assemble(config | {"arch": arch}, stats, identity, members)
+    model.loss_parameters = identity.get("loss_parameters", 0)
+    return model
+
+
+def _stats(state: dict[str, Tensor]) -> Stats:
+    normaliser = {name: state.get(f"normaliser.{name}") for name in NORMALISER}
+    return Stats(state["mean_D"], state["std_D"], **normaliser)
+
+
+def _stats_of_shapes(shapes: dict[str, list[int]]) -> Stats:
+    return _stats({name: torch.ones(shape) for name, shape in shapes.items()})

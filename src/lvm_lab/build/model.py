@@ -1,0 +1,32 @@
+"""A plain model from a config: classes by their names, sizes from the data's statistics, weights from the seed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from lvm_lab.config import targets
+from lvm_lab.config.settings import nameless
+from lvm_lab.model import LatentVectorModel
+from lvm_lab.types import Stats
+
+
+def assemble(
+    config: dict[str, Any], stats: Stats, identity: dict[str, Any], members: Sequence[nn.Module] = ()
+) -> LatentVectorModel:
+    """Normaliser, backbone and head with weights drawn from the seed. members: an ensemble's, loaded.
+
+    Raises UserError for values that do not fit arch or head.
+    """
+    arch = nameless(config["arch"])
+    parts: dict[str, Any] = {"dim": len(stats.mean_D), "context_length": config["data"]["context_length"]}
+    if "members" in arch:
+        del arch["members"]
+        parts["members"] = members
+    torch.manual_seed(config["seed"])
+    backbone = targets.make(arch, "archs", "arch", **parts)
+    head = targets.make(nameless(config["head"]), "heads", "head", width=backbone.width, stats=stats)
+    return LatentVectorModel(backbone, head, stats, identity)

@@ -1,0 +1,118 @@
+"""A model with its loss, fresh and ready to be trained, and everything that its run is made of."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any, NamedTuple
+
+from lvm_lab.build import data as build_data
+from lvm_lab.build import members
+from lvm_lab.build.model import assemble
+from lvm_lab.config import binding, targets
+from lvm_lab.config.settings import Settings
+from lvm_lab.data.parts import Parts
+from lvm_lab.errors import UserError
+from lvm_lab.judge import baselines, gates
+from lvm_lab.model import LatentVectorModel, identity
+from lvm_lab.training.module import LatentVectorModule
+from lvm_lab.training.objective import WeightedTerms
+from lvm_lab.types import Stats
+
+GO_TOGETHER = (
+    "loss=diffusion with head=diffusion or head=two_tower, loss=energy with head=energy, "
+    "and every other loss with head=dual, head=residual, head=linear or head=identity"
+)
+
+
+class Training(NamedTuple):
+    """content: the digests of all that data and model are read from, for the fingerprint."""
+
+    data: Parts
+    module: LatentVectorModule
+    content: dict[str, str]
+
+
+def prepare(settings: Settings) -> Training:
+    """Data and a fresh model on it.
+
+    Raises UserError where data, arch, head, loss and supervision do not go together, and for unknown gates.
+    """
+    gates.check(settings.preset)
+    baselines.check(settings.preset)
+    parts = build_data.parts(settings)
+    fresh = module(settings, parts.stats, asdict(parts.contract))
+    _check_negatives(fresh.loss, parts)
+    return Training(parts, fresh, parts.content | members.content(settings.config))
+
+
+def module(settings: Settings, stats: Stats, contract: dict[str, Any]) -> LatentVectorModule:
+    """The model with fresh weights drawn from the seed, and its loss. contract: what made the vectors.
+
+    Raises UserError where arch, head, loss and supervision do not go together.
+    """
+    config = settings.config
+    dim = len(stats.mean_D)
+    models = members.load_all(settings, dim, contract)
+    if models:
+        # What the checkpoint says of the ensemble holds all that its members are, so that it needs no other file.
+        config = config | {"arch": config["arch"] | {"members": [members.describe(member) for member in models]}}
+    model = assemble(config, stats, identity(config, contract, dim), models)
+    every_position = settings.trainer.supervision == "all"
+    if every_position and not model.backbone.causal:
+        raise UserError(
+            f"arch={config['arch']['name']} is not causal and has only a last position to supervise; "
+            "set trainer.supervision=last."
+        )
+    loss = _loss(config["loss"])
+    _check_pairing(model, loss)
+    return LatentVectorModule(model, loss, settings.trainer.optim, every_position)
+
+
+def _loss(node: dict[str, Any]) -> WeightedTerms:
+    terms, weights = {}, {}
+    if not binding.fits(node.get("negatives"), int) or node["negatives"] < 0:
+        raise UserError(f"loss.negatives={node.get('negatives')!r} does not fit; give it a whole number from 0.")
+    if not isinstance(node.get("terms"), dict):
+        raise UserError(f"loss.terms={node.get('terms')!r} does not fit; start from an option of conf/loss/.")
+    for name, term in node["terms"].items():
+        path = f"loss.terms.{name}"
+        weights[name] = term.get("weight", 1.0)
+        if not binding.fits(weights[name], float) or weights[name] < 0:
+            raise UserError(f"{path}.weight={weights[name]!r} does not fit; give it a number from 0.")
+        terms[name] = targets.make({k: v for k, v in term.items() if k != "weight"}, "losses", path)
+    if not any(weights.values()):
+        raise UserError("loss.terms has no term with a weight above 0; give one a weight.")
+    return WeightedTerms(terms, weights)
+
+
+def _check_pairing(model: LatentVectorModel, loss: WeightedTerms) -> None:
+    """UserError unless the head feeds every term, a term learns from what only this head feeds, and the arch fits."""
+    names = {group: model.config[group]["name"] for group in ("arch", "head", "loss")}
+    feeds: frozenset[str] = model.head.feeds
+    needed = {term.needs for name, term in loss.terms.items() if loss.weights[name]}
+    unfed = [name for name, term in loss.terms.items() if term.needs not in feeds]
+    if unfed:
+        why = f"the term {unfed[0]} reads {loss.terms[unfed[0]].needs}, which this head does not feed"
+    elif unread := feeds - needed - {"prediction"}:
+        why = f"no term with a weight reads {', '.join(unread)}, which this head learns from"
+    else:
+        why = ""
+    if why:
+        pair = f"loss={names['loss']} does not go with head={names['head']}"
+        raise UserError(f"{pair} ({why}); those that go together: {GO_TOGETHER}.")
+    other_half = getattr(model.backbone, "needs_head", names["head"])
+    if names["head"] != other_half:
+        raise UserError(
+            f"arch={names['arch']} is half of a model, and head={names['head']} is not its other half; "
+            f"set head={other_half} loss=diffusion."
+        )
+
+
+def _check_negatives(loss: WeightedTerms, parts: Parts) -> None:
+    """UserError for a loss within documents on data whose documents have no chunk beside a window."""
+    others_W = parts.train.end_W - parts.train.start_W - parts.train.context_length - 1
+    if any(getattr(term, "needs_others", False) for term in loss.terms.values()) and not (others_W > 0).any():
+        raise UserError(
+            "this loss tells a target from other chunks of its document, and no training window has any besides its "
+            "own; set loss=infonce, or bring whole documents."
+        )
