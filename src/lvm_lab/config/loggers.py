@@ -8,9 +8,9 @@ from typing import Any
 from lvm_lab.config.targets import TARGET
 from lvm_lab.errors import UserError
 
-# The project of W&B that runs go to.
-PROJECT = "lvm_lab"
 WANDB = "lvm_lab.loggers.wandb.WandB"
+# The W&B project where none is named.
+PROJECT = "lvm_lab"
 # W&B's settings that stood at `logger` itself, where `logger.wandb` was its mode.
 OF_WANDB = ("project", "entity", "group", "artifacts")
 SETTING = re.compile(rf"^(\+{{0,2}})logger\.({'|'.join(OF_WANDB)})(?==)")

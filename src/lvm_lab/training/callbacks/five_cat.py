@@ -10,7 +10,6 @@ import pytorch_lightning as pl
 
 from lvm_lab.config.presets import Preset
 from lvm_lab.data.windows import Windows
-from lvm_lab.judge import gates
 from lvm_lab.judge.five_cat import measure_part
 from lvm_lab.judge.results import PartScores
 from lvm_lab.training.callbacks.base import Callback
@@ -56,17 +55,15 @@ class FiveCatJudge(Callback):
         if every == 0 or (done % every and not last):
             return
         scores = self._measure(pl_module) if trainer.is_global_zero else None
-        numbers: Any = None
-        if scores is not None:
-            numbers = list(scores.rank), scores.values(), [alarm.name for alarm in scores.alarms]
-        rank, values, alarms = trainer.strategy.broadcast(numbers)
+        numbers: Any = None if scores is None else _numbers(scores)
+        rank, values, alarms, halves = trainer.strategy.broadcast(numbers)
         pl_module.metrics |= {f"5cat/val/{name}": value for name, value in values.items()}
         pl_module.metrics |= {"5cat/passed": rank[0], "5cat/rank": rank, "5cat/alarms": alarms}
         if self.preset.stop_on_backward_bias and "backward bias" in alarms:
             log.warning("stopping: 5cat.stop_on_backward_bias is set and the model predicts backwards")
             trainer.should_stop = self.stopped = True
-        if self.preset.on_failure == "stop" and rank[0] < (of := gates.alone(self.preset)):
-            log.warning("stopping: 5cat.on_failure=stop and %d of %d VAL halves are passed", rank[0], of)
+        if self.preset.on_failure == "stop" and rank[0] < halves:
+            log.warning("stopping: 5cat.on_failure=stop and %d of %d VAL halves are passed", rank[0], halves)
             trainer.should_stop = self.stopped = True
 
     def _measure(self, module: LatentVectorModule) -> PartScores:
@@ -78,3 +75,8 @@ class FiveCatJudge(Callback):
         for alarm in scores.alarms:
             log.warning("%s", alarm)
         return scores
+
+
+def _numbers(scores: PartScores) -> Any:
+    """What every rank needs: the rank that chooses checkpoints, the numbers, the alarms, and how many halves count."""
+    return list(scores.rank), scores.values(), [alarm.name for alarm in scores.alarms], scores.of
