@@ -140,7 +140,7 @@ def test_a_users_own_stands_between_the_judge_and_the_history(
     # It may change what is computed, so it makes another run; the lab's own are the same in all.
     config, without = (yaml.safe_load((f / "config.yaml").read_text()) for f in (folder, plain))
     assert "callbacks" not in computing(without)
-    assert list(computing(config)["callbacks"]) == ["mine"]
+    assert computing(config)["callbacks"] == [{"_target_": "Mine", "factor": 4}]
 
 
 @pytest.mark.parametrize(
