@@ -108,7 +108,7 @@ def test_a_file_may_name_no_class_from_elsewhere(home: Path, room: str, target: 
     [
         ("losses", "lvm_lab.archs.gru.GRU", "is no loss term of lvm_lab; name a class, as the options of lvm_lab.loss"),
         ("archs", "lvm_lab.archs.gru.nn", "is no class"),
-        ("archs", "lvm_lab.archs.mamba2.Tensor", "is defined elsewhere, as torch.Tensor"),
+        ("archs", "lvm_lab.archs.amn.Tensor", "is defined elsewhere, as torch.Tensor"),
         ("judge.gates", "lvm_lab.judge.gates.offsets.Gate", "is defined elsewhere, as lvm_lab.judge.gate.Gate"),
         ("data.sources", "lvm_lab.data.sources.npz.importlib.Npz", "cannot be imported"),
     ],
