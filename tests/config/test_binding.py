@@ -91,8 +91,8 @@ def test_describe(hint, words):
 
 
 def test_what_binds_passes_silently():
-    check({"width": 4}, Model, "arch", given=["dim"])
-    check({"width": 4, "dropout": 0}, Model, "arch", given=["dim"])
+    check({"width": 4}, Model, "arch", supplied=["dim"])
+    check({"width": 4, "dropout": 0}, Model, "arch", supplied=["dim"])
     check({"path": "x"}, function, "data")
     check({}, Nothing, "loss")
 
@@ -114,7 +114,7 @@ def test_what_binds_passes_silently():
 )
 def test_what_does_not_bind_is_one_sentence(node, said):
     with pytest.raises(UserError) as caught:
-        check(node, Model, "arch", given=["dim"])
+        check(node, Model, "arch", supplied=["dim"])
     assert str(caught.value) == said
 
 

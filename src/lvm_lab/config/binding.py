@@ -13,15 +13,15 @@ from typing import Any
 from lvm_lab.errors import UserError
 
 
-def check(node: dict[str, Any], target: Callable[..., Any], path: str, given: Iterable[str] = ()) -> None:
+def check(node: dict[str, Any], target: Callable[..., Any], path: str, supplied: Iterable[str] = ()) -> None:
     """Raise UserError where a key of `node` is unknown, missing or of a wrong type for `target`.
 
-    path: the node's place in the config, for the sentence. given: parameters that code passes.
+    path: the node's place in the config, for the sentence. supplied: parameters that code passes.
     """
     parameters = {
         name: p
         for name, p in inspect.signature(target).parameters.items()
-        if name not in ("self", *given) and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
+        if name not in ("self", *supplied) and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
     }
     hints = typing.get_type_hints(target.__init__ if inspect.isclass(target) else target)
     for name, value in node.items():

@@ -62,8 +62,8 @@ def without_secrets_of_failed(config: dict[str, Any], sentence: str) -> tuple[di
     """The same for a composed config whose source may not have been imported, and for the sentence that says what
     went wrong: where the class cannot be asked, every setting of its own counts as a secret."""
     node = config["data"]
-    asked = source_class(node, load=True) is not None or TARGET not in node
-    names = secrets(node) if asked else frozenset(node.keys() - SHARED)
+    known = source_class(node, load=True) is not None or TARGET not in node
+    names = secrets(node) if known else frozenset(node.keys() - SHARED)
     for value in sorted((str(node[name]) for name in names if node.get(name)), key=len, reverse=True):
         sentence = sentence.replace(value, HIDDEN)
     return config | {"data": _hidden(node, names)}, sentence

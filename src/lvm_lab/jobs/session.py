@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import logging
-import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import torch
 from rich.console import Console
 
 from lvm_lab import logs
@@ -36,9 +34,8 @@ from lvm_lab.scoring.scores import TRAINING, score
 from lvm_lab.training import devices
 from lvm_lab.training.callbacks import assembly
 from lvm_lab.training.callbacks.base import RunContext
-from lvm_lab.training.datamodule import VectorDataModule
+from lvm_lab.training.fitting import fit
 from lvm_lab.training.module import LatentVectorModule
-from lvm_lab.training.trainer import trainer as make_trainer
 from lvm_lab.types import count_parameters
 
 log = logging.getLogger(__name__)
@@ -47,8 +44,8 @@ log = logging.getLogger(__name__)
 class Session:
     """Context manager around the work in one run folder; closes logs and loggers however the work ends."""
 
-    def __init__(self, chosen: Settings, data: Parts, run: runs.RunFolder, console: Console) -> None:
-        self.chosen, self.data, self.run, self.console = chosen, data, run, console
+    def __init__(self, settings: Settings, data: Parts, run: runs.RunFolder, console: Console) -> None:
+        self.settings, self.data, self.run, self.console = settings, data, run, console
         self.started = time.perf_counter()
         self.before = 0.0
         self.diverged = False
@@ -65,8 +62,8 @@ class Session:
     def __enter__(self) -> Session:
         silent = self.run.state == "finished" or not is_leader()
         self.log = None if silent else logs.RunLog(self.run.path).__enter__()
-        self.loggers = Loggers({} if silent else self.chosen.logger)
-        self.loggers.begin(self.run, without_secrets(self.chosen.config))
+        self.loggers = Loggers({} if silent else self.settings.logger)
+        self.loggers.begin(self.run, without_secrets(self.settings.config))
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
@@ -99,7 +96,7 @@ class Session:
         log.info("arrow of time: %s", diagnostic_tables.arrow_line(self.data_gate["arrow"]))
         if not self.data_gate["passed"]:
             reasons = "; ".join(self.data_gate["failed"])
-            if self.chosen.data.gate == "refuse":
+            if self.settings.data.gate == "refuse":
                 raise UserError(f"the data gate failed ({reasons}); check the order of chunks, or set data.gate=warn.")
             log.warning("the data gate failed (%s): check the order of chunks and the encoder", reasons)
         if self.data.documents < DOCUMENTS_FOR_REPORT:
@@ -108,26 +105,21 @@ class Session:
             )
             log.warning(self.notes[-1])
 
-    def fit(self, model: LatentVectorModule) -> None:
+    def fit(self, module: LatentVectorModule) -> None:
         """Train from the start or from last.ckpt, to the end."""
-        chosen, run = self.chosen, self.run
-        self.params = count_parameters(model)
+        settings, run = self.settings, self.run
+        self.params = count_parameters(module)
         context = RunContext(
-            seed=chosen.seed,
-            patience=chosen.trainer.patience,
+            seed=settings.seed,
+            patience=settings.trainer.patience,
             val=self.data.val,
-            preset=chosen.preset,
+            preset=settings.preset,
             console=self.console,
             show=self._show_judgement,
             write=self._write,
             folder=run.checkpoints,
-            checkpoint=chosen.trainer.checkpoint,
+            checkpoint=settings.trainer.checkpoint,
         )
-        callbacks = assembly.assemble(chosen.config["callbacks"], context)
-        trainer = make_trainer(chosen, callbacks, run.path)
-        trained = any(p.requires_grad for p in model.parameters())
-        devices.check(trainer.world_size, chosen.trainer.batch_size, trained)
-        log.info("training on %s with %d CPU threads", trainer.strategy.root_device, torch.get_num_threads())
         resume_from = None
         if run.state == "resume":
             resume_from = run.last
@@ -137,30 +129,8 @@ class Session:
             history = run.read_history()
             self.before = sum(row["seconds"] for row in history)
             self.loggers.again(history)
-            self.tell(f"going on after epoch {epochs} of {chosen.trainer.max_epochs}")
-        batches = VectorDataModule(
-            self.data,
-            chosen.trainer.batch_size,
-            chosen.data.max_per_doc,
-            chosen.config["loss"]["negatives"],
-            chosen.seed,
-        )
-        try:
-            trainer.fit(model, datamodule=batches, ckpt_path=resume_from, weights_only=True)
-        except SystemExit:
-            # Lightning turns Ctrl-C into an exit of its own.
-            raise KeyboardInterrupt from None
-        except RuntimeError as error:
-            if devices.lost(trainer.strategy.launcher):
-                raise UserError(
-                    "another process of this run was killed (out of memory?); the same command goes on from the last "
-                    "checkpoint."
-                ) from error
-            raise
-        self.diverged = any(getattr(callback, "diverged", False) for callback in callbacks)
-        devices.part()
-        if not trainer.is_global_zero:
-            sys.exit(0)
+            self.tell(f"going on after epoch {epochs} of {settings.trainer.max_epochs}")
+        self.diverged = fit(module, self.data, settings, context, run.path, resume_from)
 
     def score(self) -> Result:
         """Score the chosen checkpoint once: five gates, val, test, OOD, and the baselines."""
@@ -170,9 +140,9 @@ class Session:
             return result
         best_5cat = self.run.checkpoints / "best_5cat.ckpt"
         file = best_5cat if best_5cat.exists() else self.run.checkpoints / "best.ckpt"
-        device = devices.judging_device(self.chosen.device)
+        device = devices.judging_device(self.settings.device)
         model = load(file, device)
-        ground = Ground.of_run(self.data, self.chosen.preset, self.chosen.cache)
+        ground = Ground.of_run(self.data, self.settings.preset, self.settings.cache)
         scores = score({self.run.name: lambda: model.predict}, ground, TRAINING, device)
         result = self._result("finished", checkpoint=file.name, **scores.to_result())
         record.write_moments(self.run.path, scores.moments())
@@ -182,7 +152,7 @@ class Session:
     def finish(self, result: Result) -> None:
         """Write result.json, then let go of what only an unfinished run needs."""
         self.run.finish(result)
-        if not self.chosen.run.keep_last:
+        if not self.settings.run.keep_last:
             self.run.last.unlink(missing_ok=True)
 
     def show(self, result: Result) -> None:
@@ -234,7 +204,7 @@ class Session:
         return round(self.before + time.perf_counter() - self.started, 3)
 
     def _result(self, status: Any, **more: Any) -> Result:
-        config = self.chosen.config
+        config = self.settings.config
         rows = self.run.read_history()
         return Result(
             name=self.run.name,
@@ -242,7 +212,7 @@ class Session:
             loss=config["loss"]["name"],
             data=config["data"]["name"],
             status=status,
-            seed=self.chosen.seed,
+            seed=self.settings.seed,
             fingerprint=self.run.fingerprint,
             seconds=self._seconds(),
             params=self.params,

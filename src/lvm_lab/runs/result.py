@@ -117,8 +117,8 @@ class Result:
         return Part.from_json(node, name) if node else None
 
     def findings(self, part: str) -> list[Finding]:
-        found = self.part(part)
-        return found.alarms if found else []
+        numbers = self.part(part)
+        return numbers.alarms if numbers else []
 
     def scores(self, part: str) -> Scores | None:
         """5CAT in a part; None where it was not judged there."""
