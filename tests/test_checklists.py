@@ -109,6 +109,7 @@ def test_the_console_script_finds_what_stands_in_the_current_folder(home: Path) 
     assert "_target_: hydra_plugins.my_launcher.MyLauncher" in shown.out
 
 
+@pytest.mark.slow
 def test_a_launcher_launches_the_jobs_of_a_multirun(home: Path) -> None:
     jobs = ("hydra/launcher=mine", "arch.width=8,16", "trainer.max_epochs=1", "5cat=off")
     done = finish(fork(home, "-m", *COMMAND, *jobs))
