@@ -150,11 +150,17 @@ class Session:
         except SystemExit:
             # Lightning turns Ctrl-C into an exit of its own.
             raise KeyboardInterrupt from None
-        except RuntimeError as error:
+        except (RuntimeError, MemoryError) as error:
             if devices.lost(trainer.strategy.launcher):
                 raise UserError(
                     "another process of this run was killed (out of memory?); the same command goes on from the last "
                     "checkpoint."
+                ) from error
+            if devices.out_of_memory(error):
+                size = settings.trainer.batch_size
+                raise UserError(
+                    f"{trainer.strategy.root_device} ran out of memory with trainer.batch_size={size}; "
+                    f"{devices.smaller_batch(size, trainer.world_size)}."
                 ) from error
             raise
         self.diverged = any(getattr(callback, "diverged", False) for callback in callbacks)
@@ -173,7 +179,15 @@ class Session:
         device = devices.judging_device(self.settings.device)
         model = load(file, device)
         ground = Ground.of_run(self.data, self.settings.preset, self.settings.cache)
-        scores = score({self.run.name: lambda: model.predict}, ground, TRAINING, device)
+        try:
+            scores = score({self.run.name: lambda: model.predict}, ground, TRAINING, device)
+        except (RuntimeError, MemoryError) as error:
+            if not devices.out_of_memory(error):
+                raise
+            raise UserError(
+                f"{device} ran out of memory while the trained model was scored; the same command with device=cpu goes "
+                "on from the last checkpoint and scores it there."
+            ) from error
         result = self._result("finished", checkpoint=file.name, **scores.to_result())
         record.write_moments(self.run.path, scores.moments())
         self.loggers.result(result, self._picture(result))
