@@ -118,6 +118,10 @@ class LatentVectorModule(pl.LightningModule):
         identity = self.model.identity
         checkpoint[KEY] = identity | {"golden_output": self.model.golden_output(identity["golden_input"])}
 
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        # Lightning loads the weights before it converts the module: those of float64 would be rounded on the way.
+        self.to(checkpoint["state_dict"]["mean_D"].dtype)
+
     def _judged(self, prediction: Prediction, batch: Batch) -> tuple[Prediction, Tensor, dict[str, Tensor]]:
         """The prediction in float32 at least, its loss and the loss's parts.
 
