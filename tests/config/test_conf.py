@@ -204,7 +204,7 @@ for config in json.load(sys.stdin):
 assert not {"torch", "hydra", "omegaconf", "pytorch_lightning"} & set(sys.modules)
 """
     configs = [compose("device=cuda"), compose("arch=ensemble", "arch.members=top3")]
-    subprocess.run([sys.executable, "-c", script], input=json.dumps(configs), text=True, check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", script], input=json.dumps(configs), text=True, check=True, timeout=1800)
 
 
 def test_an_ensemble_without_members_is_told():

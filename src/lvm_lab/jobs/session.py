@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import logging
-import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import torch
 from rich.console import Console
 
 from lvm_lab import logs
@@ -36,9 +34,8 @@ from lvm_lab.scoring.scores import TRAINING, score
 from lvm_lab.training import devices
 from lvm_lab.training.callbacks import assembly
 from lvm_lab.training.callbacks.base import RunContext
-from lvm_lab.training.datamodule import VectorDataModule
+from lvm_lab.training.fitting import fit
 from lvm_lab.training.module import LatentVectorModule
-from lvm_lab.training.trainer import trainer as make_trainer
 from lvm_lab.types import count_parameters
 
 log = logging.getLogger(__name__)
@@ -108,10 +105,10 @@ class Session:
             )
             log.warning(self.notes[-1])
 
-    def fit(self, model: LatentVectorModule) -> None:
+    def fit(self, module: LatentVectorModule) -> None:
         """Train from the start or from last.ckpt, to the end."""
         settings, run = self.settings, self.run
-        self.params = count_parameters(model)
+        self.params = count_parameters(module)
         context = RunContext(
             seed=settings.seed,
             patience=settings.trainer.patience,
@@ -123,11 +120,6 @@ class Session:
             folder=run.checkpoints,
             checkpoint=settings.trainer.checkpoint,
         )
-        callbacks = assembly.assemble(settings.config["callbacks"], context)
-        trainer = make_trainer(settings, callbacks, run.path)
-        trained = any(p.requires_grad for p in model.parameters())
-        devices.check(trainer.world_size, settings.trainer.batch_size, trained)
-        log.info("training on %s with %d CPU threads", trainer.strategy.root_device, torch.get_num_threads())
         resume_from = None
         if run.state == "resume":
             resume_from = run.last
@@ -138,38 +130,10 @@ class Session:
             self.before = sum(row["seconds"] for row in history)
             self.loggers.again(history)
             self.tell(f"going on after epoch {epochs} of {settings.trainer.max_epochs}")
-        batches = VectorDataModule(
-            self.data,
-            settings.trainer.batch_size,
-            settings.data.max_per_doc,
-            settings.config["loss"]["negatives"],
-            settings.seed,
-        )
-        try:
-            trainer.fit(model, datamodule=batches, ckpt_path=resume_from, weights_only=True)
-        except SystemExit:
-            # Lightning turns Ctrl-C into an exit of its own.
-            raise KeyboardInterrupt from None
-        except (RuntimeError, MemoryError) as error:
-            if devices.lost(trainer.strategy.launcher):
-                raise UserError(
-                    "another process of this run was killed (out of memory?); the same command goes on from the last "
-                    "checkpoint."
-                ) from error
-            if devices.out_of_memory(error):
-                size = settings.trainer.batch_size
-                raise UserError(
-                    f"{trainer.strategy.root_device} ran out of memory with trainer.batch_size={size}; "
-                    f"{devices.smaller_batch(size, trainer.world_size)}."
-                ) from error
-            raise
-        self.diverged = any(getattr(callback, "diverged", False) for callback in callbacks)
-        devices.part()
-        if not trainer.is_global_zero:
-            sys.exit(0)
+        self.diverged = fit(module, self.data, settings, context, run.path, resume_from)
 
     def score(self) -> Result:
-        """Score the settings checkpoint once: five gates, val, test, OOD, and the baselines."""
+        """Score the chosen checkpoint once: five gates, val, test, OOD, and the baselines."""
         if self.diverged:
             result = self._result("diverged")
             self._picture(result)
