@@ -95,12 +95,16 @@ class RunSettings:
 
 @dataclass(frozen=True)
 class DeviceSettings:
-    """Lightning's accelerator, devices and strategy. threads: CPU threads (null: what PyTorch chooses)."""
+    """Lightning's accelerator, devices and strategy. threads: CPU threads (null: what PyTorch chooses).
+
+    kernels: what Mamba-2 computes with on CUDA devices, by default the faster one for the context's length.
+    """
 
     accelerator: str = "auto"
     devices: int | str = 1
     strategy: str = "auto"
     threads: int | None = None
+    kernels: Literal["auto", "fused", "plain"] = "auto"
 
     def __post_init__(self) -> None:
         if self.threads is not None:
