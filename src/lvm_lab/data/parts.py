@@ -119,7 +119,7 @@ def _no_window(store: Store, stretches: np.ndarray, settings: DataSettings, excl
     longest = int(store.documents.length[stretches].max())
     if longest <= settings.context_length:
         return (
-            f"the longest of its documents has {longest} chunks and data.context_length={settings.context_length} needs "
+            f"its longest document has {longest} chunks and data.context_length={settings.context_length} needs "
             f"{settings.context_length + 1}; set a smaller data.context_length or bring longer documents"
         )
     assert excluded_N is not None, "long stretches without excluded rows have windows"

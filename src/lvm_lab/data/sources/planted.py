@@ -78,7 +78,7 @@ class PlantedWorld(Source):
         gigabytes = max(self.documents, self.ood_documents) * self.length * self.dim * 4 / 1e9
         if gigabytes > MOST_GIGABYTES or self.dim > MOST_DIM:
             raise UserError(
-                f"data.documents={self.documents} of {self.length} chunks in {self.dim} dimensions are {gigabytes:.3g} GB "
+                f"data.documents={self.documents} of {self.length} chunks in {self.dim} dims are {gigabytes:.3g} GB "
                 f"of vectors; set data so that they are {MOST_GIGABYTES} GB or less and data.dim {MOST_DIM} or less."
             )
         if not self.speeds:
