@@ -55,8 +55,9 @@ def _unloaded(identity: dict[str, Any], stats: Stats, allow: tuple[str, ...]) ->
 
 
 def _stats(state: dict[str, Tensor]) -> Stats:
-    normaliser = {name: state.get(f"normaliser.{name}") for name in NORMALISER}
-    return Stats(state["mean_D"], state["std_D"], **normaliser)
+    # A run of trainer.precision=64-true saved them in float64, and what is loaded computes in float32.
+    normaliser = {name: state[key].float() for name in NORMALISER if (key := f"normaliser.{name}") in state}
+    return Stats(state["mean_D"].float(), state["std_D"].float(), **normaliser)
 
 
 def _stats_of_shapes(shapes: dict[str, list[int]]) -> Stats:

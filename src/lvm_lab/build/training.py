@@ -23,6 +23,8 @@ GO_TOGETHER = (
     "loss=diffusion with head=diffusion or head=two_tower, loss=energy with head=energy, "
     "and every other loss with head=dual, head=residual, head=linear or head=identity"
 )
+# Vectors of a document that come with each window of a batch.
+MOST_NEGATIVES = 1024
 
 
 class Training(NamedTuple):
@@ -71,8 +73,10 @@ def module(settings: Settings, stats: Stats, contract: dict[str, Any]) -> Latent
 
 def _loss(node: dict[str, Any], allow: Iterable[str]) -> WeightedTerms:
     terms, weights = {}, {}
-    if not binding.fits(node.get("negatives"), int) or node["negatives"] < 0:
-        raise UserError(f"loss.negatives={node.get('negatives')!r} does not fit; give it a whole number from 0.")
+    if not binding.fits(node.get("negatives"), int) or not 0 <= node["negatives"] <= MOST_NEGATIVES:
+        raise UserError(
+            f"loss.negatives={node.get('negatives')!r} does not fit; give it a whole number from 0 to {MOST_NEGATIVES}."
+        )
     if not isinstance(node.get("terms"), dict):
         raise UserError(f"loss.terms={node.get('terms')!r} does not fit; start from an option of conf/loss/.")
     for name, term in node["terms"].items():

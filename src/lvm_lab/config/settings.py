@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,10 @@ OPTIONAL = ("logger", "callbacks")
 VALUES = ("seed", "normaliser")
 # Groups whose options have a name of their own, which runs and tables go by.
 NAMED = ("arch", "head", "loss", "data")
+# Such names make folders: letters and digits first, no separators.
+NAME = re.compile(r"\w[\w.+ -]{0,63}")
+# More threads than any machine has cores; far more than that end in a segmentation fault.
+MOST_THREADS = 1024
 DATA_KEYS = tuple(DataSettings.__dataclass_fields__)
 
 
@@ -95,16 +100,22 @@ class RunSettings:
 
 @dataclass(frozen=True)
 class DeviceSettings:
-    """Lightning's accelerator, devices and strategy. threads: CPU threads (null: what PyTorch chooses)."""
+    """Lightning's accelerator, devices and strategy. threads: CPU threads (null: what PyTorch chooses).
+
+    kernels: what Mamba-2 computes with on CUDA devices, by default the faster one for the context's length.
+    """
 
     accelerator: str = "auto"
     devices: int | str = 1
     strategy: str = "auto"
     threads: int | None = None
+    kernels: Literal["auto", "fused", "plain"] = "auto"
 
     def __post_init__(self) -> None:
         if self.threads is not None:
             _positive("device.threads", self.threads)
+            if self.threads > MOST_THREADS:
+                raise UserError(f"device.threads={self.threads} does not fit; set it from 1 to {MOST_THREADS}.")
 
 
 @dataclass(frozen=True)
@@ -143,7 +154,9 @@ def settings(config: dict[str, Any], allow: Iterable[str] | None = None) -> Sett
     typed = binding.dataclass_from
     _check_groups(config)
     if not binding.fits(config["seed"], int) or config["seed"] < 0:
-        raise UserError(f"seed={config['seed']!r} does not fit; give it a whole number from 0.")
+        raise UserError(
+            f"seed={config['seed']!r} does not fit; give it a whole number from 0 to {binding.LARGEST_INT}."
+        )
     if not binding.fits(config["normaliser"], NormaliserName):
         raise UserError(
             f"normaliser={config['normaliser']!r} does not fit; give it {binding.describe(NormaliserName)}."
@@ -178,9 +191,20 @@ def _check_groups(config: dict[str, Any]) -> None:
     for group in (*GROUPS, *(group for group in OPTIONAL if group in config)):
         node = config[group]
         if not isinstance(node, dict):
-            raise UserError(f"{group}={node!r} does not fit; set its keys, for instance {group}.KEY=VALUE.")
-        if group in NAMED and not isinstance(node.get("name"), str):
-            raise UserError(f"{group}.name={node.get('name')!r} does not fit; give it a text.")
+            value = "null" if node is None else repr(node)
+            raise UserError(f"{group}={value} does not fit; set its keys, for instance {group}.KEY=VALUE.")
+        if group in NAMED:
+            _check_name(f"{group}.name", node.get("name"))
+
+
+def _check_name(key: str, name: Any) -> None:
+    if not isinstance(name, str):
+        raise UserError(f"{key}={name!r} does not fit; give it a text.")
+    if not NAME.fullmatch(name):
+        raise UserError(
+            f"{key}={name!r} does not fit, because folders are called by it; give it up to 64 letters, digits, "
+            "'-', '_' and '.', a letter or digit first."
+        )
 
 
 def _not_negative(name: str, value: float) -> None:

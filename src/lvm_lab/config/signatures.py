@@ -30,7 +30,7 @@ def check_types(node: Any, path: str = "") -> None:
     for key, value in node.items():
         place = f"{path}.{key}".lstrip(".")
         if key in hints and not binding.fits(value, hints[key]):
-            raise UserError(f"{place}={value!r} does not fit; give it {binding.describe(hints[key])}.")
+            raise UserError(binding.misfit(place, value, hints[key]))
         check_types(value, place)
 
 

@@ -147,7 +147,15 @@ class Session:
         device = devices.judging_device(self.settings.device)
         model = load(file, device, self.settings.allow)
         ground = Ground.of_run(self.data, self.settings.preset, self.settings.cache)
-        scores = score({self.run.name: lambda: model.predict}, ground, TRAINING, device)
+        try:
+            scores = score({self.run.name: lambda: model.predict}, ground, TRAINING, device)
+        except (RuntimeError, MemoryError) as error:
+            if not devices.out_of_memory(error):
+                raise
+            raise UserError(
+                f"{device} ran out of memory while the trained model was scored; the same command with device=cpu goes "
+                "on from the last checkpoint and scores it there."
+            ) from error
         result = self._result("finished", checkpoint=file.name, **scores.to_result())
         record.write_moments(self.run.path, scores.moments())
         self.loggers.result(result, self._picture(result))

@@ -26,8 +26,8 @@ def fit(
 ) -> bool:
     """Train to the end, in `folder`; whether the loss diverged. last: the checkpoint to go on from.
 
-    Of several processes only the first returns. Raises UserError for what the devices cannot share, and where another
-    process of the run was killed.
+    Of several processes only the first returns. Raises UserError for what the devices cannot share, where another
+    process of the run was killed, and where a device has no memory left.
     """
     callbacks = assembly.assemble(settings.config["callbacks"], context)
     trainer = make_trainer(settings, callbacks, folder)
@@ -46,11 +46,17 @@ def fit(
     except SystemExit:
         # Lightning turns Ctrl-C into an exit of its own.
         raise KeyboardInterrupt from None
-    except RuntimeError as error:
+    except (RuntimeError, MemoryError) as error:
         if devices.lost(trainer.strategy.launcher):
             raise UserError(
                 "another process of this run was killed (out of memory?); the same command goes on from the last "
                 "checkpoint."
+            ) from error
+        if devices.out_of_memory(error):
+            size = settings.trainer.batch_size
+            raise UserError(
+                f"{trainer.strategy.root_device} ran out of memory with trainer.batch_size={size}; "
+                f"{devices.smaller_batch(size, trainer.world_size)}."
             ) from error
         raise
     devices.part()
