@@ -5,16 +5,40 @@ from __future__ import annotations
 import logging
 import sys
 from pathlib import Path
+from typing import Any, TextIO, cast
 
 from rich.console import Console
 from rich.logging import RichHandler
 
+from lvm_lab import streams
+
 FORMAT = "%(asctime)s %(levelname)s %(message)s"
+
+
+class _Terminal:
+    """stdout as it is at the moment, for as long as somebody reads it: a run outlives its reader."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(sys.stdout, name)
+
+    def write(self, text: str) -> int:
+        try:
+            return sys.stdout.write(text)
+        except BrokenPipeError:
+            streams.reader_has_left()
+            return len(text)
+
+    def flush(self) -> None:
+        try:
+            sys.stdout.flush()
+        except BrokenPipeError:
+            streams.reader_has_left()
 
 
 def to_terminal(leader: bool = True) -> Console:
     """Send the package's messages to the terminal; only the first process of a run on several devices speaks."""
-    console = Console(width=None if sys.stdout.isatty() else 120)
+    streams.open_closed()
+    console = Console(file=cast(TextIO, _Terminal()), width=None if sys.stdout.isatty() else 120)
     logger = logging.getLogger("lvm_lab")
     logger.setLevel(logging.INFO if leader else logging.CRITICAL)
     logger.propagate = False

@@ -134,6 +134,8 @@ def read_checkpoint(path: Path, device: Any = "cpu") -> dict[str, Any]:
 
     Raises UserError where there is no such file, or none that can be read.
     """
+    if path.exists() and not path.is_file():
+        raise UserError(f"{path} is no file; name a .ckpt file or a run's folder.")
     if not path.is_file():
         raise UserError(f"{path} does not exist; name a .ckpt file or a run's folder.")
     try:

@@ -233,14 +233,17 @@ def test_what_names_no_class_is_told_with_its_setting(target, words):
         module(settings(config), Stats(torch.zeros(16), torch.ones(16)), {})
 
 
-class Keeper:
+class Keeper(torch.nn.Module):
+    causal, width = True, 1
+
     def __init__(self, values: list[Any], extra: Any = None) -> None:
+        super().__init__()
         self.values, self.extra = values, extra
 
 
 def test_an_object_gets_values_of_its_own_and_what_code_adds_as_it_is():
     node, extra = {"_target_": f"{__name__}.Keeper", "values": [{"a": 1}]}, object()
-    keeper = make(node, "archs", "arch", extra=extra)
+    keeper = make(node, "archs", "arch", allow=[__name__], extra=extra)
     assert type(keeper).__name__ == "Keeper"
     assert keeper.extra is extra
     keeper.values[0]["a"] = 2

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import hydra
+import yaml
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
 from omegaconf import OmegaConf
@@ -59,6 +62,8 @@ def explain(error: Exception, config_name: str, arguments: Sequence[str]) -> str
         key = re.search(r"Could not (?:override|append to) '([^']+)'", str(error))
         if key:
             return _unknown(key.group(1), config_name, arguments)
+        if "Config group override must be a string or a list" in str(error):
+            return _no_option(arguments)
     ambiguous = re.match(r"Ambiguous value for argument '([^']+)'", str(error))
     if ambiguous:
         group, _, options = ambiguous.group(1).partition("=")
@@ -66,6 +71,42 @@ def explain(error: Exception, config_name: str, arguments: Sequence[str]) -> str
         return f"{ambiguous.group(1)} names several values; put -m before the settings to run them all{at_once}."
     first = str(error).strip().splitlines()[0]
     return f"{first.rstrip('.')}; see --help for the options."
+
+
+def unreadable(arguments: Sequence[str], error: Exception) -> str:
+    """One sentence for a YAML file of the user's that cannot be read: which, where, and why."""
+    mark = getattr(error, "problem_mark", None)
+    if mark is not None:
+        problem = getattr(error, "problem", None) or "it ends too early"
+        return f"{mark.name}, line {mark.line + 1}, is no YAML ({problem}); mend it there."
+    for file in _own_files(arguments):
+        try:
+            node = yaml.safe_load(file.read_text(encoding="utf-8"))
+        except (yaml.YAMLError, UnicodeDecodeError):
+            return f"{file} is no YAML in UTF-8; write it again as text."
+        if node is not None and not isinstance(node, dict):
+            return f"{file} holds {node!r} where settings are needed; write KEY: VALUE lines."
+    return f"a file of settings cannot be read ({' '.join(str(error).split())[:200]}); mend it."
+
+
+def _own_files(arguments: Sequence[str]) -> list[Path]:
+    """The files that a user may have written: conf/local/ and the folders of --config-dir."""
+    words = [word for argument in arguments for word in argument.split("=", 1)]
+    named = [Path(b) for a, b in itertools.pairwise(words) if a in ("--config-dir", "-cd", "--config-path", "-cp")]
+    return sorted(
+        file for folder in (conf_dir() / "local", *named) for file in folder.rglob("*.yaml") if file.is_file()
+    )
+
+
+def _no_option(arguments: Sequence[str]) -> str:
+    """A sentence for a group that was set to what is no option's name."""
+    for argument in arguments:
+        key, _, value = argument.lstrip("+").partition("=")
+        if key in groups() and (value in ("", "null") or re.fullmatch(r"[-+.\d]+|true|false", value, re.IGNORECASE)):
+            typed = argument.lstrip("+").replace("five_cat", "5cat")
+            options = ", ".join(sorted(options_of(key)))
+            return f"{typed} names no option; choose {'one or several' if key in LISTS else 'one'} of {options}."
+    return "a group is set to what names no option; choose one of those that --help lists."
 
 
 def missing_key(key: str, config: dict[str, Any]) -> str | None:

@@ -14,20 +14,22 @@ from pathlib import Path
 from typing import Any
 
 import hydra
+import yaml
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from lvm_lab.commands import schedules
+from lvm_lab.commands import multirun, schedules
 from lvm_lab.commands.arguments import gather, with_help
-from lvm_lab.commands.composing import check_local, explain
-from lvm_lab.commands.plain import FAILED, INTERRUPTED, MISTAKE, reader_has_left, tell
+from lvm_lab.commands.composing import check_local, explain, unreadable
+from lvm_lab.commands.plain import FAILED, INTERRUPTED, MISTAKE, tell
 from lvm_lab.commands.rows import GROUP
 from lvm_lab.config.conf import conf_dir, spell_out
 from lvm_lab.errors import UserError
 from lvm_lab.runs import folder as runs
+from lvm_lab.streams import open_closed, reader_has_left
 from lvm_lab.sweeps import standings
 from lvm_lab.sweeps.sweep import Failure
 
@@ -52,8 +54,10 @@ def launch(
     interrupted: what is said after Ctrl-C. header: a door's name and its own words at the top of --help.
     Exit codes: 0 done, 2 a user's mistake, 1 a failed job of a multirun or our own bug, 130 interrupted.
     """
+    find_packages_here()
     # Lightning brings matplotlib in, whose first words are about its fonts.
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
+    open_closed()
     arguments = spell_out(sys.argv[1:])
     if header is not None:
         arguments = with_help(arguments, *header)
@@ -65,6 +69,8 @@ def launch(
     try:
         check_local(arguments)
         request, others = schedules.split(arguments) if runs_schedules else (None, arguments)
+        if request is None:
+            multirun.check_folders(config_name, arguments)
         failures = hydra_run(arguments) if request is None else schedules.run(request, others, hydra_run)
     except KeyboardInterrupt:
         print(f"interrupted; {interrupted}", file=sys.stderr)
@@ -75,9 +81,15 @@ def launch(
             sys.exit(0)
         tell(explain(error, config_name, arguments))
         sys.exit(MISTAKE)
+    except yaml.YAMLError as error:
+        tell(unreadable(arguments, error))
+        sys.exit(MISTAKE)
     except ValueError as error:
         if hydra_run.composed_once:
             raise
+        if isinstance(error, UnicodeDecodeError):
+            tell(unreadable(arguments, error))
+            sys.exit(MISTAKE)
         # Hydra's own words for a group that is set to null or to a number.
         tell(explain(error, config_name, arguments))
         sys.exit(MISTAKE)
@@ -85,6 +97,16 @@ def launch(
         tell(str(failure))
     if failures:
         sys.exit(FAILED)
+
+
+def find_packages_here() -> None:
+    """Have Python look in the current folder too, last of all: `python -m` does, a console script does not.
+
+    A user's own parts are found there, and Hydra's plugins (`hydra_plugins/`).
+    """
+    here = os.getcwd()
+    if not {"", here} & set(sys.path):
+        sys.path.append(here)
 
 
 @dataclass

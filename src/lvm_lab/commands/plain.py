@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Callable
 
 from lvm_lab.errors import UserError
+from lvm_lab.streams import open_closed, reader_has_left
 
 FAILED, MISTAKE, INTERRUPTED = 1, 2, 130
 
@@ -21,6 +21,7 @@ def answer(body: Callable[[], None], way_out: str = "mend that and give the comm
 
     way_out: what to do where the machine refuses a file.
     """
+    open_closed()
     try:
         body()
         sys.stdout.flush()
@@ -38,8 +39,3 @@ def answer(body: Callable[[], None], way_out: str = "mend that and give the comm
 
 def tell(sentence: str) -> None:
     print(f"error: {sentence}", file=sys.stderr)
-
-
-def reader_has_left() -> None:
-    """Whoever reads the output, such as `head`, has seen enough: what is left to be flushed goes nowhere."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -5,12 +5,17 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import inspect
+import math
+import sys
 import types
 import typing
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from lvm_lab.errors import UserError
+
+# The whole numbers that files, generators and frameworks hold alike.
+LARGEST_INT = 2**63 - 1
 
 
 def check(node: dict[str, Any], target: Callable[..., Any], path: str, supplied: Iterable[str] = ()) -> None:
@@ -29,7 +34,7 @@ def check(node: dict[str, Any], target: Callable[..., Any], path: str, supplied:
             raise UserError(unknown_key(f"{path}.{name}", parameters))
         hint = hints.get(name, Any)
         if not fits(value, hint):
-            raise UserError(f"{path}.{name}={value!r} does not fit; give it {describe(hint)}.")
+            raise UserError(misfit(f"{path}.{name}", value, hint))
     for name, parameter in parameters.items():
         if name not in node and parameter.default is parameter.empty:
             raise UserError(f"{path}.{name} is missing; set it, for instance on the command line: {path}.{name}=...")
@@ -74,10 +79,20 @@ def fits(value: Any, hint: Any) -> bool:
     if origin is dict:
         return isinstance(value, dict)
     if hint is float:
-        return isinstance(value, int | float) and not isinstance(value, bool)
+        # Neither nan nor what overflows; a whole number may be larger than any float.
+        return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
     if hint is int:
-        return isinstance(value, int) and not isinstance(value, bool)
+        return isinstance(value, int) and not isinstance(value, bool) and abs(value) <= LARGEST_INT
     return isinstance(value, hint) if inspect.isclass(hint) else True
+
+
+def misfit(key: str, value: Any, hint: Any) -> str:
+    """A sentence for a value that may not be passed where `hint` is asked for."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return f"{key}={value!r} does not fit; give it a finite number."
+    if isinstance(value, int) and abs(value) > LARGEST_INT:
+        return f"{key}={value!r} does not fit; give it a number up to {LARGEST_INT}."
+    return f"{key}={value!r} does not fit; give it {describe(hint)}."
 
 
 def describe(hint: Any) -> str:

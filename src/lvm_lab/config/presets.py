@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
+from lvm_lab.config import binding
 from lvm_lab.config.targets import TARGET
 from lvm_lab.errors import UserError
 
@@ -15,6 +16,10 @@ GATES = ("offsets", "retrieval", "ablations", "rollout", "coherence")
 # By a gate's letter in lower case: val and ood, with a threshold for each number; or the thresholds alone, of a gate
 # that needs both parts. Which numbers a gate has is its own: judge/gates/ checks the names.
 Thresholds = dict[str, dict[str, Any]]
+# What a machine holds: each resample has a weight for every document, each step is predicted by itself.
+MOST_RESAMPLES, MOST_STEPS = 100_000, 1_000
+# Annotations that are held against values before a preset's own rules compare them.
+WHOLE: dict[str, type] = {"int": int, "bool": bool}
 # A file stem, or {_target_: my_package.MyClass} and its arguments.
 Entry = str | dict[str, Any]
 
@@ -29,6 +34,8 @@ def _numbers(node: Any, path: str) -> Any:
 def _number(value: Any, path: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise UserError(f"{path}={value} does not fit; give it a number.")
+    if not binding.fits(value, float):
+        raise UserError(binding.misfit(path, value, float))
     return float(value)
 
 
@@ -64,6 +71,9 @@ class Preset:
             self._at_least(name, least)
         self._at_least("rollout_steps", 1)
         self._at_least("seed", 0)
+        for name, most in (("resamples", MOST_RESAMPLES), ("rollout_steps", MOST_STEPS)):
+            if getattr(self, name) > most:
+                raise UserError(f"five_cat.{name}={getattr(self, name)} is too large; set it to {most} or less.")
         _entries(self.gates, "five_cat.gates", "a list")
         of = len(self.gates)
         if not 0 <= self.required <= of:
@@ -87,6 +97,10 @@ class Preset:
         if "name" not in config or "thresholds" not in config:
             raise UserError("five_cat needs a name and thresholds; start from conf/five_cat/standard.yaml.")
         thresholds = config["thresholds"]
+        for field_ in fields(cls):
+            kind = WHOLE.get(str(field_.type))
+            if kind is not None and field_.name in config and not binding.fits(config[field_.name], kind):
+                raise UserError(binding.misfit(f"five_cat.{field_.name}", config[field_.name], kind))
         typed = _numbers(thresholds, "five_cat.thresholds") if isinstance(thresholds, Mapping) else {}
         return cls(**{**config, "thresholds": typed})
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from lvm_lab.config import binding, loggers
+from lvm_lab.config import binding, loggers, targets
 from lvm_lab.config.data import DataSettings
 from lvm_lab.config.presets import Preset
 from lvm_lab.errors import UserError
@@ -19,6 +21,10 @@ OPTIONAL = ("logger", "callbacks")
 VALUES = ("seed", "normaliser")
 # Groups whose options have a name of their own, which runs and tables go by.
 NAMED = ("arch", "head", "loss", "data")
+# Such names make folders: letters and digits first, no separators.
+NAME = re.compile(r"\w[\w.+ -]{0,63}")
+# More threads than any machine has cores; far more than that end in a segmentation fault.
+MOST_THREADS = 1024
 DATA_KEYS = tuple(DataSettings.__dataclass_fields__)
 
 
@@ -80,7 +86,8 @@ class RunSettings:
 
     dir: the run's folder (null: <root>/<arch>-<loss>-<data>-<fingerprint8>). force: start over what
     is finished. keep_last: keep a finished run's last.ckpt, with the optimiser. cache: imported
-    stores, statistics and fitted baselines (null: ~/.cache/lvm_lab).
+    stores, statistics and fitted baselines (null: ~/.cache/lvm_lab). allow: packages whose classes an ensemble's
+    members may be of, beside the lab's own.
     """
 
     dir: str | None = None
@@ -88,6 +95,7 @@ class RunSettings:
     force: bool = False
     keep_last: bool = True
     cache: str | None = None
+    allow: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -106,11 +114,16 @@ class DeviceSettings:
     def __post_init__(self) -> None:
         if self.threads is not None:
             _positive("device.threads", self.threads)
+            if self.threads > MOST_THREADS:
+                raise UserError(f"device.threads={self.threads} does not fit; set it from 1 to {MOST_THREADS}.")
 
 
 @dataclass(frozen=True)
 class Settings:
-    """A resolved config, typed. `config` is the same in plain containers."""
+    """A resolved config, typed. `config` is the same in plain containers.
+
+    allow: the packages and targets, beside the lab's own, of which objects may be built.
+    """
 
     config: dict[str, Any]
     seed: int
@@ -121,6 +134,7 @@ class Settings:
     device: DeviceSettings
     logger: loggers.Nodes
     preset: Preset
+    allow: frozenset[str] = frozenset()
 
     @property
     def cache(self) -> Path:
@@ -130,29 +144,35 @@ class Settings:
         return Path(home) / "lvm_lab"
 
 
-def settings(config: dict[str, Any]) -> Settings:
+def settings(config: dict[str, Any], allow: Iterable[str] | None = None) -> Settings:
     """Every setting held against its type; what arch, head, loss and data are called with is so when they are made.
 
+    allow: of which packages and targets, beside the lab's own, objects may be built. None: the user composed the
+    config, which is allowed what it names; one that was read from a file is allowed nothing by itself.
     Raises UserError with the setting's name and what it may be.
     """
     typed = binding.dataclass_from
     _check_groups(config)
     if not binding.fits(config["seed"], int) or config["seed"] < 0:
-        raise UserError(f"seed={config['seed']!r} does not fit; give it a whole number from 0.")
+        raise UserError(
+            f"seed={config['seed']!r} does not fit; give it a whole number from 0 to {binding.LARGEST_INT}."
+        )
     if not binding.fits(config["normaliser"], NormaliserName):
         raise UserError(
             f"normaliser={config['normaliser']!r} does not fit; give it {binding.describe(NormaliserName)}."
         )
+    run = typed(RunSettings, config["run"], "run")
     return Settings(
         config=config,
         seed=config["seed"],
         normaliser=config["normaliser"],
         trainer=typed(TrainerSettings, config["trainer"], "trainer"),
         data=typed(DataSettings, {k: v for k, v in config["data"].items() if k in DATA_KEYS}, "data"),
-        run=typed(RunSettings, config["run"], "run"),
+        run=run,
         device=typed(DeviceSettings, config["device"], "device"),
         logger=loggers.by_name(config.get("logger", {})),
         preset=Preset.from_dict(config["five_cat"]),
+        allow=targets.named(config).union(run.allow) if allow is None else frozenset(allow),
     )
 
 
@@ -171,9 +191,20 @@ def _check_groups(config: dict[str, Any]) -> None:
     for group in (*GROUPS, *(group for group in OPTIONAL if group in config)):
         node = config[group]
         if not isinstance(node, dict):
-            raise UserError(f"{group}={node!r} does not fit; set its keys, for instance {group}.KEY=VALUE.")
-        if group in NAMED and not isinstance(node.get("name"), str):
-            raise UserError(f"{group}.name={node.get('name')!r} does not fit; give it a text.")
+            value = "null" if node is None else repr(node)
+            raise UserError(f"{group}={value} does not fit; set its keys, for instance {group}.KEY=VALUE.")
+        if group in NAMED:
+            _check_name(f"{group}.name", node.get("name"))
+
+
+def _check_name(key: str, name: Any) -> None:
+    if not isinstance(name, str):
+        raise UserError(f"{key}={name!r} does not fit; give it a text.")
+    if not NAME.fullmatch(name):
+        raise UserError(
+            f"{key}={name!r} does not fit, because folders are called by it; give it up to 64 letters, digits, "
+            "'-', '_' and '.', a letter or digit first."
+        )
 
 
 def _not_negative(name: str, value: float) -> None:

@@ -92,18 +92,18 @@ def join_stores(stores: Sequence[Store]) -> Store:
         return first
     for one, other in itertools.pairwise(stores):
         if one.content == other.content:
-            raise UserError(f"data.path lists the same vectors twice ({one.path} and {other.path}); list them once.")
+            raise UserError(f"data.path lists the same vectors twice ({one.name} and {other.name}); list them once.")
     contract = first.contract
     for store in stores[1:]:
         conflict = contract.conflict(store.contract)
         if conflict:
             raise UserError(
-                f"data.path lists vectors of different encoders ({first.path} and {store.path}: {conflict}); "
+                f"data.path lists vectors of different encoders ({first.name} and {store.name}: {conflict}); "
                 "train on those of one encoder."
             )
         if store.isolated != first.isolated:
             raise UserError(
-                f"data.path mixes isolated windows with whole documents ({first.path} and {store.path}); "
+                f"data.path mixes isolated windows with whole documents ({first.name} and {store.name}); "
                 "bring the documents that the windows were cut from, or train on one of the two."
             )
         contract = _either(contract, store.contract)

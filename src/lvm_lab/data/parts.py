@@ -77,11 +77,13 @@ def cut_parts(
             every_position=every_position and part == "train",
         )
         if len(windows) == 0 and part != "test":
-            raise UserError(
-                f"the {part} part has no window: {len(store.documents)} documents give it {len(stretches[part])}, none "
-                f"with more than data.context_length={settings.context_length} usable chunks; bring more documents "
-                "or set data.val_path."
+            number = len(stretches[part])
+            why = (
+                f"{len(store.documents)} documents give it none; bring more documents or set data.val_path"
+                if number == 0
+                else f"{_no_window(store, np.array(stretches[part]), settings, excluded_N)}"
             )
+            raise UserError(f"the {part} part has no window: {why}.")
         return windows
 
     train = windows_of("train")
@@ -112,19 +114,28 @@ def _first_by_hash(windows: Windows, at_most: int, store: Store) -> Windows:
     return windows.select(np.sort(order[:at_most]))
 
 
+def _no_window(store: Store, stretches: np.ndarray, settings: DataSettings, excluded_N: np.ndarray | None) -> str:
+    """Why these stretches, of which there is at least one, hold no window, and the way out."""
+    longest = int(store.documents.length[stretches].max())
+    if longest <= settings.context_length:
+        return (
+            f"its longest document has {longest} chunks and data.context_length={settings.context_length} needs "
+            f"{settings.context_length + 1}; set a smaller data.context_length or bring longer documents"
+        )
+    assert excluded_N is not None, "long stretches without excluded rows have windows"
+    repeated = f"{int(excluded_N.sum())} of the {len(excluded_N)} chunks stand in several documents and are no targets"
+    if excluded_N.all():
+        return f"{repeated}; check that the vectors are not all alike, or set data.skip_repeated=false"
+    return f"{repeated}, which leaves it none; bring other documents or set data.skip_repeated=false"
+
+
 def whole_windows(store: Store, settings: DataSettings, name: str) -> Windows:
     """The windows of all documents of a store; `name` says in the refusal of an empty one what it is."""
-    windows = index_windows(
-        store,
-        np.arange(len(store.documents)),
-        settings.context_length,
-        excluded_N=repeated_rows(store) if settings.skip_repeated else None,
-    )
+    stretches = np.arange(len(store.documents))
+    excluded_N = repeated_rows(store) if settings.skip_repeated else None
+    windows = index_windows(store, stretches, settings.context_length, excluded_N=excluded_N)
     if len(windows) == 0:
-        raise UserError(
-            f"{name} has no document with more than data.context_length={settings.context_length} usable chunks; "
-            "bring longer documents."
-        )
+        raise UserError(f"{name} has no window: {_no_window(store, stretches, settings, excluded_N)}.")
     return windows
 
 

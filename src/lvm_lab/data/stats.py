@@ -11,6 +11,7 @@ import torch
 
 from lvm_lab.config.settings import NormaliserName
 from lvm_lab.data.store import Store
+from lvm_lab.errors import UserError
 from lvm_lab.files import write_arrays
 from lvm_lab.types import Stats
 
@@ -84,6 +85,8 @@ def _moments(store: Store, stretches: np.ndarray, cache: Path) -> Stats:
     mean = total / count
     # A dimension that never moves would divide by zero; a thousandth of the typical spread stands in.
     std = np.sqrt(np.maximum(squares / count - mean**2, 0))
+    if not std.any():
+        raise UserError("all vectors of the training part are equal; encode the documents again.")
     std = np.maximum(std, 1e-3 * max(float(np.median(std)), 1e-6))
     mean32, std32 = (mean + origin).astype(np.float32), std.astype(np.float32)
     write_arrays(file, mean=mean32, std=std32)

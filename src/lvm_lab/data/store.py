@@ -8,6 +8,7 @@ unbroken stretch, all with its (source, id); windows never cross a stretch's edg
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -21,6 +22,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from lvm_lab.data.flaws import flaw
 from lvm_lab.errors import UserError
 from lvm_lab.files import sha256
 
@@ -98,7 +100,10 @@ class Rows(Protocol):
 
 @dataclass(frozen=True)
 class Store:
-    """An open store; `vectors_ND` is a read-only memory map. `content` names the arrays' content."""
+    """An open store; `vectors_ND` is a read-only memory map. `content` names the arrays' content.
+
+    imported_from: the user's file, of a store that lies in the cache under a hash.
+    """
 
     path: Path
     vectors_ND: Rows
@@ -106,6 +111,12 @@ class Store:
     contract: EncoderContract
     isolated: bool
     content: str
+    imported_from: Path | None = None
+
+    @property
+    def name(self) -> str:
+        """What messages call it: what the user knows it by."""
+        return str(self.imported_from or self.path)
 
     @property
     def dim(self) -> int:
@@ -140,7 +151,7 @@ def write_store(
     path.parent.mkdir(parents=True, exist_ok=True)
     building = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     try:
-        np.save(building / "vectors.npy", np.ascontiguousarray(vectors_ND), allow_pickle=False)
+        _save(building / "vectors.npy", np.ascontiguousarray(vectors_ND), path)
         columns = {name: getattr(documents, name) for name in DOCUMENT_COLUMNS}
         pq.write_table(pa.table(columns), building / "documents.parquet")
         if texts is not None:
@@ -205,14 +216,23 @@ def check_vectors(vectors_ND: np.ndarray, name: str) -> None:
             f"{name}: vectors must be N x D in float16 or float32, and these are {vectors_ND.dtype} of shape "
             f"{tuple(vectors_ND.shape)}; save them as such an array."
         )
+    if vectors_ND.shape[1] == 1:
+        raise UserError(f"{name}: vectors of 1 dimension have no direction to predict; bring vectors of 2 or more.")
     for start in range(0, len(vectors_ND), 16_384):
-        squares = np.square(vectors_ND[start : start + 16_384], dtype=np.float32).sum(axis=1)
-        if not np.all(np.isfinite(squares)):
-            row = start + int(np.argmin(np.isfinite(squares)))
-            raise UserError(f"{name}: vector {row} holds NaN or infinity; drop or encode that chunk again.")
-        if np.any(squares == 0):
-            row = start + int(np.argmin(squares))
-            raise UserError(f"{name}: vector {row} is all zeros; drop or encode that chunk again.")
+        flawed = flaw(vectors_ND[start : start + 16_384])
+        if flawed is not None:
+            (row,), words = flawed
+            raise UserError(f"{name}: vector {start + row} {words}.")
+
+
+def _save(file: Path, vectors_ND: np.ndarray, store: Path) -> None:
+    """An .npy; where the disk is full NumPy counts its values, and a user needs a word and a place."""
+    try:
+        np.save(file, vectors_ND, allow_pickle=False)
+    except OSError as error:
+        if error.errno is not None:
+            raise
+        raise OSError(errno.ENOSPC, "its vectors could not be written whole (is the disk full?)", str(store)) from error
 
 
 def _documents_digest(documents: Documents) -> str:

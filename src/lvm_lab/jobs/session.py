@@ -20,11 +20,13 @@ from lvm_lab.data.parts import Parts
 from lvm_lab.errors import UserError
 from lvm_lab.judge.results import PartScores
 from lvm_lab.loggers.base import Loggers
-from lvm_lab.model import read_checkpoint
+from lvm_lab.model import KEY, read_checkpoint
 from lvm_lab.reporting import card, tables
 from lvm_lab.reporting import diagnostics as diagnostic_tables
 from lvm_lab.reporting.plots import record
 from lvm_lab.runs import folder as runs
+from lvm_lab.runs import reading
+from lvm_lab.runs.identity import check_own
 from lvm_lab.runs.judgement import Scores, typed
 from lvm_lab.runs.process import commit, is_leader
 from lvm_lab.runs.result import Result
@@ -123,7 +125,9 @@ class Session:
         resume_from = None
         if run.state == "resume":
             resume_from = run.last
-            epochs = int(read_checkpoint(run.last)["epoch"]) + 1
+            last = read_checkpoint(run.last)
+            check_own(run.last, last[KEY]["config"], reading.read(run.path).config)
+            epochs = int(last["epoch"]) + 1
             if is_leader():
                 run.cut_history(epochs)
             history = run.read_history()
@@ -141,7 +145,7 @@ class Session:
         best_5cat = self.run.checkpoints / "best_5cat.ckpt"
         file = best_5cat if best_5cat.exists() else self.run.checkpoints / "best.ckpt"
         device = devices.judging_device(self.settings.device)
-        model = load(file, device)
+        model = load(file, device, self.settings.allow)
         ground = Ground.of_run(self.data, self.settings.preset, self.settings.cache)
         try:
             scores = score({self.run.name: lambda: model.predict}, ground, TRAINING, device)

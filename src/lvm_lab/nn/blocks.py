@@ -14,6 +14,10 @@ from torch import Tensor, nn
 from lvm_lab.errors import UserError
 from lvm_lab.nn.streaming import step_layers
 
+# Far beyond any machine that is lent to one model: a zero too many, told before it fills the memory.
+MOST = {"layers": 1_024} | dict.fromkeys(("width", "hidden", "state", "heads", "features", "rank", "chunk"), 65_536)
+MOST |= dict.fromkeys(("head_dim", "filter_width", "gate_width", "expand", "conv", "groups", "value_mult"), 65_536)
+
 Norm = type[nn.LayerNorm] | type[nn.RMSNorm]
 
 
@@ -127,10 +131,12 @@ def check_context(x_BLD: Tensor, dim: int) -> None:
 
 
 def check_sizes(arch: str, *, dropout: float = 0.0, **sizes: int) -> None:
-    """UserError unless every named size is 1 or more and dropout lies in [0, 1)."""
+    """UserError unless every named size is 1 or more, within MOST where that has a bound, and dropout in [0, 1)."""
     for name, size in sizes.items():
         if size < 1:
             raise UserError(f"{arch}: {name} is {size}; set it to 1 or more.")
+        if size > MOST.get(name, size):
+            raise UserError(f"{arch}: {name} is {size}; set it to {MOST[name]} or less.")
     if not 0.0 <= dropout < 1.0:
         raise UserError(f"{arch}: dropout is {dropout}; set it to 0 or more and below 1.")
 

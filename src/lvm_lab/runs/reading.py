@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -10,6 +9,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
+from filelock import FileLock, Timeout
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 from lvm_lab.config import targets
 from lvm_lab.errors import UserError
@@ -142,11 +147,18 @@ def checkpoint_of(path: Path) -> Path:
 
 
 def locked(folder: Path) -> bool:
-    """Whether a process works in a run's folder at this moment; looks without taking the lock."""
+    """Whether a process works in a run's folder at this moment; looks without keeping anybody from looking too."""
+    lock = folder / LOCK
+    if not lock.is_file():
+        return False
     try:
-        with open(folder / LOCK) as file:
+        if fcntl is None:
+            # There a lock cannot be shared: it is held for a moment.
+            with FileLock(lock, timeout=0):
+                return False
+        with open(lock) as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
+    except (BlockingIOError, Timeout):
         return True
     except OSError:
         return False
@@ -184,6 +196,10 @@ class _Torn(ValueError):
 def _held(damages: list[Damage], file: Path, parse: Callable[[Path], Any], empty: Any) -> Any:
     """What a file holds, or `empty` where there is none; what is wrong with it joins the damages."""
     try:
+        if file.exists() and not file.is_file():
+            # Opening a pipe would wait for somebody to write into it.
+            damages.append(Damage(file, "is no file"))
+            return empty
         return parse(file)
     except FileNotFoundError:
         return empty

@@ -87,7 +87,7 @@ def import_npz(
         _check_layout(npz, context_length, bank)
         folder = cache / _content_key(path, bank_path, contract, source)
         if folder.exists():
-            store = open_store(folder, verify=True)
+            store = _open_import(folder, path)
             logger.info("%s was imported before: opened %s", path, folder)
             _require_windows(path, store.documents.length, context_length)
             _warn(path, npz.pickled(), "its windows could not be glued to documents" if store.isolated else "")
@@ -104,8 +104,17 @@ def import_npz(
         isolated=material.isolated,
         texts=material.texts,
     )
+    store = replace(store, imported_from=path)
     logger.info("imported %s: %d documents, %d vectors in %s", path, len(set(store.documents.names())), *_size(store))
     return store
+
+
+def _open_import(folder: Path, path: Path) -> Store:
+    """What an earlier run imported of a user's file."""
+    try:
+        return replace(open_store(folder, verify=True), imported_from=path)
+    except UserError as error:
+        raise UserError(f"what an earlier run imported of {path} is damaged: {error}") from error
 
 
 def read_material(npz: NpzFile, source: str, bank: NpzFile | None = None) -> Material:

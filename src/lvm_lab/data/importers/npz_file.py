@@ -16,6 +16,7 @@ from typing import IO
 import numpy as np
 from numpy.lib import format as npy
 
+from lvm_lab.data.flaws import flaw
 from lvm_lab.errors import UserError
 
 BLOCK_BYTES = 8 << 20
@@ -59,6 +60,9 @@ class NpzFile:
             raise UserError(f"{path} is a folder where an .npz file is needed; give the path of the file itself.")
         if not path.exists():
             raise UserError(f"{path} does not exist; check the path.")
+        if not path.is_file():
+            # Opening a pipe would wait for somebody to write into it.
+            raise UserError(f"{path} is a pipe or a device where an .npz file is needed; save the vectors to a file.")
         try:
             self._zip = zipfile.ZipFile(path)
         except Exception as error:  # a damaged file makes zipfile raise nearly anything
@@ -128,15 +132,13 @@ class NpzFile:
     def vectors(self, key: str, dtype: np.dtype) -> Iterator[tuple[int, np.ndarray]]:
         """Slices of vectors as (first row, block), cast, with NaN, infinity and zero vectors refused."""
         for first, block in self.blocks(key):
-            with np.errstate(over="ignore", invalid="ignore"):
-                cast = block.astype(dtype, copy=False)
-                squares = np.square(cast, dtype=np.float32).sum(axis=-1)
-            for bad, what in ((~np.isfinite(squares), "holds NaN or infinity"), (squares == 0, "is all zeros")):
-                if bad.any():
-                    place = np.argwhere(bad)[0]
-                    name = ", ".join(str(int(i)) for i in (place[0] + first, *place[1:]))
-                    raise UserError(f"{self.path}: {key}[{name}] {what}; drop or encode that chunk again.")
-            yield first, cast
+            # As the file has it: a float64 may be too large for the dtype that is kept.
+            flawed = flaw(block)
+            if flawed is not None:
+                (row, *rest), words = flawed
+                name = ", ".join(map(str, (row + first, *rest)))
+                raise UserError(f"{self.path}: {key}[{name}] {words}.")
+            yield first, block.astype(dtype, copy=False)
 
     def indices(self, key: str, shape: tuple[int | None, ...], meaning: str) -> np.ndarray:
         """An array of non-negative integers, as int64."""

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from lvm_lab.types import Predictor
 
 GENERATOR_VERSION = 3
+# A world is made in memory, and its basis takes the square of a part of its dimensions.
+MOST_GIGABYTES, MOST_DIM = 32, 65_536
 VARIANTS = ("forward", "reversed", "shuffled", "no_signal")
 
 
@@ -66,6 +68,19 @@ class PlantedWorld(Source):
         for name in ("documents", "ood_documents", "length", "planes", "topics", "topic_dims"):
             if getattr(self, name) < 1:
                 raise UserError(f"data.{name}={getattr(self, name)} makes no world; set 1 or more.")
+        if self.seed < 0:
+            raise UserError(f"data.seed={self.seed} does not fit; give it a whole number from 0.")
+        if not 0 <= self.noise_low <= self.noise_high:
+            raise UserError(
+                f"data.noise_low={self.noise_low} and data.noise_high={self.noise_high} are no range; set them so that "
+                "0 <= noise_low <= noise_high."
+            )
+        gigabytes = max(self.documents, self.ood_documents) * self.length * self.dim * 4 / 1e9
+        if gigabytes > MOST_GIGABYTES or self.dim > MOST_DIM:
+            raise UserError(
+                f"data.documents={self.documents} of {self.length} chunks in {self.dim} dims are {gigabytes:.3g} GB "
+                f"of vectors; set data so that they are {MOST_GIGABYTES} GB or less and data.dim {MOST_DIM} or less."
+            )
         if not self.speeds:
             raise UserError("data.speeds is empty; give it one speed or more, such as [1.0, 0.65].")
         if self.dim < 2 * self.planes + self.topic_dims:

@@ -1,0 +1,29 @@
+"""What no vector of a store may be, told by the values themselves: squares in float32 overflow long before these do."""
+
+from __future__ import annotations
+
+import numpy as np
+
+# The lengths between which float32 squares neither overflow nor vanish, as cosines and norms need them.
+SHORTEST, LONGEST = 1e-12, 1e18
+
+
+def flaw(vectors: np.ndarray) -> tuple[tuple[int, ...], str] | None:
+    """(index, what is wrong there) of the first vector along the last axis that is no direction; None without one."""
+    with np.errstate(over="ignore", invalid="ignore", under="ignore"):
+        lengths = np.sqrt(np.square(vectors, dtype=np.float64).sum(axis=-1))
+    # A comparison with NaN is false.
+    bad = ~((lengths >= SHORTEST) & (lengths <= LONGEST))
+    if not bad.any():
+        return None
+    index = tuple(int(i) for i in np.argwhere(bad)[0])
+    return index, _words(vectors[index], float(lengths[index]))
+
+
+def _words(vector_D: np.ndarray, length: float) -> str:
+    if not np.isfinite(vector_D).all():
+        return "holds NaN or infinity; drop or encode that chunk again"
+    if not vector_D.any():
+        return "is all zeros; drop or encode that chunk again"
+    kind, edge = ("long", LONGEST) if length > LONGEST else ("short", SHORTEST)
+    return f"is of length {length:.3g}, too {kind} to compute with in float32 (the edge is {edge:g}); scale all vectors"
