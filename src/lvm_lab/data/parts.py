@@ -79,7 +79,7 @@ def cut_parts(
         if len(windows) == 0 and part != "test":
             number = len(stretches[part])
             why = (
-                f"{len(store.documents)} documents give it none; bring more documents or set data.val_path"
+                f"{len(store.documents)} documents give it 0; bring more documents or set data.val_path"
                 if number == 0
                 else _no_window(store, np.array(stretches[part]), settings, excluded_N)
             )
