@@ -1,4 +1,7 @@
-"""One door to every check: nox -s lint, types, tests, slow, bench, parity, honest."""
+"""One door to every check: nox -s lint, types, tests, slow, lowest, bench, parity, honest."""
+
+import re
+from pathlib import Path
 
 import nox
 
@@ -41,6 +44,21 @@ def slow(session: nox.Session) -> None:
     """What takes longer: every arch under every loss, sweeps, kills at random, devices, memory, the wheel."""
     install(session, "test")
     session.run("pytest", "-m", "slow", "-n", "2", "--dist", "loadfile", *session.posargs, env=ONE_THREAD)
+
+
+@nox.session
+def lowest(session: nox.Session) -> None:
+    """A handful of tests with the lowest version that pyproject declares of everything but torch."""
+    project = nox.project.load_toml("pyproject.toml")["project"]
+    declared = [*project["dependencies"], *project["optional-dependencies"]["test"]]
+    floors = [re.sub(r"(\[.*\])?>=([^,]+).*", r"==\2", one) for one in declared if not one.startswith("torch>=")]
+    # Its wheels bring gigabytes of CUDA: the one that the other sessions have.
+    floors += [line for line in Path("constraints.txt").read_text().splitlines() if line.startswith("torch==")]
+    file = Path(session.create_tmp()) / "lowest.txt"
+    file.write_text("\n".join(floors) + "\n")
+    session.install("-c", str(file), "-e", ".[test]")
+    tests = ("tests/data/test_store.py", "tests/config/test_binding.py", "tests/training/test_out_of_memory.py")
+    session.run("pytest", *(session.posargs or tests), env=ONE_THREAD)
 
 
 @nox.session

@@ -24,10 +24,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--data", type=Path, help="another .npz or store than the one that the model was trained on")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto")
     parser.add_argument("--json", type=Path, metavar="FILE", help="the numbers go there too")
+    parser.add_argument(
+        "--allow",
+        action="append",
+        default=[],
+        metavar="PACKAGE",
+        help="a package of your own whose classes a checkpoint may be built of; may be given several times",
+    )
     args = parser.parse_args(argv)
 
     def body() -> None:
-        report = diagnose.diagnose_all(args.models, args.part, args.windows, args.data, args.device)
+        report = diagnose.diagnose_all(args.models, args.part, args.windows, args.data, args.device, args.allow)
         diagnostics.show_models(report.numbers, report.skipped, args.part, logs.to_terminal())
         if args.json is not None:
             report.write(args.json)

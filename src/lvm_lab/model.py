@@ -72,6 +72,8 @@ class LatentVectorModel(nn.Module):
 
     def read(self, context_BLD: Tensor, every: bool = False) -> Reading:
         """The backbone's states over the context, for a prediction after its end or after every position."""
+        # A model in training may be of float64, and vectors are float32.
+        context_BLD = context_BLD.to(self.mean_D.dtype)
         return Reading(context_BLD, self.backbone(self.normaliser(context_BLD)), every)
 
     def predict(self, context_BLD: Tensor) -> Prediction:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lvm_lab.commands import plain
+from lvm_lab.reporting.board import own
 from lvm_lab.reporting.board.write import write
 
 
@@ -17,10 +18,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("folder", type=Path, help="a sweep's folder, such as multirun/hundred, or outputs")
     parser.add_argument("--out", type=Path, help="where to write; without it into the folder itself")
+    parser.add_argument("--columns", metavar="MODULE", help="a module of yours whose COLUMNS are shown too")
     args = parser.parse_args(argv)
 
     def body() -> None:
-        for file in write(args.folder, args.out or args.folder):
+        columns = own.columns(args.columns) if args.columns else ()
+        for file in write(args.folder, args.out or args.folder, columns):
             print(file)
 
     return plain.answer(body, way_out="choose another --out.")

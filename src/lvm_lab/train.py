@@ -8,6 +8,8 @@ from lvm_lab.training import devices
 
 
 def main() -> None:
+    # Also where Lightning starts this command again, for another device.
+    launch.find_packages_here()
     devices.follow(train)
     launch.launch("train", train, runs_schedules=True)
 

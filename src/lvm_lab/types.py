@@ -38,14 +38,20 @@ class Prediction:
         several = self.draws_SND if self.denoised_SND is None else self.denoised_SND
         return self.raw_ND if several is None else several
 
+    def float(self) -> Prediction:
+        """The same in float32 at least: what mixed precision computed in fewer bits, for a loss."""
+        wide = {name: x if x is None or x.dtype == torch.float64 else x.float() for name, x in vars(self).items()}
+        return Prediction(**wide)
+
     @classmethod
     def from_raw(cls, raw_ND: Tensor) -> Prediction:
         return cls(raw_ND, F.normalize(raw_ND, dim=-1))
 
 
-@dataclass(frozen=True)
+# Not frozen, and treated as if it were: the precision of a trainer converts a copy of it field by field.
+@dataclass
 class Batch:
-    """What a loss sees beside the prediction. Vectors are float32.
+    """What a loss sees beside the prediction. Vectors are float32, with trainer.precision=64-true float64.
 
     context_BLD: the vectors that were read, oldest first.
     target_ND: the vectors that come next; N = B, or B x L with row b * L + t the target of position t.

@@ -3,13 +3,16 @@
 Shape suffixes: B batch, L length, K heads, G groups, P head dim, N state size, H hidden dim.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from helpers.mamba_kernels import causal_conv1d_fn, mamba_chunk_scan_combined
 from lvm_lab.archs.mamba2 import Mamba2
+from lvm_lab.nn.kernels import Kernels
 from lvm_lab.nn.mamba2 import causal_conv
 from lvm_lab.nn.ssd import ssd_scan
 
@@ -168,32 +171,12 @@ def test_mixer_has_mamba_ssm_names_and_initial_values() -> None:
     assert (mixer.D == 1).all()
 
 
-def test_kernels_get_their_arguments_in_their_documented_places() -> None:
-    """The CUDA path's wiring, with both kernels played in PyTorch by their documented signatures."""
-
-    def causal_conv1d_fn(x_BML: Tensor, weight_MW: Tensor, bias: Tensor, activation: str) -> Tensor:
-        assert activation == "silu"
-        taps, channels = weight_MW.shape[1], weight_MW.shape[0]
-        out = nn.functional.conv1d(x_BML, weight_MW[:, None], bias, padding=taps - 1, groups=channels)
-        return nn.functional.silu(out[..., : x_BML.shape[-1]])
-
-    def mamba_chunk_scan_combined(
-        x: Tensor,
-        dt: Tensor,
-        A: Tensor,
-        B: Tensor,
-        C: Tensor,
-        chunk_size: int,
-        D: Tensor,
-        dt_bias: Tensor,
-        dt_softplus: bool,
-    ) -> Tensor:
-        assert dt_softplus
-        return ssd_scan(x, nn.functional.softplus(dt + dt_bias), A, B, C, chunk_size) + D[:, None] * x
-
+@pytest.mark.parametrize("convolution", [causal_conv1d_fn, None], ids=["both", "without causal-conv1d"])
+def test_kernels_get_their_arguments_in_their_documented_places(convolution: Callable[..., Tensor] | None) -> None:
+    """The CUDA path's wiring, with the kernels played in PyTorch by their documented signatures."""
     torch.manual_seed(0)
     mixer = Mamba2(WIDTH, 5, width=WIDTH, head_dim=8, state=8, groups=2).stack.layers[0].mixer
     x_BLM, dt_BLK = torch.randn(2, 7, mixer.conv1d.in_channels), torch.randn(2, 7, mixer.heads)
     want = mixer._scan(causal_conv(x_BLM, mixer.conv1d), dt_BLK)
-    got = mixer._scan_on_cuda(x_BLM, dt_BLK, causal_conv1d_fn, mamba_chunk_scan_combined)
+    got = mixer._scan_fused(x_BLM, dt_BLK, Kernels(mamba_chunk_scan_combined, convolution))
     torch.testing.assert_close(got, want, rtol=1e-5, atol=1e-6)

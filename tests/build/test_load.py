@@ -48,12 +48,12 @@ assert not unwanted, unwanted
 
 def test_every_old_checkpoint_loads_where_lightning_and_hydra_cannot_be_imported() -> None:
     files = [*map(str, CHECKPOINTS), str(RUN)]
-    subprocess.run([sys.executable, "-c", WITHOUT, *files], check=True, timeout=300)
+    subprocess.run([sys.executable, "-c", WITHOUT, *files], check=True, timeout=1800)
 
 
 def test_importing_the_package_brings_torch_in_only_when_a_model_is_loaded() -> None:
     script = "import sys, lvm_lab; assert not {'torch', 'numpy', 'lvm_lab.model'} & set(sys.modules)"
-    subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=1800)
 
 
 def test_a_run_a_checkpoint_and_their_names_as_text_are_the_same_model() -> None:

@@ -204,7 +204,7 @@ for config in json.load(sys.stdin):
 assert not {"torch", "hydra", "omegaconf", "pytorch_lightning"} & set(sys.modules)
 """
     configs = [compose("device=cuda"), compose("arch=ensemble", "arch.members=top3")]
-    subprocess.run([sys.executable, "-c", script], input=json.dumps(configs), text=True, check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", script], input=json.dumps(configs), text=True, check=True, timeout=1800)
 
 
 def test_an_ensemble_without_members_is_told():
@@ -233,14 +233,17 @@ def test_what_names_no_class_is_told_with_its_setting(target, words):
         module(settings(config), Stats(torch.zeros(16), torch.ones(16)), {})
 
 
-class Keeper:
+class Keeper(torch.nn.Module):
+    causal, width = True, 1
+
     def __init__(self, values: list[Any], extra: Any = None) -> None:
+        super().__init__()
         self.values, self.extra = values, extra
 
 
 def test_an_object_gets_values_of_its_own_and_what_code_adds_as_it_is():
     node, extra = {"_target_": f"{__name__}.Keeper", "values": [{"a": 1}]}, object()
-    keeper = make(node, "archs", "arch", extra=extra)
+    keeper = make(node, "archs", "arch", allow=[__name__], extra=extra)
     assert type(keeper).__name__ == "Keeper"
     assert keeper.extra is extra
     keeper.values[0]["a"] = 2

@@ -222,7 +222,7 @@ def test_constant_vectors_are_called_so(make_store, cache):
 
 
 def test_an_empty_part_says_what_to_do(make_store, cache):
-    with pytest.raises(UserError, match=r"the longest .* has 5 chunks, .*context_length=5 needs 6.*longer"):
+    with pytest.raises(UserError, match=r"its longest .* has 5 chunks and .*context_length=5 needs 6.*longer"):
         cut(make_store([5] * 60), cache)
     in_train = next(f"d{i}" for i in range(99) if part_of(f"test\x1fd{i}") == "train")
     with pytest.raises(UserError, match=r"the val part has no window: 1 documents give it 0.*set data.val_path"):

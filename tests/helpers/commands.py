@@ -64,6 +64,8 @@ def call(folder: Path, *arguments: str, main: Callable[[], None] = train.main, p
     GlobalHydra.instance().clear()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["lvm-train", *arguments])
+        # A command looks for a user's packages in its folder, which the next one does not.
+        patch.setattr(sys, "path", [*sys.path])
         patch.setenv("WANDB_MODE", "offline")
         # Set here so that what the command sets does not outlive it.
         patch.setenv("HYDRA_FULL_ERROR", "1")

@@ -194,13 +194,13 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     disk.mkdir()
     try:
         mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", disk]
-        mounted = subprocess.run(mount, capture_output=True, timeout=30).returncode == 0
+        mounted = subprocess.run(mount, capture_output=True, timeout=1800).returncode == 0
     except FileNotFoundError:
         mounted = False
     if not mounted:
         pytest.skip("needs the right to mount a file system")
     yield disk
-    subprocess.run(["umount", "-l", disk], check=True, timeout=30)
+    subprocess.run(["umount", "-l", disk], check=True, timeout=1800)
 
 
 def test_a_disk_that_somebody_else_fills(command: tuple[str, ...], unbroken: Path, small_disk: Path) -> None:

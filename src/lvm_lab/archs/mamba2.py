@@ -21,9 +21,8 @@ class Mamba2(nn.Module):
     mamba_ssm's Mamba2, so `stack.state_dict()` loads into both (into the first all but its `embeddings.weight`).
     With groups > 1 the gated norm is taken per group, as mamba_ssm does and transformers does not.
 
-    Everything is plain PyTorch. On CUDA tensors below float64 the kernels of mamba_ssm and causal_conv1d take over
-    where both packages import, with the same parameters; that path follows their documented signatures and has not
-    been run here.
+    Everything is plain PyTorch. On CUDA tensors below float64 the kernels of mamba_ssm and causal_conv1d compute long
+    contexts where they are installed, with the same parameters (`nn.kernels`, `device.kernels`).
 
     dim, context_length: D and the usual L, which sets nothing here; width: H; state: N; head_dim: P; conv: W taps;
     chunk: places of a chunk, the quadratic form is used up to it. Raises UserError for sizes below 1, dropout outside

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from lvm_lab.errors import UserError
 def parts(settings: Settings) -> Parts:
     """Open the data and cut it into parts."""
     node = {key: value for key, value in nameless(settings.config["data"]).items() if key not in DATA_KEYS}
-    source = targets.make(node, "data.sources", "data")
+    source = targets.make(node, "data.sources", "data", allow=settings.allow)
     sources.check_secrets(settings.config["data"])
     opened = source.open(settings.cache, settings.data)
     return cut_parts(
@@ -32,11 +33,16 @@ def on_other_data(own: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in own.items() if key in DATA_KEYS} | data
 
 
-def as_judged(config: dict[str, Any], node: dict[str, Any], device: DeviceSettings) -> Settings:
-    """A model's own settings on the data of `node`: how training went through the data changes nothing there."""
+def as_judged(
+    config: dict[str, Any], node: dict[str, Any], device: DeviceSettings, allow: Iterable[str] = ()
+) -> Settings:
+    """A model's own settings on the data of `node`: how training went through the data changes nothing there.
+
+    allow: as in `settings`; the config comes from a checkpoint, which allows nothing.
+    """
     around = {"device": asdict(device), "logger": {}}
     trainer = config["trainer"] | {"supervision": "last"}
-    return settings(config | around | {"data": node, "trainer": trainer, "normaliser": "none"})
+    return settings(config | around | {"data": node, "trainer": trainer, "normaliser": "none"}, allow)
 
 
 def check_unseen(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +13,20 @@ from lvm_lab.build.model import assemble
 from lvm_lab.errors import UserError
 from lvm_lab.model import KEY, LatentVectorModel, read_checkpoint, restore
 from lvm_lab.runs import reading
+from lvm_lab.runs.identity import check_own
 from lvm_lab.types import Stats
 
 NORMALISER = ("centre_D", "scale_D", "basis_DD")
 
 
-def load(path: str | Path, device: str = "cpu") -> LatentVectorModel:
+def load(path: str | Path, device: str = "cpu", allow: Iterable[str] = ()) -> LatentVectorModel:
     """The model of a run's folder or of a checkpoint, built from the config it carries; see `lvm_lab.load`."""
     file = checkpoint_file(Path(path))
     checkpoint = read_checkpoint(file)
     if KEY not in checkpoint:
         raise UserError(f"{file} was not written by lvm_lab; take a checkpoint of a run's folder.")
-    model = _unloaded(checkpoint[KEY], _stats(checkpoint["state_dict"]))
+    check_own(file, checkpoint[KEY]["config"], reading.read(file.parent.parent).config)
+    model = _unloaded(checkpoint[KEY], _stats(checkpoint["state_dict"]), tuple(allow))
     restore(model, checkpoint, str(file))
     return model.eval().to(device)
 
@@ -39,20 +42,22 @@ def checkpoint_file(path: Path) -> Path:
     return file
 
 
-def _unloaded(identity: dict[str, Any], stats: Stats) -> LatentVectorModel:
+def _unloaded(identity: dict[str, Any], stats: Stats, allow: tuple[str, ...]) -> LatentVectorModel:
     """A model as its checkpoint describes it, still without its weights; those of members are in the same file."""
     config = identity["config"]
     # The files that a training's weights began from are needed no more.
     arch = {key: None if key == "weights" else value for key, value in config["arch"].items()}
-    members = [_unloaded(member, _stats_of_shapes(member["shapes"])) for member in config["arch"].get("members", [])]
-    model = assemble(config | {"arch": arch}, stats, identity, members)
+    described = config["arch"].get("members", [])
+    members = [_unloaded(member, _stats_of_shapes(member["shapes"]), allow) for member in described]
+    model = assemble(config | {"arch": arch}, stats, identity, members, allow)
     model.loss_parameters = identity.get("loss_parameters", 0)
     return model
 
 
 def _stats(state: dict[str, Tensor]) -> Stats:
-    normaliser = {name: state.get(f"normaliser.{name}") for name in NORMALISER}
-    return Stats(state["mean_D"], state["std_D"], **normaliser)
+    # A run of trainer.precision=64-true saved them in float64, and what is loaded computes in float32.
+    normaliser = {name: state[key].float() for name in NORMALISER if (key := f"normaliser.{name}") in state}
+    return Stats(state["mean_D"].float(), state["std_D"].float(), **normaliser)
 
 
 def _stats_of_shapes(shapes: dict[str, list[int]]) -> Stats:

@@ -57,7 +57,7 @@ def load_all(settings: Settings, dim: int, contract: dict[str, Any]) -> list[Lat
     """
     members = []
     for file in settings.config["arch"].get("members", []):
-        member = load(file)
+        member = load(file, allow=settings.allow)
         if conflict := _conflict(member, settings, dim, contract):
             raise UserError(f"{file} was trained on other vectors ({conflict}); leave it out of arch.members.")
         members.append(member)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -19,9 +19,14 @@ NO_MEMORY = "can't allocate memory"
 
 
 def assemble(
-    config: dict[str, Any], stats: Stats, identity: dict[str, Any], members: Sequence[nn.Module] = ()
+    config: dict[str, Any],
+    stats: Stats,
+    identity: dict[str, Any],
+    members: Sequence[nn.Module] = (),
+    allow: Iterable[str] = (),
 ) -> LatentVectorModel:
-    """Normaliser, backbone and head with weights drawn from the seed. members: an ensemble's, loaded.
+    """Normaliser, backbone and head with weights drawn from the seed. members: an ensemble's, loaded. allow: of which
+    packages, beside the lab's own, arch and head may be.
 
     Raises UserError for values that do not fit arch or head.
     """
@@ -32,8 +37,8 @@ def assemble(
         parts["members"] = members
     torch.manual_seed(config["seed"])
     try:
-        backbone = targets.make(arch, "archs", "arch", **parts)
-        head = targets.make(nameless(config["head"]), "heads", "head", width=backbone.width, stats=stats)
+        backbone = targets.make(arch, "archs", "arch", allow=allow, **parts)
+        head = targets.make(nameless(config["head"]), "heads", "head", allow=allow, width=backbone.width, stats=stats)
     except RuntimeError as error:
         if NO_MEMORY not in str(error):
             raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any, NamedTuple
 
@@ -58,19 +59,19 @@ def module(settings: Settings, stats: Stats, contract: dict[str, Any]) -> Latent
     if models:
         # What the checkpoint says of the ensemble holds all that its members are, so that it needs no other file.
         config = config | {"arch": config["arch"] | {"members": [members.describe(member) for member in models]}}
-    model = assemble(config, stats, identity(config, contract, dim), models)
+    model = assemble(config, stats, identity(config, contract, dim), models, settings.allow)
     every_position = settings.trainer.supervision == "all"
     if every_position and not model.backbone.causal:
         raise UserError(
             f"arch={config['arch']['name']} is not causal and has only a last position to supervise; "
             "set trainer.supervision=last."
         )
-    loss = _loss(config["loss"])
+    loss = _loss(config["loss"], settings.allow)
     _check_pairing(model, loss)
     return LatentVectorModule(model, loss, settings.trainer.optim, every_position)
 
 
-def _loss(node: dict[str, Any]) -> WeightedTerms:
+def _loss(node: dict[str, Any], allow: Iterable[str]) -> WeightedTerms:
     terms, weights = {}, {}
     if not binding.fits(node.get("negatives"), int) or not 0 <= node["negatives"] <= MOST_NEGATIVES:
         raise UserError(
@@ -83,7 +84,7 @@ def _loss(node: dict[str, Any]) -> WeightedTerms:
         weights[name] = term.get("weight", 1.0)
         if not binding.fits(weights[name], float) or weights[name] < 0:
             raise UserError(f"{path}.weight={weights[name]!r} does not fit; give it a number from 0.")
-        terms[name] = targets.make({k: v for k, v in term.items() if k != "weight"}, "losses", path)
+        terms[name] = targets.make({k: v for k, v in term.items() if k != "weight"}, "losses", path, allow=allow)
     if not any(weights.values()):
         raise UserError("loss.terms has no term with a weight above 0; give one a weight.")
     return WeightedTerms(terms, weights)

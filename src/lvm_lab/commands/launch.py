@@ -54,6 +54,7 @@ def launch(
     interrupted: what is said after Ctrl-C. header: a door's name and its own words at the top of --help.
     Exit codes: 0 done, 2 a user's mistake, 1 a failed job of a multirun or our own bug, 130 interrupted.
     """
+    find_packages_here()
     # Lightning brings matplotlib in, whose first words are about its fonts.
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
     open_closed()
@@ -96,6 +97,16 @@ def launch(
         tell(str(failure))
     if failures:
         sys.exit(FAILED)
+
+
+def find_packages_here() -> None:
+    """Have Python look in the current folder too, last of all: `python -m` does, a console script does not.
+
+    A user's own parts are found there, and Hydra's plugins (`hydra_plugins/`).
+    """
+    here = os.getcwd()
+    if not {"", here} & set(sys.path):
+        sys.path.append(here)
 
 
 @dataclass

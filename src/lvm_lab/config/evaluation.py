@@ -6,28 +6,42 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from lvm_lab.config import binding
+from lvm_lab.config import binding, targets
 from lvm_lab.config.presets import Preset
 from lvm_lab.config.settings import DeviceSettings
 from lvm_lab.errors import UserError
 
-KEYS = ("checkpoints", "parts", "ood", "out", "cache", "device", "five_cat")
-LISTS: dict[str, Any] = {"checkpoints": list[str], "parts": list[Literal["val", "test", "ood"]], "ood": list[str]}
-EXAMPLES = {"checkpoints": "outputs/gru", "parts": "val,test", "ood": "novel.npz"}
+KEYS = ("checkpoints", "parts", "ood", "out", "cache", "allow", "device", "five_cat")
+LISTS: dict[str, Any] = {
+    "checkpoints": list[str],
+    "parts": list[Literal["val", "test", "ood"]],
+    "ood": list[str],
+    "allow": list[str],
+}
+EXAMPLES = {"checkpoints": "outputs/gru", "parts": "val,test", "ood": "novel.npz", "allow": "my_package"}
 
 
 @dataclass(frozen=True)
 class EvaluationSettings:
-    """data: a data node that all models are put on, or None for each its own."""
+    """data: a data node that all models are put on, or None for each its own.
+
+    allow: packages, beside the lab's own, whose classes a checkpoint may be built of.
+    """
 
     checkpoints: list[str]
     parts: list[Literal["val", "test", "ood"]]
     ood: list[str]
     out: str
     cache: str | None
+    allow: list[str]
     device: DeviceSettings
     preset: Preset
     data: dict[str, Any] | None
+
+    @property
+    def allowed(self) -> frozenset[str]:
+        """What the data may be built of: the user composed the node that all models are put on."""
+        return targets.named(self.data).union(self.allow)
 
     def __post_init__(self) -> None:
         if not self.parts and not self.ood:

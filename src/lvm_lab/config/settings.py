@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from lvm_lab.config import binding, loggers
+from lvm_lab.config import binding, loggers, targets
 from lvm_lab.config.data import DataSettings
 from lvm_lab.config.presets import Preset
 from lvm_lab.errors import UserError
@@ -85,7 +86,8 @@ class RunSettings:
 
     dir: the run's folder (null: <root>/<arch>-<loss>-<data>-<fingerprint8>). force: start over what
     is finished. keep_last: keep a finished run's last.ckpt, with the optimiser. cache: imported
-    stores, statistics and fitted baselines (null: ~/.cache/lvm_lab).
+    stores, statistics and fitted baselines (null: ~/.cache/lvm_lab). allow: packages whose classes an ensemble's
+    members may be of, beside the lab's own.
     """
 
     dir: str | None = None
@@ -93,16 +95,21 @@ class RunSettings:
     force: bool = False
     keep_last: bool = True
     cache: str | None = None
+    allow: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
 class DeviceSettings:
-    """Lightning's accelerator, devices and strategy. threads: CPU threads (null: what PyTorch chooses)."""
+    """Lightning's accelerator, devices and strategy. threads: CPU threads (null: what PyTorch chooses).
+
+    kernels: what Mamba-2 computes with on CUDA devices, by default the faster one for the context's length.
+    """
 
     accelerator: str = "auto"
     devices: int | str = 1
     strategy: str = "auto"
     threads: int | None = None
+    kernels: Literal["auto", "fused", "plain"] = "auto"
 
     def __post_init__(self) -> None:
         if self.threads is not None:
@@ -113,7 +120,10 @@ class DeviceSettings:
 
 @dataclass(frozen=True)
 class Settings:
-    """A resolved config, typed. `config` is the same in plain containers."""
+    """A resolved config, typed. `config` is the same in plain containers.
+
+    allow: the packages and targets, beside the lab's own, of which objects may be built.
+    """
 
     config: dict[str, Any]
     seed: int
@@ -124,6 +134,7 @@ class Settings:
     device: DeviceSettings
     logger: loggers.Nodes
     preset: Preset
+    allow: frozenset[str] = frozenset()
 
     @property
     def cache(self) -> Path:
@@ -133,9 +144,11 @@ class Settings:
         return Path(home) / "lvm_lab"
 
 
-def settings(config: dict[str, Any]) -> Settings:
+def settings(config: dict[str, Any], allow: Iterable[str] | None = None) -> Settings:
     """Every setting held against its type; what arch, head, loss and data are called with is so when they are made.
 
+    allow: of which packages and targets, beside the lab's own, objects may be built. None: the user composed the
+    config, which is allowed what it names; one that was read from a file is allowed nothing by itself.
     Raises UserError with the setting's name and what it may be.
     """
     typed = binding.dataclass_from
@@ -148,16 +161,18 @@ def settings(config: dict[str, Any]) -> Settings:
         raise UserError(
             f"normaliser={config['normaliser']!r} does not fit; give it {binding.describe(NormaliserName)}."
         )
+    run = typed(RunSettings, config["run"], "run")
     return Settings(
         config=config,
         seed=config["seed"],
         normaliser=config["normaliser"],
         trainer=typed(TrainerSettings, config["trainer"], "trainer"),
         data=typed(DataSettings, {k: v for k, v in config["data"].items() if k in DATA_KEYS}, "data"),
-        run=typed(RunSettings, config["run"], "run"),
+        run=run,
         device=typed(DeviceSettings, config["device"], "device"),
         logger=loggers.by_name(config.get("logger", {})),
         preset=Preset.from_dict(config["five_cat"]),
+        allow=targets.named(config).union(run.allow) if allow is None else frozenset(allow),
     )
 
 

@@ -38,7 +38,10 @@ def check_types(node: Any, path: str = "") -> None:
 def parameter_types(target: str) -> dict[str, Any]:
     """By parameter: the type that a class of the lab takes; empty for a class of another package."""
     module, _, name = target.rpartition(".")
-    spec = importlib.util.find_spec(module) if target.startswith(PACKAGE) else None
+    try:
+        spec = importlib.util.find_spec(module) if target.startswith(PACKAGE) else None
+    except ModuleNotFoundError:  # whoever builds the object says so
+        spec = None
     if spec is None or spec.origin is None:
         return {}
     classes = {node.name: node for node in _source(Path(spec.origin)).body if isinstance(node, ast.ClassDef)}

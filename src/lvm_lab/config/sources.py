@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from importlib import import_module
 from typing import Any
 
 from lvm_lab.config.data import DataSettings
-from lvm_lab.config.targets import TARGET, current, is_ours
+from lvm_lab.config.targets import TARGET, is_ours, resolve
 from lvm_lab.errors import UserError
 
 HIDDEN = "<secret>"
@@ -22,15 +21,13 @@ def source_class(node: Mapping[str, Any], load: bool = False) -> type | None:
     load: import a class from outside the package too. Only for a config that the user composed: one that was read from
     disk may name any module, and importing it would run its code.
     """
-    module, _, name = str(current(dict(node)).get(TARGET, "")).rpartition(".")
-    if not module:
+    target = str(node.get(TARGET, ""))
+    if not (load or is_ours(dict(node)) or target.rpartition(".")[0] in sys.modules):
         return None
     try:
-        holder = import_module(module) if load or is_ours(dict(node)) else sys.modules[module]
-        cls: type = getattr(holder, name)
-    except Exception:  # a user's module may raise anything; whoever builds the source says what
+        return resolve(target, "data.sources", "data", [target])
+    except UserError:  # whoever builds the source says what is wrong
         return None
-    return cls
 
 
 def places(node: Mapping[str, Any], load: bool = False) -> frozenset[str]:

@@ -119,8 +119,8 @@ def _no_window(store: Store, stretches: np.ndarray, settings: DataSettings, excl
     longest = int(store.documents.length[stretches].max())
     if longest <= settings.context_length:
         return (
-            f"the longest of its documents has {longest} chunks, where data.context_length={settings.context_length} "
-            f"needs {settings.context_length + 1}; set a smaller data.context_length or bring longer documents"
+            f"its longest document has {longest} chunks and data.context_length={settings.context_length} needs "
+            f"{settings.context_length + 1}; set a smaller data.context_length or bring longer documents"
         )
     assert excluded_N is not None, "long stretches without excluded rows have windows"
     repeated = f"{int(excluded_N.sum())} of the {len(excluded_N)} chunks stand in several documents and are no targets"

@@ -5,6 +5,7 @@ The only place from which `evaluate` and `diagnose` call the build.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -73,8 +74,8 @@ def judging_device(device: DeviceSettings) -> str:
     return devices.judging_device(device)
 
 
-def predictor(file: Path, device: str) -> Predictor:
-    return load(file, device).predict
+def predictor(file: Path, device: str, allow: Iterable[str]) -> Predictor:
+    return load(file, device, allow).predict
 
 
 def candidate(model: LatentVectorModel, checkpoint: Checkpoint, data: dict[str, Any] | None = None) -> Candidate:
@@ -93,10 +94,16 @@ def candidate(model: LatentVectorModel, checkpoint: Checkpoint, data: dict[str, 
     )
 
 
-def open_data(one: Candidate, device: DeviceSettings, run: dict[str, Any] | None = None) -> Data:
-    """The candidate's data, cut as its run cut it; run: settings of the run to read it with, such as the cache."""
+def open_data(
+    one: Candidate, device: DeviceSettings, run: dict[str, Any] | None = None, allow: Iterable[str] = ()
+) -> Data:
+    """The candidate's data, cut as its run cut it.
+
+    run: settings of the run to read it with, such as the cache. allow: packages and targets, beside the lab's own, of
+    which the source may be.
+    """
     config = one.config | {"run": one.config["run"] | (run or {})}
-    settings = build_data.as_judged(config, one.node, device)
+    settings = build_data.as_judged(config, one.node, device, allow)
     return Data(build_data.parts(settings), settings.data, settings.cache)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,8 +26,11 @@ class Diagnoses:
         write_atomically(file, json.dumps(self.numbers, indent=2, allow_nan=False) + "\n")
 
 
-def diagnose_all(models: list[str], part: str, windows: int, data: Path | None, device: str) -> Diagnoses:
-    """Every checkpoint that `models` (run folders, checkpoints, patterns) name.
+def diagnose_all(
+    models: list[str], part: str, windows: int, data: Path | None, device: str, allow: Sequence[str] = ()
+) -> Diagnoses:
+    """Every checkpoint that `models` (run folders, checkpoints, patterns) name. allow: packages, beside the lab's own,
+    whose classes they may be built of.
 
     Raises UserError where there is none, and for a checkpoint or data that do not fit.
     """
@@ -36,14 +40,20 @@ def diagnose_all(models: list[str], part: str, windows: int, data: Path | None, 
     if not checkpoints:
         raise UserError(next(iter(skipped.values())))
     numbers = {
-        str(checkpoint.file): diagnose(checkpoint, part, windows=windows, data=data, device=device)
+        str(checkpoint.file): diagnose(checkpoint, part, windows=windows, data=data, device=device, allow=allow)
         for checkpoint in checkpoints
     }
     return Diagnoses(numbers, skipped)
 
 
 def diagnose(
-    checkpoint: selection.Checkpoint, part: str, *, windows: int, data: Path | None, device: str
+    checkpoint: selection.Checkpoint,
+    part: str,
+    *,
+    windows: int,
+    data: Path | None,
+    device: str,
+    allow: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The numbers of judge/metrics.py for a checkpoint, on its own data or on that of a file.
 
@@ -56,10 +66,10 @@ def diagnose(
     from lvm_lab.judge.metrics import part_metrics
 
     judging_device = candidates.judging_device(DeviceSettings(accelerator=device))
-    model = candidates.load(checkpoint.file, judging_device)
+    model = candidates.load(checkpoint.file, judging_device, allow)
     other = {"name": "npz", "_target_": "lvm_lab.data.sources.npz.Npz", "path": str(data)}
     candidate = candidates.candidate(model, checkpoint, None if data is None else other)
-    parts = candidates.open_data(candidate, DeviceSettings(accelerator="cpu")).parts
+    parts = candidates.open_data(candidate, DeviceSettings(accelerator="cpu"), allow=allow).parts
     candidates.check(candidate, parts, instead="--data FILE")
     held_out = getattr(parts, part)
     if held_out is None or len(held_out) == 0:

@@ -50,7 +50,9 @@ def evaluate(settings: EvaluationSettings) -> dict[str, Any]:
         "preset": settings.preset.name,
         "device": torch.cuda.get_device_name() if device == "cuda" else device,
         "threads": torch.get_num_threads(),
-        "data": [_score({labels[m.file]: m for m in listed}, ground, device) for ground, listed in tables],
+        "data": [
+            _score({labels[m.file]: m for m in listed}, ground, device, settings.allow) for ground, listed in tables
+        ],
         "skipped": [{"path": path, "reason": reason} for path, reason in skipped.items()],
     }
 
@@ -62,7 +64,9 @@ def _look_at(settings: EvaluationSettings) -> tuple[Tables, dict[str, str]]:
     for checkpoint in checkpoints:
         with _skipping(skipped, checkpoint.file):
             # Built once, so that a checkpoint that cannot be loaded is told before anything is scored.
-            models.append(candidates.candidate(candidates.load(checkpoint.file), checkpoint, settings.data))
+            models.append(
+                candidates.candidate(candidates.load(checkpoint.file, allow=settings.allow), checkpoint, settings.data)
+            )
     grounds: dict[str, Ground] = {}
     tables: dict[str, list[Candidate]] = {}
     for model in models:
@@ -90,7 +94,7 @@ def _skipping(skipped: dict[str, str], file: Path) -> Iterator[None]:
 
 
 def _open(model: Candidate, settings: EvaluationSettings) -> Ground:
-    data = candidates.open_data(model, settings.device, {"cache": settings.cache})
+    data = candidates.open_data(model, settings.device, {"cache": settings.cache}, settings.allowed)
     return open_ground(
         data.parts,
         data.settings,
@@ -102,10 +106,10 @@ def _open(model: Candidate, settings: EvaluationSettings) -> Ground:
     )
 
 
-def _score(models: dict[str, Candidate], ground: Ground, device: str) -> dict[str, Any]:
+def _score(models: dict[str, Candidate], ground: Ground, device: str, allow: list[str]) -> dict[str, Any]:
     def announce(name: str) -> None:
         log.info("judging %s on %s", name, ", ".join(ground.windows))
 
-    predictors = {name: partial(candidates.predictor, model.file, device) for name, model in models.items()}
+    predictors = {name: partial(candidates.predictor, model.file, device, allow) for name, model in models.items()}
     scores = score(predictors, ground, EVALUATION, device, announce)
     return scores.to_dict({name: model.facts for name, model in models.items()})

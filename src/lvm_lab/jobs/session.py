@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import logging
-import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import torch
 from rich.console import Console
 
 from lvm_lab import logs
@@ -22,11 +20,13 @@ from lvm_lab.data.parts import Parts
 from lvm_lab.errors import UserError
 from lvm_lab.judge.results import PartScores
 from lvm_lab.loggers.base import Loggers
-from lvm_lab.model import read_checkpoint
+from lvm_lab.model import KEY, read_checkpoint
 from lvm_lab.reporting import card, tables
 from lvm_lab.reporting import diagnostics as diagnostic_tables
 from lvm_lab.reporting.plots import record
 from lvm_lab.runs import folder as runs
+from lvm_lab.runs import reading
+from lvm_lab.runs.identity import check_own
 from lvm_lab.runs.judgement import Scores, typed
 from lvm_lab.runs.process import commit, is_leader
 from lvm_lab.runs.result import Result
@@ -36,9 +36,8 @@ from lvm_lab.scoring.scores import TRAINING, score
 from lvm_lab.training import devices
 from lvm_lab.training.callbacks import assembly
 from lvm_lab.training.callbacks.base import RunContext
-from lvm_lab.training.datamodule import VectorDataModule
+from lvm_lab.training.fitting import fit
 from lvm_lab.training.module import LatentVectorModule
-from lvm_lab.training.trainer import trainer as make_trainer
 from lvm_lab.types import count_parameters
 
 log = logging.getLogger(__name__)
@@ -108,10 +107,10 @@ class Session:
             )
             log.warning(self.notes[-1])
 
-    def fit(self, model: LatentVectorModule) -> None:
+    def fit(self, module: LatentVectorModule) -> None:
         """Train from the start or from last.ckpt, to the end."""
         settings, run = self.settings, self.run
-        self.params = count_parameters(model)
+        self.params = count_parameters(module)
         context = RunContext(
             seed=settings.seed,
             patience=settings.trainer.patience,
@@ -123,47 +122,22 @@ class Session:
             folder=run.checkpoints,
             checkpoint=settings.trainer.checkpoint,
         )
-        callbacks = assembly.assemble(settings.config["callbacks"], context)
-        trainer = make_trainer(settings, callbacks, run.path)
-        trained = any(p.requires_grad for p in model.parameters())
-        devices.check(trainer.world_size, settings.trainer.batch_size, trained)
-        log.info("training on %s with %d CPU threads", trainer.strategy.root_device, torch.get_num_threads())
         resume_from = None
         if run.state == "resume":
             resume_from = run.last
-            epochs = int(read_checkpoint(run.last)["epoch"]) + 1
+            last = read_checkpoint(run.last)
+            check_own(run.last, last[KEY]["config"], reading.read(run.path).config)
+            epochs = int(last["epoch"]) + 1
             if is_leader():
                 run.cut_history(epochs)
             history = run.read_history()
             self.before = sum(row["seconds"] for row in history)
             self.loggers.again(history)
             self.tell(f"going on after epoch {epochs} of {settings.trainer.max_epochs}")
-        batches = VectorDataModule(
-            self.data,
-            settings.trainer.batch_size,
-            settings.data.max_per_doc,
-            settings.config["loss"]["negatives"],
-            settings.seed,
-        )
-        try:
-            trainer.fit(model, datamodule=batches, ckpt_path=resume_from, weights_only=True)
-        except SystemExit:
-            # Lightning turns Ctrl-C into an exit of its own.
-            raise KeyboardInterrupt from None
-        except RuntimeError as error:
-            if devices.lost(trainer.strategy.launcher):
-                raise UserError(
-                    "another process of this run was killed (out of memory?); the same command goes on from the last "
-                    "checkpoint."
-                ) from error
-            raise
-        self.diverged = any(getattr(callback, "diverged", False) for callback in callbacks)
-        devices.part()
-        if not trainer.is_global_zero:
-            sys.exit(0)
+        self.diverged = fit(module, self.data, settings, context, run.path, resume_from)
 
     def score(self) -> Result:
-        """Score the settings checkpoint once: five gates, val, test, OOD, and the baselines."""
+        """Score the chosen checkpoint once: five gates, val, test, OOD, and the baselines."""
         if self.diverged:
             result = self._result("diverged")
             self._picture(result)
@@ -171,9 +145,17 @@ class Session:
         best_5cat = self.run.checkpoints / "best_5cat.ckpt"
         file = best_5cat if best_5cat.exists() else self.run.checkpoints / "best.ckpt"
         device = devices.judging_device(self.settings.device)
-        model = load(file, device)
+        model = load(file, device, self.settings.allow)
         ground = Ground.of_run(self.data, self.settings.preset, self.settings.cache)
-        scores = score({self.run.name: lambda: model.predict}, ground, TRAINING, device)
+        try:
+            scores = score({self.run.name: lambda: model.predict}, ground, TRAINING, device)
+        except (RuntimeError, MemoryError) as error:
+            if not devices.out_of_memory(error):
+                raise
+            raise UserError(
+                f"{device} ran out of memory while the trained model was scored; the same command with device=cpu goes "
+                "on from the last checkpoint and scores it there."
+            ) from error
         result = self._result("finished", checkpoint=file.name, **scores.to_result())
         record.write_moments(self.run.path, scores.moments())
         self.loggers.result(result, self._picture(result))

@@ -23,6 +23,8 @@ def train(config: dict[str, Any], sweep_dir: Path | None = None) -> None:
     console = logs.to_terminal(is_leader())
     settings = members.resolve(typed(config))
     devices.check_available(settings.device)
+    devices.check_precision(settings.trainer.precision, settings.device)
+    devices.choose_kernels(settings.device)
     Session.check(settings)
     data, module, content = prepare(settings)
     root = sweep_dir or Path(settings.run.root)

@@ -10,7 +10,7 @@ from types import ModuleType
 from typing import Any, TypeVar
 
 from lvm_lab.config import binding
-from lvm_lab.config.targets import TARGET
+from lvm_lab.config.targets import TARGET, resolve
 from lvm_lab.errors import UserError
 
 T = TypeVar("T")
@@ -39,23 +39,18 @@ def check_stem(package: str, stem: str, setting: str) -> None:
 
 
 def by_target(
-    node: Any, kind: type[T], path: str, call: str | None = None, supplied: tuple[str, ...] = ()
-) -> tuple[type[T], dict[str, Any]]:
-    """A user's class of `kind` and the arguments that its node holds beside `_target_`.
+    node: Any, room: str, path: str, call: str | None = None, supplied: tuple[str, ...] = ()
+) -> tuple[type[Any], dict[str, Any]]:
+    """A user's class and the arguments that its node holds beside `_target_`; the user composed the node.
 
+    room: where the lab's own classes of this kind stand.
     call: the method that takes the arguments, which also gets those `supplied` by code; without it the class itself.
     Raises UserError where there is no such class, or the arguments do not fit it.
     """
     target = node.get(TARGET) if isinstance(node, Mapping) else None
     if not isinstance(target, str):
         raise UserError(f"{path}={node!r} does not fit; give it a name or {{{TARGET}: my_package.MyClass}}.")
-    module, _, name = target.rpartition(".")
-    try:
-        option = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise UserError(f"{path}.{TARGET}={target} cannot be imported ({error}); check the path.") from error
-    if not (inspect.isclass(option) and issubclass(option, kind)):
-        raise UserError(f"{path}.{TARGET}={target} is no {kind.__name__}; derive it from {_place(kind)}.")
+    option = resolve(target, room, path, [target])
     arguments = {name: value for name, value in node.items() if name != TARGET}
     taker: Callable[..., Any] = getattr(option, call, option) if call else option
     binding.check(arguments, taker, path, supplied)
@@ -65,7 +60,3 @@ def by_target(
 def _classes(module: ModuleType, kind: type[T]) -> list[type[T]]:
     classes = [value for value in vars(module).values() if inspect.isclass(value) and issubclass(value, kind)]
     return [value for value in classes if value.__module__ == module.__name__]
-
-
-def _place(kind: type[Any]) -> str:
-    return f"{kind.__module__}.{kind.__name__}"

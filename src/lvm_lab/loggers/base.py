@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
-from lvm_lab.config.targets import make
+from lvm_lab.config.targets import make, named
 from lvm_lab.runs.folder import RunFolder
 from lvm_lab.runs.result import Result
 
@@ -44,11 +44,13 @@ class Loggers:
     """Every logger of one session. One that fails is warned of and left out from there on."""
 
     def __init__(self, nodes: dict[str, dict[str, Any]]) -> None:
-        """nodes: each logger's class and arguments by its name.
+        """nodes: each logger's class and arguments by its name, as the user composed them.
 
         Raises UserError for a class that cannot be imported, arguments that do not fit it, or a missing package.
         """
-        self.active: dict[str, Logger] = {name: make(node, "loggers", f"logger.{name}") for name, node in nodes.items()}
+        self.active: dict[str, Logger] = {
+            name: make(node, "loggers", f"logger.{name}", allow=named(node)) for name, node in nodes.items()
+        }
 
     def begin(self, run: RunFolder, config: dict[str, Any]) -> None:
         self._each(lambda logger: logger.begin(run, config))

@@ -6,10 +6,7 @@ P dim of a head, N state size, M = I + 2 G N channels of the convolution, W taps
 
 from __future__ import annotations
 
-import functools
 import math
-from collections.abc import Callable
-from importlib import import_module
 from typing import Any
 
 import torch
@@ -17,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lvm_lab.nn.blocks import check_divides, check_sizes
+from lvm_lab.nn.kernels import Kernels, kernels_for
 from lvm_lab.nn.ssd import ssd_scan
 from lvm_lab.nn.streaming import step_layers
 
@@ -95,11 +93,11 @@ class Mixer(nn.Module):
         gate_BLI, x_BLM, dt_BLK = self.in_proj(hidden_BLH).split(
             (self.inner, self.conv1d.in_channels, self.heads), dim=-1
         )
-        kernels = _cuda_kernels() if hidden_BLH.is_cuda and hidden_BLH.dtype != torch.float64 else None
+        kernels = kernels_for(hidden_BLH)
         if kernels is None:
             y_BLI = self._scan(causal_conv(x_BLM, self.conv1d), dt_BLK)
         else:
-            y_BLI = self._scan_on_cuda(x_BLM, dt_BLK, *kernels)
+            y_BLI = self._scan_fused(x_BLM, dt_BLK, kernels)
         out_BLH: Tensor = self.out_proj(self.norm(y_BLI * F.silu(gate_BLI)))
         return out_BLH
 
@@ -148,18 +146,16 @@ class Mixer(nn.Module):
         y_BLKP = ssd_scan(x_BLKP, dt_BLK, a_K, b_BLGN, c_BLGN, self.chunk)
         return (y_BLKP + self.D[:, None] * x_BLKP).flatten(2)
 
-    def _scan_on_cuda(
-        self, x_BLM: Tensor, dt_BLK: Tensor, conv_kernel: Callable[..., Any], scan_kernel: Callable[..., Any]
-    ) -> Tensor:
-        # Contiguous: in the layout BLM the kernel demands rows of a multiple of 8, which the projection's are not.
-        x_BML = conv_kernel(
-            x_BLM.transpose(1, 2).contiguous(),
-            self.conv1d.weight.squeeze(1),
-            bias=self.conv1d.bias,
-            activation="silu",
-        )
-        x_BLKP, b_BLGN, c_BLGN = self._split(x_BML.transpose(1, 2))
-        y_BLKP: Tensor = scan_kernel(
+    def _scan_fused(self, x_BLM: Tensor, dt_BLK: Tensor, kernels: Kernels) -> Tensor:
+        if kernels.convolution is None:
+            x_BLM = causal_conv(x_BLM, self.conv1d)
+        else:
+            # Contiguous: in the layout BLM the kernel demands rows of a multiple of 8, which the projection's are not.
+            x_BML = x_BLM.transpose(1, 2).contiguous()
+            weight_MW, bias_M = self.conv1d.weight.squeeze(1), self.conv1d.bias
+            x_BLM = kernels.convolution(x_BML, weight_MW, bias=bias_M, activation="silu").transpose(1, 2)
+        x_BLKP, b_BLGN, c_BLGN = self._split(x_BLM)
+        y_BLKP: Tensor = kernels.scan(
             x_BLKP,
             dt_BLK,
             self._decay(),
@@ -200,14 +196,3 @@ def causal_conv(x_BLM: Tensor, conv: nn.Conv1d) -> Tensor:
     for lag in range(1, min(weight_MW.shape[1], length)):
         y_BLM = y_BLM + F.pad(x_BLM[:, :-lag] * weight_MW[:, -1 - lag], (0, 0, lag, 0))
     return F.silu(y_BLM)
-
-
-@functools.cache
-def _cuda_kernels() -> tuple[Callable[..., Any], Callable[..., Any]] | None:
-    """causal_conv1d's convolution and mamba_ssm's scan, or None where either does not import."""
-    try:
-        conv_kernel = import_module("causal_conv1d").causal_conv1d_fn
-        scan_kernel = import_module("mamba_ssm.ops.triton.ssd_combined").mamba_chunk_scan_combined
-    except (ImportError, AttributeError, OSError, RuntimeError):  # the last two: built for another torch or driver
-        return None
-    return conv_kernel, scan_kernel

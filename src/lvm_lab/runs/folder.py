@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from lvm_lab import __version__
 from lvm_lab.config.sources import without_secrets, without_secrets_of_failed
 from lvm_lab.errors import UserError
 from lvm_lab.files import write_atomically
-from lvm_lab.runs import reading
+from lvm_lab.runs import reading, written
 from lvm_lab.runs.identity import fingerprint, left_out
 from lvm_lab.runs.process import commit, is_leader
 from lvm_lab.runs.reading import CHECKPOINTS, CONFIG, HISTORY, LOCK
@@ -100,6 +99,7 @@ def claim(
     if path.exists() and not path.is_dir():
         raise UserError(f"{path} is a file where a run's folder is needed; choose another run.dir.")
     _refuse_others(path, own, force)
+    written.check_lock(path)
     if not is_leader():
         # The first process of a run on several devices has decided already.
         yield RunFolder(path, own, _state(path))
@@ -111,23 +111,27 @@ def claim(
         lock.acquire(timeout=LOCK_SECONDS)
     except Timeout:
         raise Busy(f"another process is working on {path}; wait for it, or choose another run.dir.") from None
+    claimed = False
     try:
         # Another process may have written since.
         _refuse_others(path, own, force)
         run = reading.read(path)
         if force or (run.identity.fingerprint is not None and run.outcome == "failed"):
-            _empty(path)
+            written.remove(path)
         state = _state(path)
         if state == "new":
-            _empty(path)
+            written.remove(path)
             kept = _identified(without_secrets(config), content, own)
             write_atomically(path / CONFIG, yaml.safe_dump(kept, sort_keys=False))
-        _remove_torn(path)
+        claimed = True
+        for file in written.torn(path):
+            file.unlink(missing_ok=True)
         yield RunFolder(path, own, state)
     except UserError:
         # A mistake that shows only now leaves nothing behind, unless there is something to go on from.
         if _state(path) == "new":
-            _empty(path)
+            if claimed:
+                written.remove(path)
             lock.release()
             _remove(new_folders, path)
         raise
@@ -140,6 +144,9 @@ def record_failure(path: Path, config: dict[str, Any], error: str) -> None:
 
     What a run at work, a finished one or a session of its own has left there stays.
     """
+    if path.exists() and not (path / CONFIG).exists() and not written.is_empty(path):
+        # It is not a run's, and nothing of ours belongs there.
+        return
     path.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(path / LOCK, timeout=LOCK_SECONDS):
@@ -174,7 +181,7 @@ def _refuse_others(path: Path, own: str, force: bool) -> None:
     run = reading.read(path)
     recorded = run.identity.fingerprint
     # Somebody else's config.yaml too: even run.force must not empty that folder.
-    if recorded is None and any(not item.name.startswith(".") for item in path.iterdir()):
+    if recorded is None and not written.is_empty(path):
         raise UserError(f"{path} is not a run's folder and is not empty; choose another run.dir.")
     if force:
         return
@@ -197,20 +204,6 @@ def _state(path: Path) -> State:
         return "finished"
     started = (path / CONFIG).exists() and (path / CHECKPOINTS / "last.ckpt").exists()
     return "resume" if started else "new"
-
-
-def _empty(path: Path) -> None:
-    for item in path.iterdir():
-        if item.name == LOCK:
-            continue
-        shutil.rmtree(item) if item.is_dir() else item.unlink()
-
-
-def _remove_torn(path: Path) -> None:
-    """What a killed process was writing: files that have not got their names yet."""
-    for folder in (path, path / CHECKPOINTS, path / "plots"):
-        for item in folder.glob(".*.*"):
-            item.unlink()
 
 
 def _remove(new_folders: list[Path], path: Path) -> None:

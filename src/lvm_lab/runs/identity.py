@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+from pathlib import Path
 from typing import Any
 
 from lvm_lab.config import sources, targets
 from lvm_lab.config.presets import GATES
+from lvm_lab.errors import UserError
 
 # What changes where and how a run runs, not what it computes.
 NOT_HASHED = ("device", "logger", "run", "callbacks")
@@ -53,6 +55,29 @@ def _foreign(callbacks: dict[str, Any]) -> list[Any]:
     """A user's own callbacks by class and arguments, whatever they are called; the lab's own change no numbers."""
     nodes = [node for node in callbacks.values() if isinstance(node, dict) and not targets.is_ours(node)]
     return sorted((targets.identity(node) for node in nodes), key=lambda node: json.dumps(node, sort_keys=True))
+
+
+def check_own(file: Path, own: dict[str, Any], recorded: dict[str, Any]) -> None:
+    """UserError for a checkpoint that another run wrote than the one in whose folder it lies.
+
+    own: the config that the checkpoint carries. recorded: that of the folder, with its identity. Nothing is imported.
+    """
+    identity = recorded.get("identity")
+    if not isinstance(identity, dict) or not isinstance(identity.get("fingerprint"), str):
+        return
+    content = identity.get("content") or {}
+    alike = targets.current(own) | {"identity": identity}
+    if fingerprint(alike, content) == identity["fingerprint"] or fingerprint(alike, {}) == fingerprint(recorded, {}):
+        return
+    raise UserError(
+        f"{file} is of another run ({_title(own)}-{fingerprint(alike, content)[:8]}) than its folder "
+        f"({_title(recorded)}-{identity['fingerprint'][:8]}); put it back where it was written, or train that folder's "
+        "run again with run.force=true."
+    )
+
+
+def _title(config: dict[str, Any]) -> str:
+    return "-".join(str(config.get(group, {}).get("name")) for group in ("arch", "loss", "data"))
 
 
 def left_out(config: dict[str, Any]) -> list[str]:

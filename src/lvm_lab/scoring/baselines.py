@@ -70,7 +70,7 @@ def baselines(
 def _kind(entry: Entry, path: str) -> Kind:
     if isinstance(entry, str):
         return options.by_stem(shipped.__name__, entry, Baseline, "five_cat.baselines"), {}
-    return options.by_target(entry, Baseline, path, "fit", ("data",))
+    return options.by_target(entry, "judge.baselines", path, "fit", ("data",))
 
 
 def _fit(kind: type[Baseline], arguments: dict[str, Any], data: FitData, parts: Parts, cache: Path) -> Baseline:

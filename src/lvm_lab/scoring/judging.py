@@ -60,6 +60,7 @@ class Judgement:
         assert verdict is not None
         return {
             "passed": verdict.passed,
+            "of": verdict.of,
             "verdict": verdict.verdict,
             "gates": {letter: gate.state for letter, gate in verdict.gates.items()},
             "val": verdict.val.values(curve=True),

@@ -37,8 +37,12 @@ def check_turn(row: Row, schedule: Schedule, standings: Standings, among: Contai
 
 def check_types(row: Row, config: dict[str, Any]) -> None:
     """UserError for a setting of a row whose value does not fit; neither torch nor other runs' folders are needed."""
+    from lvm_lab.judge import baselines, gates  # numpy comes in only now
+
     try:
-        settings(config)
+        preset = settings(config).preset
+        gates.check(preset)
+        baselines.check(preset)
         signatures.check_types(config)
     except UserError as error:
         raise UserError(f"row {row.id}: {error}") from error

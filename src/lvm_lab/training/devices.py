@@ -35,6 +35,28 @@ def check_available(device: DeviceSettings) -> None:
         raise UserError(f"this machine has no {device.accelerator} device that PyTorch can use; set device=cpu.")
 
 
+def check_precision(precision: str, device: DeviceSettings) -> None:
+    """UserError for a precision that this device does not compute in."""
+    kind = _kind(device)
+    if precision == "16-mixed" and kind == "cpu":
+        # Lightning would go on in bfloat16, and the run's config would say otherwise.
+        raise UserError("trainer.precision=16-mixed needs a GPU; on a CPU set trainer.precision=bf16-mixed or 32-true.")
+    if precision == "64-true" and kind == "mps":
+        raise UserError("MPS devices have no float64; set trainer.precision=32-true or device=cpu.")
+
+
+def choose_kernels(device: DeviceSettings) -> None:
+    """Have this process compute with device.kernels; UserError for fused ones where they cannot run."""
+    from lvm_lab.nn import kernels
+
+    if device.kernels == "fused" and (_kind(device) != "cuda" or kernels.installed() is None):
+        raise UserError(
+            "device.kernels=fused needs a CUDA device and the packages of pip install '.[mamba]'; "
+            "set device.kernels=auto, which takes them where they are."
+        )
+    kernels.choose(device.kernels)
+
+
 def judging_device(device: DeviceSettings) -> str:
     """The device that models are judged on, as torch names it."""
     import torch
@@ -84,6 +106,23 @@ def check(devices: int, batch_size: int, trained: bool) -> None:
         )
 
 
+def out_of_memory(error: BaseException) -> bool:
+    """Whether torch says that a device, or the machine itself, had no memory left for a tensor."""
+    import torch
+
+    # The allocators of CPU and MPS raise plain RuntimeErrors.
+    words = ("DefaultCPUAllocator: can't allocate memory", "MPS backend out of memory")
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(word in str(error) for word in words)
+
+
+def smaller_batch(batch_size: int, devices: int) -> str:
+    """What to set where a training needed more memory than a device has, for the end of a sentence."""
+    half = batch_size // 2 // devices * devices
+    if half < 2:
+        return "set a smaller arch.width or device=cpu"
+    return f"set trainer.batch_size={half}, half of it (which is another run), or a smaller arch"
+
+
 def lost(launcher: Any) -> bool:
     """Whether a process that Lightning's launcher started was killed, which the first one notices by a dead line."""
     processes = getattr(launcher, "procs", [])
@@ -106,3 +145,14 @@ def part() -> None:
 def _in_multirun() -> bool:
     """Whether the job that `lead` left word of is one of a multirun's."""
     return JOB in os.environ and json.loads(os.environ[JOB])["sweep_dir"] is not None
+
+
+def _kind(device: DeviceSettings) -> str:
+    """cuda, mps or cpu: what Lightning takes for these settings."""
+    import torch
+
+    if device.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
+        return "cuda"
+    if device.accelerator in ("auto", "mps") and torch.backends.mps.is_available():
+        return "mps"
+    return "cpu"

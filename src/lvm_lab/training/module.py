@@ -65,7 +65,7 @@ class LatentVectorModule(pl.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor | None:
         prediction, supervised = self.supervised(batch)
-        total, parts = self.loss(prediction, supervised, self.stats)
+        prediction, total, parts = self._judged(prediction, supervised)
         if batch_idx == 0:
             shares = self.loss.gradient_shares(prediction, parts)
             self.metrics |= {f"gradient_share/{name}": share for name, share in shares.items()}
@@ -77,7 +77,7 @@ class LatentVectorModule(pl.LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         prediction, batch = self.supervised(batch, every=False)
-        total, parts = self.loss(prediction, batch, self.stats)
+        prediction, total, parts = self._judged(prediction, batch)
         if "prediction" not in self.model.head.feeds:
             prediction = self.predict(batch.context_BLD)
         cosine = torch.cosine_similarity(prediction.unit_ND, batch.target_ND, dim=-1).mean()
@@ -103,7 +103,8 @@ class LatentVectorModule(pl.LightningModule):
                 {"params": groups[False], "weight_decay": 0.0},
             ],
             lr=self.optim.lr,
-            fused=self.device.type == "cpu",
+            # A fused optimiser unscales gradients by itself, which Lightning's mixed precision cannot clip.
+            fused=self.device.type == "cpu" and "mixed" not in str(self.trainer.precision),
         )
         total = int(self.trainer.estimated_stepping_batches)
         scale = WarmupCosine(round(self.optim.warmup * total), total, self.optim.final_lr)
@@ -116,6 +117,20 @@ class LatentVectorModule(pl.LightningModule):
         checkpoint["state_dict"] = {name.removeprefix(MODEL): value for name, value in state.items()}
         identity = self.model.identity
         checkpoint[KEY] = identity | {"golden_output": self.model.golden_output(identity["golden_input"])}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        # Lightning loads the weights before it converts the module: those of float64 would be rounded on the way.
+        self.to(checkpoint["state_dict"]["mean_D"].dtype)
+
+    def _judged(self, prediction: Prediction, batch: Batch) -> tuple[Prediction, Tensor, dict[str, Tensor]]:
+        """The prediction in float32 at least, its loss and the loss's parts.
+
+        Cosines of 8 bits, divided by a temperature, would leave a contrastive loss two digits.
+        """
+        with torch.autocast(self.device.type, enabled=False):
+            prediction = prediction.float()
+            total, parts = self.loss(prediction, batch, self.stats)
+        return prediction, total, parts
 
     def _add(self, values: dict[str, Tensor], rows: int = 1) -> None:
         for name, value in values.items():

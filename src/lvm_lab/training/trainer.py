@@ -25,6 +25,8 @@ def trainer(settings: Settings, callbacks: Sequence[pl.Callback], folder: Path) 
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     warnings.filterwarnings("ignore", message=".*LeafSpec.*")
+    # Mixed precision hands bfloat16 to norms whose weights stay float32: slower, and as it should be.
+    warnings.filterwarnings("ignore", message=".*Cannot dispatch to fused implementation.*")
     if settings.device.threads:
         torch.set_num_threads(settings.device.threads)
     try:

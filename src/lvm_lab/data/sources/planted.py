@@ -78,9 +78,8 @@ class PlantedWorld(Source):
         gigabytes = max(self.documents, self.ood_documents) * self.length * self.dim * 4 / 1e9
         if gigabytes > MOST_GIGABYTES or self.dim > MOST_DIM:
             raise UserError(
-                f"data.documents={self.documents} of {self.length} chunks in {self.dim} dimensions are "
-                f"{gigabytes:.3g} GB of vectors; set data so that they are {MOST_GIGABYTES} GB or less and data.dim "
-                f"{MOST_DIM} or less."
+                f"data.documents={self.documents} of {self.length} chunks in {self.dim} dims are {gigabytes:.3g} GB "
+                f"of vectors; set data so that they are {MOST_GIGABYTES} GB or less and data.dim {MOST_DIM} or less."
             )
         if not self.speeds:
             raise UserError("data.speeds is empty; give it one speed or more, such as [1.0, 0.65].")

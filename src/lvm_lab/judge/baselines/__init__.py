@@ -25,4 +25,4 @@ def check(preset: Preset) -> None:
         if isinstance(entry, str):
             options.check_stem(__name__, entry, "five_cat.baselines")
         else:
-            options.by_target(entry, object, f"five_cat.baselines.{place}", "fit", ("data",))
+            options.by_target(entry, "judge.baselines", f"five_cat.baselines.{place}", "fit", ("data",))

@@ -51,7 +51,7 @@ def check(preset: Preset) -> None:
 def _make(entry: Any, path: str) -> Gate:
     if isinstance(entry, str):
         return options.by_stem(__name__, entry, Gate, "five_cat.gates")()
-    kind, arguments = options.by_target(entry, Gate, path)
+    kind, arguments = options.by_target(entry, "judge.gates", path)
     return kind(**arguments)
 
 

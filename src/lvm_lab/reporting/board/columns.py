@@ -53,12 +53,13 @@ class Board:
     halves: int
 
     @classmethod
-    def of(cls, entries: Sequence[Entry]) -> Board:
+    def of(cls, entries: Sequence[Entry], extra: Sequence[Column] = ()) -> Board:
+        """extra: a user's columns, which come last."""
         passing, judged = leaderboard.ranked(entries), leaderboard.ranked(entries, gated=False)
         # What fails its preset comes after everything that passes.
         order = [e.name for e in passing] + [e.name for e in judged if not e.passes]
         places = {name: place for place, name in enumerate(order, start=1)}
-        columns = columns_of(entries)
+        columns = (*columns_of(entries), *extra)
         lines = [Line(e, places.get(e.name), {c.key: c.of(e) for c in columns}) for e in entries]
         halves = max((e.val.of for e in entries if e.val), default=HALVES)
         return cls(lines, columns, passing[0].name if passing else None, halves)
@@ -69,7 +70,7 @@ class Board:
 
 
 def columns_of(entries: Iterable[Entry]) -> tuple[Column, ...]:
-    """Every column; the gates' are those that these runs were judged by, besides the lab's own."""
+    """Every column of the lab; the gates' are those that these runs were judged by, besides the lab's own."""
     letters = sorted(set(GATES).union(*(e.result.five_cat.get("gates", {}) for e in entries if e.result)))
     return (*AHEAD, *map(_gate, letters), *BEHIND)
 

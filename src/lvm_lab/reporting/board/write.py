@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from lvm_lab.errors import UserError
 from lvm_lab.files import write_atomically
-from lvm_lab.reporting.board.columns import Board
+from lvm_lab.reporting.board.columns import Board, Column
 from lvm_lab.reporting.board.page import page
 from lvm_lab.reporting.board.tables import csv_table, markdown
 from lvm_lab.sweeps import leaderboard
 
 
-def write(folder: Path, out: Path) -> list[Path]:
-    """The three files of `folder`'s runs, each written whole or not at all.
+def write(folder: Path, out: Path, extra: Sequence[Column] = ()) -> list[Path]:
+    """The three files of `folder`'s runs, each written whole or not at all. extra: columns beside the lab's.
 
     Raises UserError where there is no such folder or no run in it, and OSError where `out` cannot be written.
     """
@@ -22,7 +23,7 @@ def write(folder: Path, out: Path) -> list[Path]:
         own = (folder / "config.yaml").is_file()
         way_out = f"it is a run's own; name {folder.parent}" if own else "name the folder of a sweep, or outputs"
         raise UserError(f"{folder} holds no folder of a run; {way_out}.")
-    board = Board.of(entries)
+    board = Board.of(entries, extra)
     texts = {
         "leaderboard.csv": csv_table(board),
         "leaderboard.md": markdown(board, folder),

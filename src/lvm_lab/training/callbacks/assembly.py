@@ -1,4 +1,5 @@
-"""Makes a run's callbacks from the node `callbacks` of its config, in the order that they declare."""
+"""Makes a run's callbacks from the node `callbacks` of its config, as the user composed it, in the order that they
+declare."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ from typing import Any
 import pytorch_lightning as pl
 
 from lvm_lab.config import binding
-from lvm_lab.config.targets import TARGET, make, resolve
+from lvm_lab.config.targets import TARGET, make, named, resolve
 from lvm_lab.errors import UserError
 from lvm_lab.training.callbacks.base import OWN, RunContext
 
@@ -43,7 +44,7 @@ def assemble(nodes: dict[str, Any], context: RunContext) -> list[pl.Callback]:
     for name, node in nodes.items():
         cls = _class(node, f"callbacks.{name}")
         parts = {parameter: getattr(context, parameter) for parameter in _from_context(cls, node)}
-        callbacks[name] = make(node, ROOM, f"callbacks.{name}", **parts)
+        callbacks[name] = make(node, ROOM, f"callbacks.{name}", allow=named(node), **parts)
     return [callbacks[name] for name in sorted(callbacks, key=lambda name: (_priority(callbacks[name]), name))]
 
 
@@ -53,10 +54,7 @@ def _class(node: Any, setting: str) -> type[pl.Callback]:
             f"{setting} is no callback; give it its class, for instance in a file callbacks/mine.yaml the line "
             f"`mine: {{{TARGET}: my_package.Mine}}`."
         )
-    cls = resolve(node[TARGET], ROOM, setting)
-    if not issubclass(cls, pl.Callback):
-        raise UserError(f"{setting}.{TARGET}={node[TARGET]} is no callback of Lightning; derive it from Callback.")
-    return cls
+    return resolve(node[TARGET], ROOM, setting, named(node))
 
 
 def _from_context(cls: type[pl.Callback], node: dict[str, Any]) -> tuple[str, ...]:

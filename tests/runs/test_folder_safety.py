@@ -1,0 +1,269 @@
+"""Nothing but what the lab wrote is removed from a folder, and no checkpoint of another run is taken from one."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+import lvm_lab
+from helpers.commands import TINY, call
+from lvm_lab import card, diagnose, evaluate, plots, report, status
+from lvm_lab.errors import UserError
+from lvm_lab.runs import folder as runs
+from lvm_lab.runs import written
+
+SCHEMA1 = Path(__file__).parents[1] / "fixtures" / "schema1"
+(RUN,) = (SCHEMA1 / "outputs").iterdir()
+SMOKE = SCHEMA1 / "multirun" / "smoke"
+CONFIG: dict[str, Any] = {key: {"name": key} for key in ("arch", "loss", "data")} | {"seed": 0}
+USERS = (
+    "notes.txt",
+    ".env.local",
+    ".config.yaml.bak",
+    ".git/HEAD",
+    "config.yml",
+    "checkpoints/mine.ckpt",
+    "checkpoints/.notes.7",
+    "checkpoints/backup/best.ckpt",
+    "plots/drawing.svg",
+    "plots/sketches/one.png",
+    "wandb/notes.md",
+    "csv/own.csv",
+    "tensorboard/readme",
+    "results/result.json",
+)
+
+
+def content(folder: Path, *names: str) -> dict[str, str]:
+    """Digests of files, or of all files below a folder."""
+    files = [folder / name for name in names] or [file for file in folder.rglob("*") if file.is_file()]
+    return {str(file.relative_to(folder)): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+
+
+def users_files(folder: Path) -> dict[str, str]:
+    for name in USERS:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(f"the user's {name}")
+    return content(folder, *USERS)
+
+
+def claim(folder: Path, force: bool = False, seed: int = 0) -> runs.State:
+    config = CONFIG | {"seed": seed}
+    with runs.claim(config, {}, directory=str(folder), root=folder.parent, force=force) as claimed:
+        return claimed.state
+
+
+def a_run(folder: Path) -> None:
+    """A run's folder with every name that the lab writes."""
+    claim(folder)
+    for name in written.FILES:
+        if name != "config.yaml" and name != "result.json":
+            (folder / name).write_text("")
+    inside = ("checkpoints/best.ckpt", "checkpoints/epoch=04.ckpt", "plots/offsets.png", "csv/metrics.csv")
+    for name in (*inside, "wandb/seed", "wandb/offline-run-1-a/run.wandb", "tensorboard/events.out.tfevents.1.2"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("a run's")
+    (folder / ".config.yaml.4711").write_text("torn")
+    (folder / "checkpoints" / ".last.ckpt.4711").write_text("torn")
+
+
+@pytest.mark.parametrize("force", [False, True])
+@pytest.mark.parametrize("name", [".git/HEAD", ".env", ".config.yaml.bak", "notes.txt", "checkpoints/best.ckpt"])
+def test_a_run_does_not_start_where_anything_lies(tmp_path: Path, name: str, force: bool) -> None:
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text("dear")
+    before = content(tmp_path)
+    with pytest.raises(UserError, match="is not a run's folder and is not empty; choose another"):
+        claim(tmp_path, force)
+    assert content(tmp_path) == before
+
+
+def test_a_run_does_not_start_in_a_repository(tmp_path: Path) -> None:
+    repository = tmp_path / "repository"
+    subprocess.run(["git", "init", "-q", str(repository)], check=True)
+    before = content(repository)
+    for force in ("false", "true"):
+        outcome = call(repository, *TINY, "run.dir=.", f"run.force={force}", "run.cache=../cache")
+        assert outcome.code == 2
+        assert "is not a run's folder and is not empty" in outcome.sentence
+        assert content(repository) == before
+
+
+@pytest.mark.parametrize("leftover", [".lock", ".config.yaml.4711"])
+def test_what_a_killed_start_left_is_nothing(tmp_path: Path, leftover: str) -> None:
+    (tmp_path / leftover).touch()
+    assert claim(tmp_path) == "new"
+
+
+@pytest.mark.parametrize("link", [True, False])
+def test_a_lock_that_is_none_is_not_emptied(tmp_path: Path, link: bool) -> None:
+    run, dear = tmp_path / "run", tmp_path / "dear"
+    claim(run)
+    dear.write_text("dear")
+    (run / ".lock").unlink(missing_ok=True)
+    (run / ".lock").symlink_to(dear) if link else (run / ".lock").write_text("dear")
+    with pytest.raises(UserError, match="is no lock of lvm_lab; move it away"):
+        claim(run, force=True)
+    assert dear.read_text() == "dear"
+    assert (run / ".lock").read_text() == "dear"
+
+
+def test_force_removes_what_the_lab_wrote_and_nothing_else(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    a_run(run)
+    before = users_files(run)
+    assert claim(run, force=True, seed=1) == "new"
+    left = content(run)
+    assert {name: digest for name, digest in left.items() if name not in ("config.yaml", ".lock")} == before
+    assert yaml.safe_load((run / "config.yaml").read_text())["seed"] == 1
+
+
+def test_a_failed_start_leaves_the_users_files(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    a_run(run)
+    before = users_files(run)
+    with (
+        pytest.raises(UserError, match="no such thing"),
+        runs.claim(CONFIG, {}, directory=str(run), root=tmp_path, force=True),
+    ):
+        raise UserError("no such thing.")
+    assert content(run, *USERS) == before
+    assert not (run / "config.yaml").exists()
+
+
+def test_links_are_unlinked_and_never_followed(tmp_path: Path) -> None:
+    run, elsewhere = tmp_path / "run", tmp_path / "elsewhere"
+    a_run(run)
+    users_files(elsewhere)
+    (elsewhere / "best.ckpt").write_text("dear")
+    before = content(elsewhere)
+    shutil.rmtree(run / "plots")
+    (run / "plots").symlink_to(elsewhere)
+    (run / "checkpoints" / "last.ckpt").symlink_to(elsewhere / "best.ckpt")
+    (run / "checkpoints" / "best_5cat.ckpt").symlink_to(tmp_path / "nowhere")
+    (run / "wandb" / "latest-run").symlink_to(elsewhere, target_is_directory=True)
+    (run / "wandb" / "offline-run-1-a" / "out").symlink_to(elsewhere)
+    (run / "wandb" / "run-2-b").symlink_to(elsewhere)
+    (run / "MODEL_CARD.md").unlink()
+    (run / "MODEL_CARD.md").symlink_to(elsewhere / "notes.txt")
+    (tmp_path / "inwards").symlink_to(run)
+    assert claim(tmp_path / "inwards", force=True) == "new"
+    assert content(elsewhere) == before
+    assert {item.name for item in run.iterdir()} - {".lock"} == {"config.yaml"}
+
+
+@pytest.mark.parametrize("name", ["result.json", "train.log", "checkpoints/best.ckpt", "wandb/seed"])
+def test_force_checks_everything_before_it_removes_anything(tmp_path: Path, name: str) -> None:
+    run = tmp_path / "run"
+    a_run(run)
+    (run / name).unlink(missing_ok=True)
+    (run / name).mkdir()
+    (run / name / "dear").write_text("dear")
+    before = content(run)
+    with pytest.raises(UserError, match="is a folder where a run has a file; move it away"):
+        claim(run, force=True)
+    assert content(run) == before
+
+
+def test_a_failed_row_writes_nothing_into_a_users_folder(tmp_path: Path) -> None:
+    before = users_files(tmp_path)
+    runs.record_failure(tmp_path, CONFIG | {"data": {"name": "data"}}, "no such thing")
+    assert content(tmp_path) == before
+
+
+def command(body: Callable[[list[str]], int], *arguments: str) -> Callable[[], None]:
+    def main() -> None:
+        sys.exit(body(list(arguments)))
+
+    return main
+
+
+def test_every_command_leaves_what_is_a_users(tmp_path: Path) -> None:
+    run = tmp_path / "outputs" / RUN.name
+    shutil.copytree(RUN, run)
+    before = users_files(run)
+    for body in (plots.main, card.main, report.main, status.main, diagnose.main):
+        argument = str(tmp_path / "outputs") if body in (report.main, status.main) else str(run)
+        call(tmp_path, main=command(body, argument))
+        assert content(run, *USERS) == before, body.__module__
+    judged = call(tmp_path, str(run), "device=cpu", "5cat=smoke", "cache=cache", main=evaluate.main)
+    assert judged.code == 0, judged.err
+    assert content(run, *USERS) == before
+
+
+def test_a_run_with_every_logger_writes_no_other_names(tmp_path: Path) -> None:
+    loggers = "logger=[csv,tensorboard,wandb]"
+    tiny = [setting for setting in TINY if setting != "logger=none"]
+    arguments = (*tiny, loggers, "trainer.max_epochs=1", "trainer.checkpoint.every_n_epochs=1", "run.dir=run")
+    done = call(tmp_path, *arguments, "trainer.checkpoint.keep_best=1", "run.cache=cache")
+    assert done.code == 0, done.err
+    before = users_files(tmp_path / "run")
+    written.remove(tmp_path / "run")
+    left = content(tmp_path / "run")
+    left.pop(".lock", None)
+    assert left == before
+
+
+def foreign(home: Path, name: str = "best_5cat.ckpt") -> Path:
+    """A GRU's run in whose folder an LSTM's checkpoint lies."""
+    run = home / "gru"
+    shutil.copytree(SMOKE / "gru", run)
+    shutil.copy(SMOKE / "lstm" / "checkpoints" / "best_5cat.ckpt", run / "checkpoints" / name)
+    return run
+
+
+def test_a_foreign_checkpoint_is_refused_with_both_names(tmp_path: Path) -> None:
+    run = foreign(tmp_path)
+    for path in (run, run / "checkpoints" / "best_5cat.ckpt"):
+        with pytest.raises(UserError) as refusal:
+            lvm_lab.load(path)
+        assert "is of another run (lstm-infonce-planted-" in str(refusal.value)
+        assert "than its folder (gru-infonce-planted-" in str(refusal.value)
+    judged = call(tmp_path, "gru", "device=cpu", "cache=cache", main=evaluate.main)
+    assert "is of another run (lstm-" in judged.sentence
+    diagnosed = call(tmp_path, main=command(diagnose.main, "gru", "--device", "cpu"))
+    assert (diagnosed.code, "is of another run (lstm-" in diagnosed.sentence) == (2, True)
+    joined = call(tmp_path, "arch=ensemble", "head=ensemble", "loss=cosine", "arch.members=[gru]", *TINY[:3])
+    assert (joined.code, "is of another run (lstm-" in joined.err) == (2, True)
+
+
+def test_a_checkpoint_of_other_settings_is_foreign_too(tmp_path: Path) -> None:
+    run = tmp_path / "gru"
+    shutil.copytree(SMOKE / "gru", run)
+    file = run / "checkpoints" / "best_5cat.ckpt"
+    assert lvm_lab.load(run).config["arch"]["name"] == "gru"
+    checkpoint = torch.load(file, weights_only=True)
+    checkpoint["lvm_lab"]["config"]["seed"] = 17
+    torch.save(checkpoint, file)
+    with pytest.raises(UserError, match="is of another run"):
+        lvm_lab.load(run)
+    shutil.copy(file, tmp_path / "alone.ckpt")
+    assert lvm_lab.load(tmp_path / "alone.ckpt").config["seed"] == 17
+
+
+@pytest.mark.parametrize("name", ["last.ckpt", "best_5cat.ckpt"])
+def test_nothing_goes_on_from_a_foreign_checkpoint_and_none_is_scored(tmp_path: Path, name: str) -> None:
+    run = tmp_path / "killed"
+    shutil.copytree(SCHEMA1 / "killed", run)
+    file = run / "checkpoints" / name
+    checkpoint = torch.load(file, weights_only=True)
+    checkpoint["lvm_lab"]["config"]["arch"]["name"] = "gru"
+    torch.save(checkpoint, file)
+    before = file.read_bytes()
+    settings = json.loads((SCHEMA1 / "commands.json").read_text())["killed"]
+    outcome = call(tmp_path, *settings, "run.dir=killed")
+    # Training may find a better epoch, whose checkpoint takes the place of the foreign one.
+    if name == "last.ckpt" or file.read_bytes() == before:
+        assert (outcome.code, "is of another run (gru-" in outcome.err) == (2, True), outcome.err
+        assert file.read_bytes() == before
+        assert not (run / "result.json").exists()

@@ -1,0 +1,47 @@
+"""The GPU's benchmark measures every arch: run on the CPU with tiny sizes, so that it works when a GPU comes."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from lvm_lab.nn import kernels
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+ARCHS = sorted(file.stem for file in (BENCHMARKS.parent / "conf" / "arch").glob("*.yaml") if file.stem != "ensemble")
+
+
+@pytest.fixture(scope="module")
+def gpu() -> ModuleType:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(BENCHMARKS))
+        import gpu
+
+        # Other tests have a `common` of their own or none.
+        sys.modules.pop("common", None)
+        return gpu
+
+
+@pytest.mark.parametrize("arch", ARCHS)
+def test_every_arch_is_measured(gpu: ModuleType, arch: str) -> None:
+    sizes = gpu.Sizes(device="cpu", dim=16, width=32, rounds=1, batches={5: 2, 70: 2})
+    line = gpu.rates(arch, sizes)
+    assert line.startswith(arch)
+    assert "at L = 5, " in line
+    assert line.endswith("at L = 70")
+
+
+def test_the_list_is_every_arch(gpu: ModuleType) -> None:
+    assert gpu.ARCHS == ARCHS
+
+
+def test_both_paths_of_mamba2_are_compared(gpu: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = gpu.Sizes(device="cpu", dim=16, width=32, rounds=1, batches={5: 2})
+    monkeypatch.setattr(kernels, "installed", lambda: None)
+    assert "nothing to compare" in gpu.compare_mamba2(5, sizes)
+    # On a CPU both are the plain path.
+    monkeypatch.setattr(kernels, "installed", lambda: kernels.Kernels(min, None))
+    assert "relative difference 0.0e+00" in gpu.compare_mamba2(5, sizes)
