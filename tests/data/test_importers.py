@@ -265,6 +265,15 @@ def test_a_second_import_opens_the_first_whatever_the_name(tmp_path: Path, caplo
     assert ["imported before" in r.getMessage() for r in caplog.records] == [False, True]
 
 
+def test_messages_name_the_users_file_and_not_the_cache(tmp_path: Path) -> None:
+    arrays = make_world(8, [6]).bank()
+    store = load(tmp_path, arrays)
+    assert store.name == str(tmp_path / "in.npz")
+    (store.path / "manifest.json").write_text("{")
+    with pytest.raises(UserError, match=rf"^what an earlier run imported of {tmp_path / 'in.npz'} is damaged"):
+        load(tmp_path, arrays)
+
+
 def test_what_decides_the_store_decides_its_folder(tmp_path: Path) -> None:
     arrays = make_world(9, [6]).bank()
     plain = load(tmp_path, arrays)
@@ -392,7 +401,13 @@ BAD_ARRAYS: list[tuple[str, dict[str, Any], str]] = [
     ("NaN", edited(BANK, "vectors", (7, 2), np.nan), r"vectors\[7\] holds NaN or infinity"),
     ("inf", edited(WINDOWS, "targets", (1, 2), np.inf), r"targets\[1\] holds NaN or infinity"),
     ("context NaN", edited(WINDOWS, "contexts", (1, 2), np.nan), r"contexts\[1, 2\] holds NaN"),
-    ("float64 overflow", edited(BANK | {"vectors": BANK["vectors"].astype("f8")}, "vectors", 1, 1e300), "infinity"),
+    (
+        "float64 overflow",
+        edited(BANK | {"vectors": BANK["vectors"].astype("f8")}, "vectors", 1, 1e300),
+        "of length 1.*too long",
+    ),
+    ("large", BANK | {"vectors": BANK["vectors"].astype(np.float64) * 1e25}, "too long to compute with in float32"),
+    ("small", BANK | {"vectors": BANK["vectors"] * 1e-30}, "too short to compute with in float32"),
     ("zero vector", edited(BANK, "vectors", 3, 0), r"vectors\[3\] is all zeros"),
     ("zero context", edited(WINDOWS, "contexts", (1, 2), 0), r"contexts\[1, 2\] is all zeros"),
     ("negative", edited(BANK, "article_indices", 3, -1), "holds -1, which is no index"),

@@ -213,15 +213,23 @@ def test_stores_of_another_encoder_are_refused(make_store, cache, name):
         cut(store, cache, **{name: other})
 
 
+def test_constant_vectors_are_called_so(make_store, cache):
+    store = make_store(LENGTHS, vectors_ND=np.ones((sum(LENGTHS), 4), np.float32))
+    with pytest.raises(UserError, match=r"stand in several documents .*check that the vectors are not all alike"):
+        cut(store, cache)
+    with pytest.raises(UserError, match="all vectors of the training part are equal; encode"):
+        training_stats(store, np.arange(len(LENGTHS)), cache)
+
+
 def test_an_empty_part_says_what_to_do(make_store, cache):
-    with pytest.raises(UserError, match=r"the train part has no window: .*context_length=5.*bring more documents"):
+    with pytest.raises(UserError, match=r"its longest .* has 5 chunks and .*context_length=5 needs 6.*longer"):
         cut(make_store([5] * 60), cache)
     in_train = next(f"d{i}" for i in range(99) if part_of(f"test\x1fd{i}") == "train")
     with pytest.raises(UserError, match=r"the val part has no window: 1 documents give it 0.*set data.val_path"):
         cut(make_store([30], ids=[in_train]), cache)
     store = make_store(LENGTHS)
     for name in ("val", "ood"):
-        with pytest.raises(UserError, match=rf"data.{name}_path has no document with more than .*bring longer"):
+        with pytest.raises(UserError, match=rf"data.{name}_path has no window: .*bring longer"):
             cut(store, cache, **{name: make_store([5], seed=3)})
 
 

@@ -161,6 +161,19 @@ def test_a_wrong_rank_or_dtype_is_refused(tmp_path: Path, vectors):
         write_store(tmp_path / "s", vectors, make_documents([3]), CONTRACT)
 
 
+@pytest.mark.parametrize(("value", "words"), [(1e25, "too long"), (1e-30, "too short")])
+def test_finite_vectors_are_neither_nan_nor_zero(tmp_path: Path, value: float, words: str) -> None:
+    """Their squares overflow or vanish in float32, and the sentence says so."""
+    vectors = np.full((3, 4), value, np.float32)
+    with pytest.raises(UserError, match=rf"vector 0 is of length .*, {words} to compute with in float32 .*; scale"):
+        write_store(tmp_path / "s", vectors, make_documents([3]), CONTRACT)
+
+
+def test_vectors_of_one_dimension_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="vectors of 1 dimension have no direction"):
+        write_store(tmp_path / "s", np.ones((3, 1), np.float32), make_documents([3]), CONTRACT)
+
+
 def test_large_float16_vectors_are_no_infinity(make_store):
     """300 squared overflows float16."""
     assert make_store([3], vectors_ND=np.full((3, 4), 300, np.float16)).dim == 4

@@ -62,8 +62,8 @@ def explain(error: Exception, config_name: str, arguments: Sequence[str]) -> str
         key = re.search(r"Could not (?:override|append to) '([^']+)'", str(error))
         if key:
             return _unknown(key.group(1), config_name, arguments)
-        if "Config group override must be a string or a list" in str(error):
-            return _no_option(arguments)
+    if "Config group override must be a string or a list" in str(error):
+        return _no_option(arguments)
     ambiguous = re.match(r"Ambiguous value for argument '([^']+)'", str(error))
     if ambiguous:
         group, _, options = ambiguous.group(1).partition("=")

@@ -25,5 +25,9 @@ def _words(vector_D: np.ndarray, length: float) -> str:
         return "holds NaN or infinity; drop or encode that chunk again"
     if not vector_D.any():
         return "is all zeros; drop or encode that chunk again"
+    if length == 0 or not np.isfinite(length):
+        # Even float64 squares overflow or vanish.
+        largest = float(np.abs(vector_D).max())
+        length = largest * float(np.linalg.norm(vector_D.astype(np.float64) / largest))
     kind, edge = ("long", LONGEST) if length > LONGEST else ("short", SHORTEST)
     return f"is of length {length:.3g}, too {kind} to compute with in float32 (the edge is {edge:g}); scale all vectors"

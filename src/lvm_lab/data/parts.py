@@ -79,9 +79,9 @@ def cut_parts(
         if len(windows) == 0 and part != "test":
             number = len(stretches[part])
             why = (
-                f"{len(store.documents)} documents give it none; bring more documents or set data.val_path"
+                f"{len(store.documents)} documents give it 0; bring more documents or set data.val_path"
                 if number == 0
-                else f"{_no_window(store, np.array(stretches[part]), settings, excluded_N)}"
+                else _no_window(store, np.array(stretches[part]), settings, excluded_N)
             )
             raise UserError(f"the {part} part has no window: {why}.")
         return windows

@@ -1,0 +1,163 @@
+"""Numbers, names, files and streams that no run can go on: one sentence before anything is trained, or no harm."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from helpers.commands import ENVIRONMENT, PATIENCE, TINY, call, only_run
+from lvm_lab.commands.multirun import check_folders
+from lvm_lab.config import conf
+
+FINITE = "does not fit; give it a finite number"
+HUGE = "give it a number up to"
+NUMBERS = {
+    "trainer.optim.weight_decay=nan": FINITE,
+    "trainer.optim.weight_decay=inf": FINITE,
+    "trainer.optim.final_lr=nan": FINITE,
+    "trainer.optim.clip=nan": FINITE,
+    "five_cat.thresholds.a.val.margin=nan": FINITE,
+    "five_cat.seed=99999999999999999999": HUGE,
+    "five_cat.max_windows=99999999999999999999": HUGE,
+    "five_cat.max_windows=abc": "five_cat.max_windows='abc' does not fit; give it a whole number",
+    "five_cat.every_n_epochs=null": "five_cat.every_n_epochs=None does not fit; give it a whole number",
+    "five_cat.rollout_steps=1.5": "give it a whole number",
+    "five_cat.rollout_steps=1000000": "five_cat.rollout_steps=1000000 is too large",
+    "five_cat.resamples=100000000000": "five_cat.resamples=100000000000 is too large",
+    "seed=18446744073709551616": "seed=18446744073709551616 does not fit; give it a whole number from 0 to",
+    "data.seed=-1": "data.seed=-1 does not fit",
+    "data.seed=99999999999999999999": HUGE,
+    "data.max_per_doc=99999999999999999999": HUGE,
+    "data.angle=nan": FINITE,
+    "data.topic_norm=inf": FINITE,
+    "data.speeds=[nan]": "data.speeds=[nan] does not fit",
+    "data.noise_low=nan": FINITE,
+    "data.noise_low=2": "data.noise_low=2 and data.noise_high=0.8 are no range",
+    "data.noise_high=-1": "are no range",
+    "data.dim=100000000": "GB of vectors",
+    "data.documents=100000000000": "GB of vectors",
+    "data.length=5": "its longest document has 5 chunks and data.context_length=5 needs 6",
+    "data.context_length=1000": "its longest document has 20 chunks and data.context_length=1000 needs 1001",
+    "device.threads=100000": "device.threads=100000 does not fit; set it from 1 to 1024",
+    "arch.width=100000000": "gru: width is 100000000; set it to 65536 or less",
+    "arch.layers=1000000": "gru: layers is 1000000; set it to 1024 or less",
+    "loss.negatives=100000": "loss.negatives=100000 does not fit; give it a whole number from 0 to 1024",
+    "loss.terms.infonce.weight=nan": "loss.terms.infonce.weight=nan does not fit",
+    "loss.terms.infonce.weight=inf": "loss.terms.infonce.weight=inf does not fit",
+    "loss.terms.infonce.same_above=nan": FINITE,
+}
+NAMES = ("arch.name=a/b", "arch.name=..", "arch.name=", "arch.name=../x", "loss.name=a/b", "data.name=../../x")
+
+
+@pytest.mark.parametrize(("argument", "sentence"), NUMBERS.items())
+def test_a_number_that_no_run_can_use(tmp_path: Path, argument: str, sentence: str) -> None:
+    outcome = call(tmp_path, *TINY, "run.cache=cache", argument)
+    assert outcome.code == 2
+    assert sentence in outcome.sentence
+    assert not (tmp_path / "outputs").exists()
+
+
+@pytest.mark.parametrize("argument", NAMES)
+def test_a_name_that_makes_no_folder(tmp_path: Path, argument: str) -> None:
+    outcome = call(tmp_path, *TINY, "run.cache=cache", argument)
+    assert outcome.code == 2
+    assert f"{argument.partition('=')[0]}=" in outcome.sentence
+    assert "because folders are called by it" in outcome.sentence
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("argument", ["arch=null", "loss=null", "five_cat=null", "arch=3", "logger=null"])
+def test_a_group_without_an_option(tmp_path: Path, argument: str) -> None:
+    outcome = call(tmp_path, argument)
+    assert outcome.code == 2
+    assert outcome.sentence.startswith(f"{argument.replace('five_cat', '5cat')} names no option; choose one")
+
+
+@pytest.mark.parametrize("group", ["trainer", "run"])
+def test_a_node_that_is_null(tmp_path: Path, group: str) -> None:
+    assert call(tmp_path, f"{group}=null").sentence.startswith(f"{group}=null does not fit")
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.npz")
+    outcome = call(tmp_path, "data=npz", "data.path=pipe.npz", "run.cache=cache", "device=cpu", "logger=none")
+    assert outcome.code == 2
+    assert outcome.sentence.startswith("pipe.npz is a pipe or a device where an .npz file is needed")
+
+
+def test_a_broken_option_of_the_users_own(tmp_path: Path) -> None:
+    (tmp_path / "own" / "arch").mkdir(parents=True)
+    (tmp_path / "own" / "arch" / "mine.yaml").write_text("name: mine\nwidth: [1,\n")
+    outcome = call(tmp_path, "--config-dir", "own", "arch=mine")
+    assert outcome.code == 2
+    assert "mine.yaml, line 3, is no YAML" in outcome.sentence
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [(b"seed: [1,\n", "mine.yaml, line 2"), (b"\xff\xfe\x00", "mine.yaml"), (b"a: b: c\n", "mine.yaml, line 1")],
+)
+def test_broken_local_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes, sentence: str) -> None:
+    home = tmp_path / "conf"
+    shutil.copytree(conf.conf_dir(), home)
+    (home / "local" / "mine.yaml").write_bytes(content)
+    for place in ("commands.launch", "commands.composing", "config.conf"):
+        monkeypatch.setattr(f"lvm_lab.{place}.conf_dir", lambda: home)
+    outcome = call(tmp_path, "local=mine")
+    assert outcome.code == 2
+    assert sentence in outcome.sentence
+    assert "codec" not in outcome.sentence
+
+
+SHARED = (
+    ["seed=0,1", "run.dir=one"],
+    ["seed=0,1", "run.dir='one/${arch.name}'"],
+    ["seed=0,1", "run.dir=one,two"],
+    ["arch=gru,lstm", "seed=0,1", "run.dir='one/${seed}'", "run.force=true"],
+)
+
+
+@pytest.mark.parametrize("arguments", SHARED)
+def test_jobs_that_would_share_a_folder(tmp_path: Path, arguments: list[str]) -> None:
+    outcome = call(tmp_path, "-m", *arguments)
+    assert outcome.code == 2
+    assert "is the folder of several of these" in outcome.sentence
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "arguments", [["seed=0", "run.dir=one"], ["seed=0,1", "run.dir='one/${seed}'"], ["seed=0,1"], ["run.dir=a,b"]]
+)
+def test_jobs_with_folders_of_their_own(arguments: list[str]) -> None:
+    check_folders("train", ["-m", *arguments])
+
+
+@pytest.mark.parametrize("ending", ["| head -1", "2>&1 | head -1", ">&-"])
+def test_training_outlives_its_reader(tmp_path: Path, ending: str) -> None:
+    settings = " ".join((*TINY, "trainer.max_epochs=1", "run.cache=cache"))
+    command = ["bash", "-c", f"set -o pipefail; {sys.executable} -m lvm_lab.train {settings} {ending}"]
+    environment = os.environ | ENVIRONMENT
+    outcome = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=PATIENCE, check=False
+    )
+    assert outcome.returncode == 0, outcome.stderr
+    assert "Traceback" not in outcome.stderr
+    assert (only_run(tmp_path / "outputs") / "result.json").is_file()
+
+
+@pytest.mark.parametrize(("door", "argument"), [("train", "--help"), ("status", "."), ("report", ".")])
+def test_without_posix_locks(tmp_path: Path, door: str, argument: str) -> None:
+    """As on Windows, where there is no module fcntl."""
+    code = (
+        "import sys, runpy, warnings; warnings.simplefilter('ignore'); sys.modules['fcntl'] = None; "
+        f"sys.argv = ['x', {argument!r}]; runpy.run_module('lvm_lab.{door}', run_name='__main__')"
+    )
+    command, environment = [sys.executable, "-c", code], os.environ | ENVIRONMENT
+    outcome = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert "Traceback" not in outcome.stderr
+    assert outcome.returncode == 0 or (door != "train" and outcome.stderr.startswith("error: "))
