@@ -404,7 +404,7 @@ BAD_ARRAYS: list[tuple[str, dict[str, Any], str]] = [
     (
         "float64 overflow",
         edited(BANK | {"vectors": BANK["vectors"].astype("f8")}, "vectors", 1, 1e300),
-        "of length 1.*too long",
+        "too long to compute with",
     ),
     ("large", BANK | {"vectors": BANK["vectors"].astype(np.float64) * 1e25}, "too long to compute with in float32"),
     ("small", BANK | {"vectors": BANK["vectors"] * 1e-30}, "too short to compute with in float32"),
