@@ -11,26 +11,20 @@ from lvm_lab.commands import plain
 from lvm_lab.jobs import diagnose
 from lvm_lab.reporting import diagnostics
 
+SUMMARY = "Whether a model's predictions collapse, copy, or leave the encoder's scale."
+EPILOG = "For data before training see python -m lvm_lab.check_data."
+ALLOW = "a package of your own whose classes a checkpoint may be built of; may be given several times"
+
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = plain.parser(
-        "diagnose",
-        "Whether a model's predictions collapse, copy, or leave the encoder's scale.",
-        epilog="For data before training see python -m lvm_lab.check_data.",
-    )
+    parser = plain.parser("diagnose", SUMMARY, EPILOG)
     parser.add_argument("models", nargs="+", metavar="RUN_OR_CHECKPOINT", help="run folders, .ckpt files, patterns")
     parser.add_argument("--part", choices=diagnose.PARTS, default="val", help="of the data (val)")
     parser.add_argument("--windows", type=int, default=5000, help="at most so many, drawn evenly over documents (5000)")
     parser.add_argument("--data", type=Path, help="another .npz or store than the one that the model was trained on")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto")
     parser.add_argument("--json", type=Path, metavar="FILE", help="the numbers go there too")
-    parser.add_argument(
-        "--allow",
-        action="append",
-        default=[],
-        metavar="PACKAGE",
-        help="a package of your own whose classes a checkpoint may be built of; may be given several times",
-    )
+    parser.add_argument("--allow", action="append", default=[], metavar="PACKAGE", help=ALLOW)
     args = parser.parse_args(argv)
 
     def body() -> None:

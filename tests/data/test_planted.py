@@ -96,7 +96,7 @@ def test_another_seed_is_another_world(home, part):
 
 
 def test_every_parameter_enters_the_content():
-    special = {"speeds": (1.0, 0.2), "ood_speed": 0.7, "variant": "shuffled"}
+    special = {"speeds": (1.0, 0.2), "ood_speed": 0.7, "variant": "shuffled", "noise_low": 0.5}
     names = WORLD.__dataclass_fields__
     contents = {replace(WORLD, **{n: special.get(n) or getattr(WORLD, n) + 1}).content for n in names}
     assert len(contents | {WORLD.content}) == len(names) + 1
