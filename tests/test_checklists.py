@@ -58,7 +58,7 @@ def check(outcome: Outcome, home: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert {"length", "first"} <= set(outcome.out.split())
     monkeypatch.syspath_prepend(home)
     _check_columns(home, str(history[-1]["counter/steps"]))
-    model = lvm_lab.load(folder)
+    model = lvm_lab.load(folder, allow=["my_package"])
     assert (type(model.backbone).__name__, type(model.head).__name__) == ("Average", "Affine")
     context_BLD = torch.randn(2, 5, 24)
     state = None

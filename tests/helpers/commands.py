@@ -24,6 +24,7 @@ import pytest
 from hydra.core.global_hydra import GlobalHydra
 
 from lvm_lab import train
+from lvm_lab.reporting.plots import FIGURES
 from lvm_lab.training.callbacks.history import TIMES
 
 HELPERS = Path(__file__).parent
@@ -55,10 +56,10 @@ class Outcome:
         return lines[0].removeprefix("error: ")
 
 
-def call(folder: Path, *arguments: str, main: Callable[[], None] = train.main, pixels: bool = False) -> Outcome:
+def call(folder: Path, *arguments: str, main: Callable[[], None] = train.main, figures: bool = False) -> Outcome:
     """The train command, or another's main, in this process, working in `folder`.
 
-    pixels: render the figures, which takes longer than the training; without it each is built, and saved as one pixel.
+    figures: draw them, which takes longer than the training; without it each is one pixel.
     """
     out, err = io.StringIO(), io.StringIO()
     GlobalHydra.instance().clear()
@@ -70,8 +71,9 @@ def call(folder: Path, *arguments: str, main: Callable[[], None] = train.main, p
         # Set here so that what the command sets does not outlive it.
         patch.setenv("HYDRA_FULL_ERROR", "1")
         patch.chdir(folder)
-        if not pixels:
-            patch.setattr("matplotlib.figure.Figure.savefig", lambda figure, file, **_: file.write(PIXEL))
+        if not figures:
+            patch.setattr("lvm_lab.reporting.plots.draw.figures", lambda record: dict.fromkeys(FIGURES))
+            patch.setattr("lvm_lab.reporting.plots._style.png", lambda figure: PIXEL)
         code = 0
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             try:

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from helpers.run_files import without_model
 from lvm_lab import diagnose
 from lvm_lab import evaluate as command
 from lvm_lab.commands import launch as cli
+from lvm_lab.judge.latency import latency
 from lvm_lab.runs.selecting import find
 
 QUICK = ("5cat=smoke", "5cat.resamples=50", "cache=cache", "device=cpu", "device.threads=1")
@@ -36,7 +38,9 @@ def bank(path: Path, documents: int, dim: int = 24, length: int = 12, seed: int 
 
 
 def evaluate(folder: Path, *arguments: str) -> Outcome:
-    return call(folder, *QUICK, *arguments, main=command.main)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lvm_lab.scoring.judging.latency", partial(latency, calls=20))
+        return call(folder, *QUICK, *arguments, main=command.main)
 
 
 def report(folder: Path, out: str = "evaluation") -> dict[str, Any]:

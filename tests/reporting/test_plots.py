@@ -288,11 +288,12 @@ def test_commands_need_no_torch_and_their_help_no_matplotlib(module: str, folder
     assert all(Path(file).is_file() for file in made.stdout.splitlines())
 
 
-def test_training_starts_without_the_figures() -> None:
+def test_training_starts_without_the_figures(tmp_path: Path) -> None:
     # Lightning's metrics import matplotlib themselves where it is installed; ours comes in to draw.
     code = "import sys, lvm_lab.jobs.session; sys.exit('lvm_lab.reporting.plots._style' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], env=os.environ | ENVIRONMENT, timeout=PATIENCE)
-    assert done.returncode == 0
+    script = tmp_path / "script.py"
+    script.write_text(code)
+    assert finish(fork(tmp_path, script=script)).code == 0
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ import torch
 import yaml
 
 import lvm_lab
-from helpers.commands import TINY, Outcome, call, finish, fork, only_run, rows, run, timeless, tree
+from helpers.commands import TINY, Outcome, call, finish, fork, only_run, rows, timeless, tree
 from lvm_lab.errors import UserError
 from lvm_lab.reporting.plots import FIGURES
 from lvm_lab.reporting.words import BASELINES
@@ -58,7 +58,7 @@ class Done:
 def done(tmp_path_factory: pytest.TempPathFactory) -> Done:
     """The one run that most tests look at, by the command in a process of its own."""
     work = tmp_path_factory.mktemp("run")
-    said = run(work, *TINY, "run.cache=cache", LVM_TEST_WORDS=HELD_ALOUD)
+    said = finish(fork(work, *TINY, "run.cache=cache", LVM_TEST_WORDS=HELD_ALOUD))
     assert said.code == 0, said.err
     return Done(work, only_run(work / "outputs"), said)
 
