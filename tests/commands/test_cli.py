@@ -123,7 +123,7 @@ MISTAKES = {
     "malformed": (["arch=gru=3"], ["'arch=gru=3' is no setting", "group=option"]),
     "no setting": (["foo"], ["'foo' is no setting"]),
     "list without -m": (["arch=gru,lstm"], ["put -m before"]),
-    "null group": (["loss=null"], ["Config group override must be a string"]),
+    "null group": (["loss=null"], ["loss=null names no option"]),
     "number for a group": (["trainer=3"], ["trainer=3 does not fit"]),
     "broken reference": (["arch.layers=${nothing}"], ["Interpolation key 'nothing' not found"]),
     "wrong type": (["arch.layers=abc"], ["arch.layers='abc' does not fit; give it a whole number"]),
