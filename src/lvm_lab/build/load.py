@@ -25,6 +25,8 @@ def load(path: str | Path, device: str = "cpu", allow: Iterable[str] = ()) -> La
     checkpoint = read_checkpoint(file)
     if KEY not in checkpoint:
         raise UserError(f"{file} was not written by lvm_lab; take a checkpoint of a run's folder.")
+    if lacking := _lacking(checkpoint):
+        raise UserError(f"{file} is no whole checkpoint of lvm_lab ({lacking} is missing); take another one.")
     check_own(file, checkpoint[KEY]["config"], reading.read(file.parent.parent).config)
     model = _unloaded(checkpoint[KEY], _stats(checkpoint["state_dict"]), tuple(allow))
     restore(model, checkpoint, str(file))
@@ -40,6 +42,22 @@ def checkpoint_file(path: Path) -> Path:
     if file is None:
         raise UserError(f"{path} has no checkpoint of a run; name a .ckpt file or a run's folder.")
     return file
+
+
+def _lacking(checkpoint: dict[str, Any]) -> str | None:
+    """The first of what a model is built from that a checkpoint has not, or has as something else."""
+    state, identity = checkpoint.get("state_dict"), checkpoint[KEY]
+    for name, node, keys in (
+        ("state_dict", state, ("mean_D", "std_D")),
+        (KEY, identity, ("config", "contract", "version", "golden_input", "golden_output")),
+        ("config", identity.get("config") if isinstance(identity, dict) else None, ("arch", "head", "data", "seed")),
+    ):
+        if not isinstance(node, dict):
+            return name
+        for key in keys:
+            if key not in node or (name == "config" and key != "seed" and not isinstance(node[key], dict)):
+                return f"{name}.{key}"
+    return None
 
 
 def _unloaded(identity: dict[str, Any], stats: Stats, allow: tuple[str, ...]) -> LatentVectorModel:

@@ -1,4 +1,4 @@
-"""The model card of a run, from its own files alone: `python -m lvm_lab.card RUN...`; no torch."""
+"""The model card of a run, from its own files alone; no torch."""
 
 from __future__ import annotations
 

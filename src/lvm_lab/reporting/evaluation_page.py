@@ -21,7 +21,8 @@ HEADS = {
 LEGEND = (
     "cos of prediction and target; margin over every other offset; MRR of the target among the chunks of its document "
     "(unseen) and of the whole store (store), the context's own left out; across: first against targets of other "
-    "documents; rollout over 5 steps; gates: halves A to D, on OOD all five with VAL; ms: p50 of one prediction."
+    "documents; rollout over 5 steps; gates: those that one part alone can pass, on OOD all of them with VAL; ms: p50 "
+    "of one prediction."
 )
 ONCE = "Val chooses; test and OOD are scored once and choose nothing."
 # Tables of the page: title, group of numbers, head to number.

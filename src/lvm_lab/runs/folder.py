@@ -181,6 +181,8 @@ def _refuse_others(path: Path, own: str, force: bool) -> None:
     run = reading.read(path)
     recorded = run.identity.fingerprint
     # Somebody else's config.yaml too: even run.force must not empty that folder.
+    if recorded is None and run.damage and run.damage.file.name == CONFIG and (path / RESULT).exists():
+        raise UserError(f"{run.damage}, so nothing says whose run it is; move {path} away and give the command again.")
     if recorded is None and not written.is_empty(path):
         raise UserError(f"{path} is not a run's folder and is not empty; choose another run.dir.")
     if force:

@@ -19,6 +19,10 @@ class Checkpoint:
     content: dict[str, str]
 
 
+# What `python -m lvm_lab.report` leaves in the folder of the runs.
+LEADERBOARD = ("index.html", "leaderboard.csv", "leaderboard.md")
+
+
 def find(patterns: Sequence[str]) -> tuple[list[Checkpoint], dict[str, str]]:
     """The checkpoints, each once, and what was passed over: path to reason.
 
@@ -44,7 +48,8 @@ def find(patterns: Sequence[str]) -> tuple[list[Checkpoint], dict[str, str]]:
 def _matching(pattern: str) -> list[Path]:
     if Path(pattern).exists():
         return [Path(pattern)]
-    matches = sorted(glob.glob(pattern, recursive=True))
+    # `outputs/*` means the runs, also where a leaderboard stands among them.
+    matches = [match for match in sorted(glob.glob(pattern, recursive=True)) if Path(match).name not in LEADERBOARD]
     if not matches:
         raise UserError(f"{pattern} matches no file and no folder; correct the path, or train a run first.")
     return [Path(match) for match in matches]

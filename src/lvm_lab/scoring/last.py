@@ -1,5 +1,4 @@
-"""Keeps the last of what is dear to compute: the runs of a sweep follow one another in one process, most of them on
-equal data."""
+"""Keeps the last of what is costly to compute, since most runs of a sweep follow one another on equal data."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""Scores models and the baselines that they have to beat on one ground; training and `evaluate` differ in what they
-want measured, and in the JSON that is made of it."""
+"""Scores models beside the baselines that they have to beat, for training and for `evaluate` alike."""
 
 from __future__ import annotations
 

@@ -135,10 +135,10 @@ AHEAD = (
     Column("loss", "loss", "loss", lambda e: e.option("loss")),
     Column("status", "status", "missing: in the table and not begun; started: cut off", lambda e: e.status),
     Column("preset", "preset", "whether it passes its 5CAT preset on VAL, and so may be best", _passes, "state"),
-    Column("passed", "gates", "gates passed, of 5", _gates_passed, "whole"),
+    Column("passed", "gates", "gates of 5CAT passed", _gates_passed, "whole"),
 )
 BEHIND = (
-    Column("halves", "halves", "VAL halves of A to D", lambda e: e.val.passed if e.val else None, "whole"),
+    Column("halves", "halves", "gates that VAL alone passes", lambda e: e.val.passed if e.val else None, "whole"),
     _number("A/margin", "margin", "cos(+1) less the best other offset on VAL"),
     _number("B/mrr_unseen", "unseen MRR", "mean reciprocal rank on VAL, the context's chunks aside"),
     _number("A/cos", "cos", "mean cosine of prediction and target on VAL"),

@@ -1,4 +1,4 @@
-"""Writes the leaderboard of a folder of runs: `python -m lvm_lab.report multirun/hundred`; no torch."""
+"""Writes the leaderboard of a folder of runs as CSV, Markdown and one page; no torch."""
 
 from __future__ import annotations
 

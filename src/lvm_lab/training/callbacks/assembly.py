@@ -1,5 +1,4 @@
-"""Makes a run's callbacks from the node `callbacks` of its config, as the user composed it, in the order that they
-declare."""
+"""Makes a run's callbacks from the node `callbacks` of its config, in the order that they declare."""
 
 from __future__ import annotations
 
