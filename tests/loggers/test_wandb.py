@@ -306,7 +306,7 @@ def test_dashboard_asks_the_server_for_a_view_of_what_is_logged(
     for name, curves in wandb_dashboard.CURVES.items():
         assert [p["config"]["metrics"] for p in sections[name]] == [[metric] for metric in curves.values()]
         assert set(curves.values()) <= known
-    assert mirror.GATES in json.dumps(sections["Side by side"])
+    assert mirror.GATES_KEY in json.dumps(sections["Side by side"])
 
 
 @needs_workspaces

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from lvm_lab.errors import UserError
-from lvm_lab.loggers.wandb import GATES, has_account
+from lvm_lab.loggers.wandb import GATES_KEY, has_account
 
 VAL = "5cat/val"
 MRR = f"{VAL}/B/mrr_unseen"
@@ -63,7 +63,7 @@ def workspace(project: str, entity: str, group: str | None) -> Any:
         wr.ScatterPlot(title="ranking against cosine", x=wr.SummaryMetric("val/cos"), y=wr.SummaryMetric(MRR)),
         wr.BarPlot(title="A: margin", metrics=[f"{VAL}/A/margin"]),
         wr.RunComparer(diff_only="split"),
-        wr.WeavePanelSummaryTable(table_name=GATES),
+        wr.WeavePanelSummaryTable(table_name=GATES_KEY),
     ]
     sections.append(ws.Section(name="Side by side", is_open=True, panels=side_by_side))
     best_first = ws.Ordering(ws.Summary("5cat.passed"), ascending=False)

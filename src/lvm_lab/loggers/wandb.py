@@ -34,7 +34,7 @@ from lvm_lab.sweeps.leaderboard import TABLE
 log = logging.getLogger(__name__)
 
 CLOUD = "https://api.wandb.ai"
-GATES = "5cat/gates"
+GATES_KEY = "5cat/gates"
 SERVICE = "WANDB_SERVICE"
 COLUMNS = (
     "gate",
@@ -122,7 +122,7 @@ class WandB:
             import wandb
 
             with _staging_in(self.folder.path):
-                self.run.log({GATES: wandb.Table(columns=list(COLUMNS), data=rows)})
+                self.run.log({GATES_KEY: wandb.Table(columns=list(COLUMNS), data=rows)})
 
     def _checkpoints(self, result: Result) -> None:
         files = [file for name in ("best.ckpt", "best_5cat.ckpt") if (file := self.folder.checkpoints / name).exists()]

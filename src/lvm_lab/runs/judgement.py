@@ -14,7 +14,7 @@ from typing import Any
 from lvm_lab.config import binding
 
 # How many gates there are, and how many halves of them one part can pass alone, where nothing says so: E needs both.
-GATES, HALVES = 5, 4
+OLD_GATES, OLD_HALVES = 5, 4
 
 
 class Misfit(ValueError):
@@ -79,7 +79,7 @@ class Scores:
 
     passed: int
     margin: float | None
-    of: int = HALVES
+    of: int = OLD_HALVES
     best_k: int | None = None
     windows: int = 0
     documents: int = 0
@@ -143,7 +143,7 @@ class Verdict:
     passed: int
     verdict: str
     preset: str = ""
-    of: int = GATES
+    of: int = OLD_GATES
     reason: str | None = None
     alarms: list[Alarm] = field(default_factory=list)
     gates: dict[str, Gate] = field(default_factory=dict)
@@ -157,7 +157,7 @@ class Summary:
     """
 
     passed: int
-    of: int = GATES
+    of: int = OLD_GATES
     val: dict[str, float] = field(default_factory=dict)
     ood: dict[str, float] = field(default_factory=dict)
     model_lift_val: dict[str, Number] = field(default_factory=dict)

@@ -9,8 +9,8 @@ from typing import Any, Literal
 from lvm_lab import __version__
 from lvm_lab.errors import UserError
 from lvm_lab.runs.judgement import (
-    GATES,
-    HALVES,
+    OLD_GATES,
+    OLD_HALVES,
     Alarm,
     Finding,
     Gate,
@@ -194,11 +194,11 @@ def upgraded(node: Json) -> Json:
     for part in JUDGED:
         halves = {letter: gate[part] for letter, gate in gates.items() if gate.get(part)}
         if judged.get(part):
-            scores = typed(Json, judged[part], f"five_cat.{part}") | {"of": HALVES, "halves": halves}
+            scores = typed(Json, judged[part], f"five_cat.{part}") | {"of": OLD_HALVES, "halves": halves}
             parts[part] = typed(Json, node.get(part, {}), part) | {"five_cat": scores}
     verdict = {key: value for key, value in judged.items() if key not in (*JUDGED, "model")}
     verdict |= {
-        "of": GATES,
+        "of": OLD_GATES,
         "gates": {letter: {k: v for k, v in gate.items() if k not in JUDGED} for letter, gate in gates.items()},
     }
     return node | parts | {"five_cat": verdict, "schema": SCHEMA}

@@ -17,7 +17,7 @@ from lvm_lab.scoring.judging import Judgement, Scope, judge
 from lvm_lab.scoring.last import Last
 from lvm_lab.types import Predictor
 
-GATES_AND_NUMBERS, NUMBERS, GATES = Measures(), Measures(five_cat=False), Measures(plain=False)
+GATES_AND_NUMBERS, NUMBERS, GATES_ALONE = Measures(), Measures(five_cat=False), Measures(plain=False)
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Purpose:
 _judged: dict[Kind, Measures] = {"val": GATES_AND_NUMBERS, "test": NUMBERS, "ood": GATES_AND_NUMBERS}
 _everything = Scope({kind: Measures(retrieval=True) for kind in KINDS}, speed=True)
 # A run's test part has no gates: it is read once, and by its plain numbers.
-TRAINING = Purpose(models=Scope(_judged), baselines=Scope({"val": GATES, "ood": GATES}))
+TRAINING = Purpose(models=Scope(_judged), baselines=Scope({"val": GATES_ALONE, "ood": GATES_ALONE}))
 EVALUATION = Purpose(models=_everything, baselines=_everything, versus_best=True)
 
 

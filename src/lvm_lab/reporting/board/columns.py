@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from lvm_lab.reporting.words import STATES
-from lvm_lab.runs.judgement import HALVES
+from lvm_lab.runs.judgement import OLD_HALVES
 from lvm_lab.sweeps import leaderboard
 from lvm_lab.sweeps.leaderboard import Entry
 
 # A cell of a run that has no such number, or not yet, is None.
 Cell = str | int | float | None
-GATES = "ABCDE"
+LETTERS = "ABCDE"
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Board:
         places = {name: place for place, name in enumerate(order, start=1)}
         columns = (*columns_of(entries), *extra)
         lines = [Line(e, places.get(e.name), {c.key: c.of(e) for c in columns}) for e in entries]
-        halves = max((e.val.of for e in entries if e.val), default=HALVES)
+        halves = max((e.val.of for e in entries if e.val), default=OLD_HALVES)
         return cls(lines, columns, passing[0].name if passing else None, halves)
 
     def by_place(self) -> list[Line]:
@@ -71,7 +71,7 @@ class Board:
 
 def columns_of(entries: Iterable[Entry]) -> tuple[Column, ...]:
     """Every column of the lab; the gates' are those that these runs were judged by, besides the lab's own."""
-    letters = sorted(set(GATES).union(*(e.result.five_cat.get("gates", {}) for e in entries if e.result)))
+    letters = sorted(set(LETTERS).union(*(e.result.five_cat.get("gates", {}) for e in entries if e.result)))
     return (*AHEAD, *map(_gate, letters), *BEHIND)
 
 

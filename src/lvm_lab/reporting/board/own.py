@@ -6,7 +6,7 @@ import importlib
 from typing import Any
 
 from lvm_lab.errors import UserError
-from lvm_lab.reporting.board.columns import AHEAD, BEHIND, GATES, Cell, Column
+from lvm_lab.reporting.board.columns import AHEAD, BEHIND, LETTERS, Cell, Column
 from lvm_lab.sweeps.leaderboard import Entry
 
 WAY_OUT = "write COLUMNS = (Column(...), ...) there, as docs/report.md says"
@@ -23,7 +23,7 @@ def columns(module: str) -> tuple[Column, ...]:
         raise UserError(f"--columns={module} cannot be imported ({error}); {WAY_OUT}.") from error
     if not isinstance(listed, tuple | list) or not all(isinstance(column, Column) for column in listed):
         raise UserError(f"--columns={module} lists something else than columns; {WAY_OUT}.")
-    keys = ["place", "run", "error", *GATES, *(column.key for column in (*AHEAD, *BEHIND, *listed))]
+    keys = ["place", "run", "error", *LETTERS, *(column.key for column in (*AHEAD, *BEHIND, *listed))]
     twice = sorted({key for key in keys if keys.count(key) > 1})
     if twice:
         raise UserError(f"--columns={module} has {', '.join(twice)}, which is there already; give it another key.")
