@@ -164,7 +164,12 @@ def test_top3_takes_the_best_of_three_architectures(home: Path) -> None:
 def test_top3_takes_runs_on_the_same_data_whatever_most_runs_are_on(tmp_path: Path) -> None:
     for arch in ("gru", "lstm", "amn", "s4"):
         write_ranked(tmp_path / f"planted-{arch}", 0.5, arch=arch)
-    mine = {"name": "npz", "path": ["a.npz", "b.npz"], "train_windows": None}
+    mine = {
+        "name": "npz",
+        "_target_": "lvm_lab.data.sources.npz.Npz",
+        "path": ["a.npz", "b.npz"],
+        "train_windows": None,
+    }
     for arch in ("gru", "lstm", "amn"):
         data = mine | {"path": ["b.npz", "a.npz"], "train_windows": 100}
         write_ranked(tmp_path / f"npz-{arch}", 0.2, **{"arch": arch, "data": data})
