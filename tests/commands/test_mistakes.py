@@ -137,6 +137,7 @@ def test_jobs_with_folders_of_their_own(arguments: list[str]) -> None:
     check_folders("train", ["-m", *arguments])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ending", ["| head -1", "2>&1 | head -1", ">&-"])
 def test_training_outlives_its_reader(tmp_path: Path, ending: str) -> None:
     settings = " ".join((*TINY, "trainer.max_epochs=1", "run.cache=cache"))

@@ -89,6 +89,7 @@ def _resumed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return work / "run"
 
 
+@pytest.mark.slow
 def test_a_resumed_run_has_every_row_once_in_the_table(resumed: Path) -> None:
     assert_holds(table(resumed), rows(resumed))
     assert [line["epoch"] for line in table(resumed)] == ["0", "1", "2"]
@@ -99,6 +100,7 @@ def test_a_resumed_run_has_every_row_once_in_the_table(resumed: Path) -> None:
     assert int(line["5cat/passed"]) == result["five_cat"]["passed"]
 
 
+@pytest.mark.slow
 def test_a_users_own_logger_gets_all_that_the_labs_get(resumed: Path) -> None:
     plots = sorted(file.stem for file in (resumed / "plots").glob("*.png"))
     lines = json.loads((resumed / "lines.json").read_text())

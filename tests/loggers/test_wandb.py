@@ -119,6 +119,7 @@ def is_artifact(record: dict[str, Any], kind: str) -> bool:
     return record["type"] == "artifact" and record["artifact"]["type"] == kind
 
 
+@pytest.mark.slow
 def test_best_checkpoints_are_an_artifact_where_asked_for_and_take_no_room_twice(done: Path, resumed: Path) -> None:
     (session,) = sessions(done)
     (artifact,) = (r["artifact"] for r in session if is_artifact(r, "model"))
@@ -189,6 +190,7 @@ def test_ids_are_kept_with_a_folder_and_shared_by_none(tmp_path: Path) -> None:
     assert mirror._id(folders[0]) != ids[0]
 
 
+@pytest.mark.slow
 def test_two_runs_of_a_multirun_in_one_process_are_two_and_of_one_group(tmp_path: Path, cache: Path) -> None:
     command = ("-m", *TINY, "5cat=off", "logger=wandb", f"run.cache={cache}", "trainer.max_epochs=1", "seed=0,1")
     said = call(tmp_path, *command, "hydra.sweep.dir=multirun/seeds")

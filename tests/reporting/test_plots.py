@@ -288,6 +288,7 @@ def test_commands_need_no_torch_and_their_help_no_matplotlib(module: str, folder
     assert all(Path(file).is_file() for file in made.stdout.splitlines())
 
 
+@pytest.mark.slow
 def test_training_starts_without_the_figures(tmp_path: Path) -> None:
     # Lightning's metrics import matplotlib themselves where it is installed; ours comes in to draw.
     code = "import sys, lvm_lab.jobs.session; sys.exit('lvm_lab.reporting.plots._style' in sys.modules)"
@@ -344,6 +345,7 @@ def test_wandb_has_the_figures(done: Path) -> None:
     assert sorted(name.split("_")[0] for name in images) == sorted(FIGURES)
 
 
+@pytest.mark.slow
 def test_a_figure_that_fails_costs_no_run_its_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(_: Any) -> None:
         assert not list(tmp_path.rglob("result.json")), "result.json has to be the last file"

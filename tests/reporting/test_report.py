@@ -287,6 +287,7 @@ def test_no_torch_is_imported(sweep: Path) -> None:
     assert "--out" in shown.stdout
 
 
+@pytest.mark.slow
 def test_a_plain_multirun_that_really_trained(tmp_path: Path) -> None:
     done = call(tmp_path, "-m", *TINY, "trainer.max_epochs=1", "seed=1,2")
     assert done.code == 0, done.err

@@ -158,7 +158,14 @@ def test_a_click_opens_a_rows_details(page: Page) -> None:
     page.click(".run-row:nth-child(4) td:nth-child(3)")
     told = text_of(page, "tr.details")
     assert told.startswith("gru-s0")
-    for part in ("4 of 5 gates passed and 5 are needed", "A gate A", "0.180 .. 0.220", "0.120", "copy-last", "p 0.040"):
+    for part in (
+        "4 of 5 gates passed and 5 are needed",
+        "A offset sweep",
+        "0.180 .. 0.220",
+        "0.120",
+        "copy-last",
+        "p 0.040",
+    ):
         assert part in told, part
     assert "name: gru" in told
     assert page.js("document.querySelectorAll('tr.details svg').length") == 2
@@ -275,6 +282,7 @@ def test_dark_narrow_and_printed(page: Page) -> None:
     assert page.js("getComputedStyle(document.getElementById('board')).maxHeight") == "none"
 
 
+@pytest.mark.slow
 def test_five_hundred_runs(browser: Page, tmp_path: Path) -> None:
     rng = random.Random(0)
     folder = tmp_path / "many"

@@ -201,6 +201,7 @@ def test_every_command_leaves_what_is_a_users(tmp_path: Path) -> None:
     assert content(run, *USERS) == before
 
 
+@pytest.mark.slow
 def test_a_run_with_every_logger_writes_no_other_names(tmp_path: Path) -> None:
     loggers = "logger=[csv,tensorboard,wandb]"
     tiny = [setting for setting in TINY if setting != "logger=none"]

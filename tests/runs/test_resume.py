@@ -222,6 +222,7 @@ def test_a_disk_that_somebody_else_fills(command: tuple[str, ...], unbroken: Pat
     equal(folder, unbroken)
 
 
+@pytest.mark.slow
 def test_ctrl_c(tmp_path: Path, command: tuple[str, ...], unbroken: Path) -> None:
     process = start(tmp_path, *command)
     assert wait_until(lambda: list(tmp_path.glob("outputs/*/checkpoints/last.ckpt")), process)

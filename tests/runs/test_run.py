@@ -223,6 +223,7 @@ def test_multirun_puts_each_run_into_a_folder_of_its_own(done: Done) -> None:
     assert only_run(done.work / "outputs") == done.folder
 
 
+@pytest.mark.slow
 def test_a_failing_job_lets_the_others_finish(done: Done, tmp_path: Path) -> None:
     cache = f"run.cache={done.work / 'cache'}"
     # Four heads do not divide 30; the two others do not care.

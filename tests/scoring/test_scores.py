@@ -56,6 +56,7 @@ def again(tmp_path_factory: pytest.TempPathFactory, old: dict[str, Any]) -> tupl
             ood=[],
             out=str(cache / "out"),
             cache=str(cache),
+            allow=[],
             device=DeviceSettings("cpu"),
             preset=typed.preset,
             data=None,

@@ -39,6 +39,7 @@ def equal(sweep: Path, unbroken: Path) -> None:
         assert result(sweep / row.name) == result(row.folder), row.name
 
 
+@pytest.mark.slow
 def test_one_row_runs_by_name_and_then_its_sweep_skips_it(tmp_path: Path, cache: str) -> None:
     done = call(tmp_path, "schedule=smoke", "run_id=gru", "device=cpu", cache)
     assert done.code == 0, done.err
@@ -53,6 +54,7 @@ def test_one_row_runs_by_name_and_then_its_sweep_skips_it(tmp_path: Path, cache:
     assert not (tmp_path / "outputs").exists()
 
 
+@pytest.mark.slow
 def test_a_crash_and_a_mistake_are_recorded_and_the_rest_runs(
     tmp_path: Path, cache: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -84,6 +86,7 @@ def test_a_crash_and_a_mistake_are_recorded_and_the_rest_runs(
     assert [leaderboard.entry(sweep / name).status for name in ("amn", "gru")] == ["finished", "finished"]
 
 
+@pytest.mark.slow
 def test_every_failing_job_of_a_plain_multirun_is_told(tmp_path: Path, cache: str) -> None:
     said = call(tmp_path, "-m", *TINY, cache, "trainer.max_epochs=1", "arch=transformer,gru,amn", "arch.width=30")
     assert said.code == 1

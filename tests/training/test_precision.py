@@ -63,7 +63,10 @@ def check_checkpoint(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
-@pytest.mark.parametrize("arch", ARCHS)
+# One of attention and one of recurrence by default, and every other among the slow.
+@pytest.mark.parametrize(
+    "arch", [a if a in ("gru", "transformer") else pytest.param(a, marks=pytest.mark.slow) for a in ARCHS]
+)
 def test_every_arch_trains_and_is_loaded(arch: str, precision: str, tmp_path: Path, cache: Path) -> None:
     (row,), model = train(tmp_path / "run", *overrides(arch, precision), "trainer.max_epochs=1", f"run.cache={cache}")
     assert all(math.isfinite(row[key]) for key in ("train/loss", "val/loss", "val/cos")), row

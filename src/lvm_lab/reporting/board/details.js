@@ -91,7 +91,7 @@ function baselinesPart(run) {
   };
   return part("Beside what it had to beat (VAL)",
     plainTable(["", ...heads, "gates"], rows.map((row) =>
-      [row.name, ...row.values.map((value) => fixed(value)), `${row.passed ?? ""}/5`])),
+      [row.name, ...row.values.map((value) => fixed(value)), `${row.passed ?? ""}/${row.of}`])),
     element("p", {}, "Lift over each, with its 95% interval over documents:"),
     plainTable(["over", ...heads], lifts.map((row) => [row.name, ...row.lifts.map(lift)])));
 }

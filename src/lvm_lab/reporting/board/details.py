@@ -116,6 +116,7 @@ def _compared(result: Result) -> list[dict[str, Any]]:
         {
             "name": predictor(name),
             "passed": summary.passed,
+            "of": summary.of,
             "values": [summary.val.get(key) for _, key in COMPARED],
             "lifts": [
                 _shown(lift, "p", "p_holm") if (lift := summary.model_lift_val.get(key)) else None
