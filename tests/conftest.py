@@ -9,19 +9,13 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
-from lvm_lab.data.store import Documents, EncoderContract, Store, write_store
+from helpers.documents import make_documents
+from lvm_lab.data.store import EncoderContract, Store, write_store
 
 settings.register_profile(
     "lab", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 settings.load_profile("lab")
-
-
-def make_documents(lengths: Sequence[int], ids: Sequence[str] | None = None, source: str = "test") -> Documents:
-    """Documents of the given lengths, one after the other; equal ids make stretches of one document."""
-    ids = [f"d{i}" for i in range(len(lengths))] if ids is None else list(ids)
-    ends = np.cumsum(lengths).astype(np.int64)
-    return Documents(ids, [f"title of {i}" for i in ids], [source] * len(ids), ends - lengths, np.array(lengths))
 
 
 @pytest.fixture

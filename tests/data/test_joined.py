@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from conftest import make_documents
 from helpers.commands import MODEL, call
+from helpers.documents import make_documents
 from lvm_lab.config.data import DataSettings
 from lvm_lab.data.joined import JoinedRows, join_stores
 from lvm_lab.data.parts import Parts, cut_parts

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conftest import make_documents
+from helpers.documents import make_documents
 from lvm_lab.data import store as store_module
 from lvm_lab.data.store import Documents, EncoderContract, open_store, write_store
 from lvm_lab.errors import UserError
