@@ -34,7 +34,7 @@ def equal(sweep: Path, unbroken: Path) -> None:
     there = [row for row in leaderboard.read(unbroken) if row.status != "missing"]
     assert there
     for row in there:
-        assert [r["epoch"] for r in rows(sweep / row.name)] == list(range(len(row.history()))), row.name
+        assert [r["epoch"] for r in rows(sweep / row.name)] == list(range(len(row.run.history))), row.name
         assert timeless(rows(sweep / row.name)) == timeless(rows(row.folder)), row.name
         assert result(sweep / row.name) == result(row.folder), row.name
 
@@ -135,7 +135,7 @@ def results(sweep: Path) -> dict[str, int]:
 def test_killed_six_times_nothing_runs_twice_and_nothing_is_lost(tmp_path: Path, cache: str, unbroken: Path) -> None:
     command, draw = (*SMOKE, ONE, cache), random.Random(5)
     sweep = tmp_path / "multirun" / "smoke"
-    epoch = statistics.median(row["seconds"] for r in leaderboard.read(unbroken) for row in r.history())
+    epoch = statistics.median(row["seconds"] for r in leaderboard.read(unbroken) for row in r.run.history)
     ended: dict[str, int] = {}
     for kill in range(6):
         process, before = start(tmp_path, *command), progress(sweep)
