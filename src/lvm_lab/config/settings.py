@@ -138,10 +138,15 @@ class Settings:
 
     @property
     def cache(self) -> Path:
-        if self.run.cache:
-            return Path(self.run.cache)
-        home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-        return Path(home) / "lvm_lab"
+        return cache_folder(self.run.cache)
+
+
+def cache_folder(cache: str | Path | None) -> Path:
+    """Where imported stores and fitted baselines are kept; None: the user's cache."""
+    if cache:
+        return Path(cache)
+    home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    return Path(home) / "lvm_lab"
 
 
 def settings(config: dict[str, Any], allow: Iterable[str] | None = None) -> Settings:
