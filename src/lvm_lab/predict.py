@@ -20,9 +20,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--output", choices=predict.OUTPUTS, default="both", help="for a decoder, for cosine; both")
     parser.add_argument("--batch", type=int, default=1024, metavar="N", help="contexts at once (1024)")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto")
-    parser.add_argument(
-        "--allow", action="append", default=[], metavar="PACKAGE", help="whose classes a checkpoint may be of"
-    )
+    parser.add_argument("--allow", action="append", default=[], metavar="PACKAGE", help="its classes may be used")
     parser.add_argument("--cache", type=Path, help="where an article bank is imported (that of the run)")
     parser.add_argument("--force", action="store_true", help="write over OUT if it is a file")
     args = parser.parse_args(argv)
