@@ -293,6 +293,7 @@ def test_a_mistake_is_one_sentence(
     assert tree(Path()) == before
 
 
+@pytest.mark.slow
 def test_evaluate_and_the_same_command_go_on_as_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     training = (*TINY, "trainer.max_epochs=1", "run.dir=outputs/gru", "run.cache=cache")
