@@ -70,7 +70,9 @@ def predict(
     where = candidates.judging_device(DeviceSettings(accelerator=device))
     checkpoint = reading.checkpoint_of(run)
     model = candidates.load(checkpoint, where, allow)
-    contexts = open_contexts(vectors, cache_folder(cache or model.config["run"].get("cache")), model.context_length)
+    contexts = open_contexts(
+        vectors, cache_folder(cache or model.config.get("run", {}).get("cache")), model.context_length
+    )
     _check_encoder(checkpoint, model.contract, len(model.mean_D), vectors, contexts.contract)
     shown = ("raw", "unit") if output == "both" else (output,)
     not_finite = 0

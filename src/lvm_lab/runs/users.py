@@ -17,10 +17,11 @@ import yaml
 
 from lvm_lab.files import sha256
 from lvm_lab.runs import reading
+from lvm_lab.runs.identity import ARCH_PATHS
 from lvm_lab.runs.written import RESOLVED, TABLE
 
 # Settings that name weights of other runs, by group.
-ORIGINS = {"arch": ("members", "weights"), "trainer": ("init_from", "continue_from")}
+ORIGINS = {"arch": ARCH_PATHS, "trainer": ("init_from", "continue_from")}
 # What a config's content says of the data; everything else in it are files of weights.
 OF_DATA = ("store", "val", "ood")
 SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -113,7 +114,7 @@ def _add_origin(known: Users, value: Any, user: Path, key: str) -> None:
 
 
 def _add_registry(known: Users, folder: Path) -> None:
-    for place, folders, files in os.walk(folder):
+    for place, folders, files in os.walk(folder, onerror=_unreadable) if folder.is_dir() else ():
         for item in (Path(place, name) for name in (*folders, *files)):
             if item.is_symlink():
                 known.paths.setdefault(item.resolve(), str(item))
@@ -122,11 +123,16 @@ def _add_registry(known: Users, folder: Path) -> None:
                     known.add(word, [Path.cwd(), *item.parents], str(item))
 
 
+def _unreadable(error: OSError) -> None:
+    raise error
+
+
 def _record(file: Path) -> Any:
     """A file of JSON, YAML or a single path; None where it is none of them."""
     try:
+        # Who may not read a registry does not know what it needs: an OSError ends the command.
         text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
+    except UnicodeDecodeError:
         return None
     try:
         return json.loads(text)
