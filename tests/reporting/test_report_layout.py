@@ -20,6 +20,29 @@ OOM = "RuntimeError: CUDA out of memory. " * 12
 REASON = "VAL: the margin of .05 is below .12; OOD: " + "the margin of .02 is below .10 in every bin, " * 6
 LOSS = '<b onmouseover="window.hacked = 5">loss</b>'
 
+# Texts with less contrast than WCAG 2 asks for, https://www.w3.org/TR/WCAG22/#contrast-minimum.
+WEAK = """(() => {
+  const parts = (colour) => [...colour.match(/[\\d.]+/g).map(Number), 1].slice(0, 4);
+  const over = (top, under) => [0, 1, 2].map((i) => top[i] * top[3] + under[i] * (1 - top[3]));
+  const linear = (v) => v <= .04045 * 255 ? v / 255 / 12.92 : ((v / 255 + .055) / 1.055) ** 2.4;
+  const light = (c) => .2126 * linear(c[0]) + .7152 * linear(c[1]) + .0722 * linear(c[2]);
+  const own = (node) => parts(getComputedStyle(node).backgroundColor);
+  const ground = (node) => node ? over(own(node), ground(node.parentElement)) : [255, 255, 255];
+  const weak = [];
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (walker.nextNode()) {
+    const [text, node] = [walker.currentNode.data.trim(), walker.currentNode.parentElement];
+    if (!text || node.closest('script, noscript, option') || !node.getClientRects().length) continue;
+    const [style, under] = [getComputedStyle(node), ground(node)];
+    const ink = over(parts(node.closest('svg') ? style.fill : style.color), under);
+    const [a, b] = [light(ink), light(under)].sort((x, y) => y - x);
+    const ratio = (a + .05) / (b + .05);
+    if (ratio < 4.5) weak.push(`${text.slice(0, 30)} ${ratio.toFixed(2)}`);
+  }
+  return weak; })()"""
+# What a finger aims at.
+AIMS = "#controls :is(input, select, button), #choices select, #heads th, .run-row .run button, summary"
+
 
 @pytest.fixture(scope="module")
 def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -66,6 +89,17 @@ def details_of(page: Page, name: str) -> None:
     frames(page)
 
 
+def texts(page: Page, selector: str) -> list[str]:
+    found: list[str] = page.js(f"[...document.querySelectorAll({selector!r})].map((e) => e.textContent)")
+    return found
+
+
+def box(page: Page, selector: str) -> dict[str, float]:
+    """Where the first element that the selector finds stands in the window."""
+    found: dict[str, float] = page.js(f"document.querySelector({selector!r}).getBoundingClientRect().toJSON()")
+    return found
+
+
 def figure(page: Page, title: str) -> str:
     """The selector of the figure with this title, which it marks."""
     page.js(
@@ -84,9 +118,10 @@ def test_no_two_texts_of_a_figure_touch(width: int, page: Page) -> None:
     touching = """[...document.querySelectorAll('svg[role=group]')].flatMap((svg) => {
       const outer = svg.getBoundingClientRect();
       const texts = [...svg.querySelectorAll('text')].map((t) => [t.textContent, t.getBoundingClientRect()]);
+      const inside = (a, b) => a.left >= b.left - 1 && a.right <= b.right + 1 && a.bottom <= b.bottom + 1;
       const apart = (a, b) => a.right <= b.left || b.right <= a.left || a.bottom <= b.top + 1 || b.bottom <= a.top + 1;
       return texts.flatMap(([name, box], i) => [
-        ...(box.left < outer.left - 1 || box.right > outer.right + 1 || box.bottom > outer.bottom + 1 ? [`cut: ${name}`] : []),
+        ...(inside(box, outer) ? [] : [`cut: ${name}`]),
         ...texts.slice(i + 1).filter(([, other]) => !apart(box, other)).map(([other]) => `${name} / ${other}`)]);
     })"""
     for curve in ("val/loss", "train/loss", "5cat/val/A/margin"):
@@ -94,15 +129,11 @@ def test_no_two_texts_of_a_figure_touch(width: int, page: Page) -> None:
         frames(page)
         assert page.js(touching) == []
     assert page.js("document.querySelectorAll('svg[role=group] text.tick').length") > 20
-    small = (
-        "Math.min(...[...document.querySelectorAll('#figures text.tick')].map((t) => t.getBoundingClientRect().height))"
-    )
-    assert page.js(small) >= 11
+    assert box(page, "#figures text.tick")["height"] >= 11
 
 
 def test_a_log_axis_has_marks_of_its_own_wherever_its_values_lie(page: Page) -> None:
-    marks = f"[...document.querySelectorAll('{figure(page, 'margin against throughput')} text.tick')].map((t) => t.textContent)"
-    found = page.js(marks)
+    found = texts(page, f"{figure(page, 'margin against throughput')} text.tick")
     assert len(found) == len(set(found)) >= 6
 
 
@@ -111,9 +142,9 @@ def test_on_a_telephone_the_names_stay_and_columns_are_seen(page: Page) -> None:
     # Here scroll bars take room that they do not have on a telephone.
     page.send("Emulation.setScrollbarsHidden", hidden=True)
     frames(page)
-    begun = """(() => { const edge = document.getElementById('board').getBoundingClientRect().right;
-      return [...document.querySelectorAll('#heads th:not(.long)')].filter((th) => th.getBoundingClientRect().left < edge - 8).length; })()"""
-    assert page.js(begun) >= 5
+    edge = box(page, "#board")["right"] - 8
+    begun = "[...document.querySelectorAll('#heads th')].filter((th) => th.offsetWidth)"
+    assert page.js(f"{begun}.filter((th) => th.getBoundingClientRect().left < {edge}).length") >= 5
     page.js("document.getElementById('board').scrollTo(300, 150)")
     frames(page)
     lefts = page.js(
@@ -122,8 +153,7 @@ def test_on_a_telephone_the_names_stay_and_columns_are_seen(page: Page) -> None:
     )
     assert len(lefts) == 12
     assert all(0 <= left <= 2 for left in lefts)
-    head = "document.querySelector('#heads .run').getBoundingClientRect().top - document.getElementById('board').getBoundingClientRect().top"
-    assert 0 <= page.js(head) <= 2
+    assert 0 <= box(page, "#heads .run")["top"] - box(page, "#board")["top"] <= 2
     assert page.js("Math.max(...[...document.querySelectorAll('#board tbody .run')].map((c) => c.offsetWidth))") <= 120
     page.send("Emulation.setScrollbarsHidden", hidden=False)
 
@@ -180,8 +210,7 @@ def test_one_epoch_is_a_point_that_can_be_seen_and_named(page: Page) -> None:
     inside = figure(page, "val/loss by epoch: infonce")
     assert page.js(f"document.querySelectorAll('{inside} path.run-line').length") == 0
     assert page.js(f"document.querySelector('{inside} circle.single').getBoundingClientRect().width") >= 8
-    ticks = page.js(f"[...document.querySelectorAll('{inside} text.tick')].map((t) => t.textContent)")
-    assert ticks.count("1") == 1
+    assert texts(page, f"{inside} text.tick").count("1") == 1
     details_of(page, "one-epoch")
     told = text_of(page, "tr.details")
     assert "Loss after its only epoch" in told
@@ -191,7 +220,8 @@ def test_one_epoch_is_a_point_that_can_be_seen_and_named(page: Page) -> None:
 def test_a_run_without_gates_says_why(page: Page) -> None:
     assert column(page, "preset")[names(page).index("off")] == "off"
     assert "1 5cat=off" in text_of(page, "#heat-note")
-    assert page.js("getComputedStyle(document.querySelector('.run-row td.number:empty'), '::before').content") == '"–"'
+    empty = "getComputedStyle(document.querySelector('.run-row td.number:empty'), '::before').content"
+    assert page.js(empty) == '"\u2013"'
     details_of(page, "off")
     assert "trained with 5cat=off" in text_of(page, "tr.details")
     assert "lvm_lab.evaluate" in text_of(page, "tr.details")
@@ -200,19 +230,18 @@ def test_a_run_without_gates_says_why(page: Page) -> None:
 
 
 def test_damage_and_failure_stand_in_the_table(page: Page) -> None:
-    told = page.js(
-        "[...document.querySelectorAll('tr.reason')].map((r) => [r.previousElementSibling.querySelector('button').textContent, r.textContent])"
-    )
-    assert dict(told) == {"lost": "damaged: checkpoints/best_5cat.ckpt is missing", "oom": f"failed: {OOM}"}
+    rows = [name.removesuffix(" ★ best") for name in texts(page, ".run-row:has(+ .reason) .run")]
+    assert dict(zip(rows, texts(page, "tr.reason"), strict=True)) == {
+        "lost": "damaged: checkpoints/best_5cat.ckpt is missing",
+        "oom": f"failed: {OOM}",
+    }
     for width in WIDTHS:
         seen_at(page, width)
         page.js("document.getElementById('board').scrollLeft = 200")
         frames(page)
-        reach = page.js(
-            "(() => { const b = document.querySelector('#board').getBoundingClientRect();"
-            "const r = document.querySelector('tr.reason p').getBoundingClientRect(); return [r.left - b.left, b.right - r.right]; })()"
-        )
-        assert min(reach) >= 0
+        board, reason = box(page, "#board"), box(page, "tr.reason p")
+        assert board["left"] <= reason["left"]
+        assert reason["right"] <= board["right"]
     details_of(page, "oom")
     assert page.js("document.querySelector('tr.reason')") is None
     assert text_of(page, "pre.error") == OOM
@@ -247,10 +276,9 @@ def test_names_by_touch_and_details_by_the_button(page: Page) -> None:
     inside = figure(page, "margin against parameters")
     page.js(f"document.querySelector('{inside}').scrollIntoView({{block: 'center'}})")
     frames(page)
-    x, y = page.js(
-        f"(() => {{ const r = document.querySelector('{inside} circle.best').getBoundingClientRect(); return [r.x + r.width / 2, r.y + 14]; }})()"
-    )
-    page.tap(x, y)
+    point = box(page, f"{inside} circle.best")
+    # A finger's width beside it.
+    page.tap(point["left"] + point["width"] / 2, point["bottom"] + 8)
     assert text_of(page, f"{inside} .readout span") == "gru-s2: 0.400 at 54k"
     assert page.js("document.querySelector('tr.details')") is None
     page.click(f"{inside} .readout button")
@@ -261,19 +289,14 @@ def test_names_by_mouse(page: Page) -> None:
     inside = figure(page, "Offset curves (VAL)")
     page.js(f"document.querySelector('{inside}').scrollIntoView({{block: 'center'}})")
     frames(page)
-    x, y = page.js(
-        f"(() => {{ const r = document.querySelector('{inside} .run-line.best').getBoundingClientRect(); return [r.left, r.bottom]; }})()"
-    )
-    page.send("Input.dispatchMouseEvent", type="mouseMoved", x=x + 3, y=y - 3)
+    line = box(page, f"{inside} .run-line.best")
+    page.send("Input.dispatchMouseEvent", type="mouseMoved", x=line["left"] + 3, y=line["bottom"] - 3)
     assert text_of(page, f"{inside} .readout span") == "gru-s2: 0.500 at offset -3"
 
 
 def test_every_loss_has_axes_of_its_own(page: Page) -> None:
     def panels() -> list[str]:
-        found: list[str] = page.js(
-            "[...document.querySelectorAll('#figures figcaption')].map((c) => c.textContent).slice(3)"
-        )
-        return found
+        return texts(page, "#figures figcaption")[3:]
 
     assert panels() == [f"val/loss by epoch: {loss}" for loss in (LOSS, "infonce", "mse")]
     choose(page, "curve", "val/cos")
@@ -282,14 +305,10 @@ def test_every_loss_has_axes_of_its_own(page: Page) -> None:
 
 def test_what_diverged_does_not_flatten_the_others(page: Page) -> None:
     inside = figure(page, "val/loss by epoch: mse")
-    ticks = page.js(f"[...document.querySelectorAll('{inside} text.tick')].map((t) => Number(t.textContent))")
-    assert max(ticks) <= 4
+    assert max(float(tick) for tick in texts(page, f"{inside} text.tick")) <= 4
     assert "blown-up (diverged)" in text_of(page, inside)
     look_for(page, "blown-up")
-    ticks = page.js(
-        f"[...document.querySelectorAll('{figure(page, 'val/loss by epoch: mse')} text.tick')].map((t) => t.textContent)"
-    )
-    assert "1.0e+27" in ticks
+    assert "1.0e+27" in texts(page, f"{figure(page, 'val/loss by epoch: mse')} text.tick")
 
 
 @pytest.mark.parametrize("width", WIDTHS)
@@ -297,11 +316,11 @@ def test_a_gates_reason_is_read_to_its_end(width: int, page: Page) -> None:
     seen_at(page, width)
     details_of(page, "lstm-mse")
     assert REASON in text_of(page, "tr.gate:first-child")
-    box = page.js(
-        "(() => { const d = document.querySelector('tr.gate:first-child .why').parentElement; const r = d.getBoundingClientRect();"
-        "const b = d.closest('.scroll').getBoundingClientRect(); return [r.left - b.left, b.right - r.right, d.clientWidth - d.scrollWidth]; })()"
-    )
-    assert min(box) >= 0
+    reason, table = box(page, "tr.gate:first-child th > div"), box(page, "tr.details .scroll")
+    assert table["left"] <= reason["left"]
+    assert reason["right"] <= table["right"]
+    room = "(() => { const e = document.querySelector('tr.gate th > div'); return e.clientWidth - e.scrollWidth; })()"
+    assert page.js(room) >= 0
 
 
 @pytest.mark.parametrize("dark", [False, True])
@@ -310,47 +329,22 @@ def test_every_text_is_dark_enough_on_what_it_stands_on(dark: bool, page: Page) 
     details_of(page, "lstm-mse")
     page.click("#controls button[type=reset]")
     frames(page)
-    weak = page.js("""(() => {
-      const parts = (colour) => { const n = colour.match(/[\\d.]+/g).map(Number); return [...n.slice(0, 3), n[3] ?? 1]; };
-      const over = (top, under) => [0, 1, 2].map((i) => top[i] * top[3] + under[i] * (1 - top[3]));
-      const light = (c) => { const [r, g, b] = c.map((v) => (v /= 255) <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4);
-        return .2126 * r + .7152 * g + .0722 * b; };
-      const ground = (node) => node ? over(parts(getComputedStyle(node).backgroundColor), ground(node.parentElement)) : [255, 255, 255];
-      const weak = [];
-      const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
-      while (walker.nextNode()) {
-        const node = walker.currentNode.parentElement;
-        if (!walker.currentNode.data.trim() || node.closest('script, noscript, option') || !node.getClientRects().length) continue;
-        const style = getComputedStyle(node);
-        const under = ground(node);
-        const ink = over(parts(node.closest('svg') ? style.fill : style.color), under);
-        const [a, b] = [light(ink), light(under)].sort((x, y) => y - x);
-        const ratio = (a + .05) / (b + .05);
-        if (ratio < 4.5) weak.push(`${walker.currentNode.data.trim().slice(0, 30)} ${ratio.toFixed(2)}`);
-      }
-      return weak; })()""")
-    assert weak == []
+    assert page.js(WEAK) == []
 
 
 def test_a_finger_meets_what_it_aims_at(page: Page) -> None:
     seen_at(page, 390)
-    small = page.js(
-        "[...document.querySelectorAll('#controls input, #controls select, #controls button, #choices select, #heads th, .run-row .run button, summary')]"
-        ".filter((e) => e.offsetWidth).map((e) => [e.id || e.textContent, (e.closest('label') ?? e).getBoundingClientRect().height])"
-        ".filter(([, height]) => height < 39)"
-    )
-    assert small == []
+    aims = f"[...document.querySelectorAll({AIMS!r})].filter((e) => e.offsetWidth).map((e) => e.closest('label') ?? e)"
+    assert page.js(f"{aims}.filter((e) => e.getBoundingClientRect().height < 39).map((e) => e.textContent)") == []
 
 
 def test_the_focus_is_seen(page: Page) -> None:
     page.js("document.getElementById('text').focus()")
     for _ in range(14):
         page.key("Tab")
-        shown = page.js(
-            "(() => { const s = getComputedStyle(document.activeElement); return [s.outlineStyle, parseFloat(s.outlineWidth)]; })()"
-        )
-        assert shown[0] == "solid"
-        assert shown[1] >= 2
+        style = "getComputedStyle(document.activeElement)"
+        assert page.js(f"{style}.outlineStyle") == "solid"
+        assert page.js(f"parseFloat({style}.outlineWidth)") >= 2
 
 
 def test_an_empty_table_says_why(page: Page) -> None:

@@ -142,7 +142,7 @@ AHEAD = (
     Column(
         "preset",
         "preset",
-        "whether VAL passes the 5CAT preset, so that it may be best; off: 5cat=off",
+        "whether it passes its 5CAT preset on VAL; off: 5cat=off",
         _passes,
         "state",
     ),

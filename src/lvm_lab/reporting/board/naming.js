@@ -50,7 +50,9 @@ function withNames(svg, marks) {
     if (hit) pick(hit.mark, hit.place);
   });
   svg.addEventListener("click", (event) => {
-    const hit = near(event);
+    // What reads the page aloud clicks an element and no place.
+    const mark = marks.find(({ node }) => node === event.target);
+    const hit = event.detail || !mark ? near(event) : { mark, place: null };
     if (!hit) return;
     pick(hit.mark, hit.place);
     // A finger cannot point first, so that its tap names and the button opens.
