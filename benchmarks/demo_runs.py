@@ -1,6 +1,6 @@
 """Runs of every kind to look at a leaderboard's page with: python benchmarks/demo_runs.py FOLDER
 
-Trains some twenty tiny models on the planted world, one process each (about four minutes on two cores), so that every
+Trains some twenty tiny models on the planted world, one process each (half an hour on two busy cores), so that every
 status and every empty place of the page is there: finished, diverged, failed, damaged, started, 5cat=off, one epoch,
 seeds of one config, long names. What is in FOLDER already is kept and not trained again.
 """

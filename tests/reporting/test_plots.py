@@ -57,6 +57,17 @@ def levels(axes: Axes, part: str) -> list[float]:
     return sorted(float(one.get_ydata()[0]) for one in dashed)
 
 
+def drawn_texts(figure: matplotlib.figure.Figure) -> list[Text]:
+    """All but legends; matplotlib has tick labels beyond the axes too, which it does not draw."""
+    shown = [*figure.texts, *([figure._suptitle] if figure._suptitle else [])]
+    for axes in (one for one in figure.axes if one.get_visible()):
+        shown += [axes.title, axes.xaxis.label, axes.yaxis.label, *axes.texts]
+        for axis, (low, high) in ((axes.xaxis, axes.get_xlim()), (axes.yaxis, axes.get_ylim())):
+            ticks = zip(axis.get_majorticklocs(), axis.get_majorticklabels(), strict=True)
+            shown += [label for place, label in ticks if low <= place <= high]
+    return list(dict.fromkeys(shown))
+
+
 def words(figure: matplotlib.figure.Figure) -> str:
     return " ".join(" ".join(text.get_text().split()) for text in figure.texts)
 
@@ -393,7 +404,7 @@ def test_no_two_texts_of_a_figure_touch(folder: Path) -> None:
     for name, figure in figures(read(folder)).items():
         renderer = FigureCanvasAgg(figure).get_renderer()
         figure.draw(renderer)
-        labels = [t for t in figure.findobj(Text) if t.get_text().strip() and t.get_visible()]
+        labels = [text for text in drawn_texts(figure) if text.get_text().strip()]
         boxes = [(t.get_text(), t.get_window_extent(renderer)) for t in labels]
         page = figure.bbox
         for text, box in boxes:

@@ -39,7 +39,7 @@ function logarithmic(values) {
   const [low, high] = extent(values.map(Math.log10));
   const [start, end] = [low - (high - low) * 0.06, high + (high - low) * 0.06];
   const marks = [];
-  const steps = end - start > 2.5 ? [1] : end - start > 1 ? [1, 3] : [1, 1.5, 2, 3, 5, 7];
+  const steps = end - start > 2.5 ? [1] : end - start > 1 ? [1, 2, 5] : [1, 1.5, 2, 3, 5, 7];
   for (let power = Math.floor(start); power <= end; power += 1) {
     for (const step of steps) marks.push(step * 10 ** power);
   }

@@ -2,7 +2,7 @@
 // What opens under a row: one run, or each run of a group after the other.
 
 // Beside the gates' table on a page of 1,280 pixels.
-const NARROW = 460;
+const NARROW = 440;
 
 function detailsRow(data, record, width) {
   const runs = record.members.flatMap((index) => runDetails(data.runs[index], Math.min(width, NARROW)));
