@@ -38,7 +38,7 @@ RUNS: dict[str, tuple[str, ...]] = {
     "ridge": ("arch=ridge",),
     "trained-on-reversed-documents": ("arch=gru", *SMALL, "data.variant=reversed"),
     "one-epoch": ("arch=gru", *SMALL, "trainer.max_epochs=1"),
-    "not-judged": ("arch=gru", *SMALL, "5cat=off"),
+    "not-judged": ("arch=gru", *SMALL, "5cat=off", "5cat.every_n_epochs=0", "5cat.eval_windows=0"),
     "diverged-rate1e9": ("arch=lstm", *SMALL, "loss=mse", "trainer.optim.lr=1e9", "trainer.optim.clip=0"),
     "failed": ("arch=faulty",),
     "damaged-result": ("arch=s4", *SMALL, "arch.layers=1", "trainer.max_epochs=2"),
