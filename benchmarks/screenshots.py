@@ -37,7 +37,7 @@ def main(file: Path, out: Path) -> None:
         picture("figures")
         page.click(".run-row:nth-child(2) td.run button")
         page.js(TO.format(".frame"))
-        page.js(TO.format("tr.details h2"))
+        page.js(TO.format("tr.details"))
         picture("details")
         page.look(*DESK, dark=True)
         page.open(file)
