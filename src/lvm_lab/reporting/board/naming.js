@@ -4,7 +4,7 @@
 // marks: {node, places: [[x, y]], text(place number or null), choose}, as they are drawn; keys go in their order.
 // choose, where there is one, opens the run's details.
 function withNames(svg, marks) {
-  const name = element("span", {}, marks.length > 1 ? "Names: point, tap, or Tab and arrow keys." : "");
+  const name = element("span", {}, marks.length > 1 ? "Names: point, tap, or Tab and arrow keys." : marks[0]?.text(null) ?? "");
   const open = element("button", { type: "button", hidden: true }, "open details");
   const readout = element("p", { class: "readout" }, name, " ", open);
   let current = null;
