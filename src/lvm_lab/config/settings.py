@@ -25,6 +25,8 @@ NAMED = ("arch", "head", "loss", "data")
 NAME = re.compile(r"\w[\w.+ -]{0,63}")
 # More threads than any machine has cores; far more than that end in a segmentation fault.
 MOST_THREADS = 1024
+# Lightning's names of strategies that leave no process with a whole model, without underscores.
+SHARDING = ("fsdp", "xlafsdp", "deepspeed", "modelparallel")
 DATA_KEYS = tuple(DataSettings.__dataclass_fields__)
 
 
@@ -100,7 +102,7 @@ class RunSettings:
 
 @dataclass(frozen=True)
 class DeviceSettings:
-    """Lightning's accelerator, devices and strategy. threads: CPU threads (null: what PyTorch chooses).
+    """Lightning's accelerator, devices and strategy, which may not be a sharding one. threads: CPU threads (null: what PyTorch chooses).
 
     kernels: what Mamba-2 computes with on CUDA devices, by default the faster one for the context's length.
     """
@@ -112,6 +114,11 @@ class DeviceSettings:
     kernels: Literal["auto", "fused", "plain"] = "auto"
 
     def __post_init__(self) -> None:
+        if self.strategy.lower().replace("_", "").startswith(SHARDING):
+            raise UserError(
+                f"device.strategy={self.strategy} shards parameters, which predictions in one process cannot use; "
+                "set device=ddp."
+            )
         if self.threads is not None:
             _positive("device.threads", self.threads)
             if self.threads > MOST_THREADS:
