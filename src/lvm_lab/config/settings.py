@@ -64,7 +64,9 @@ class CheckpointSettings:
 class TrainerSettings:
     """How long and how to train. supervision: the last position, or all (causal backbones).
 
-    patience: epochs without a lower validation loss after which training ends (0: never).
+    patience: epochs without a lower validation loss after which training ends (0: never). init_from: a checkpoint or a
+    run's folder whose weights the training begins with. continue_from: the folder of a finished run that is trained for
+    `max_epochs` epochs more.
     """
 
     max_epochs: int = 20
@@ -72,6 +74,8 @@ class TrainerSettings:
     batch_size: int = 256
     supervision: Literal["last", "all"] = "last"
     precision: Literal["32-true", "bf16-mixed", "16-mixed", "64-true"] = "32-true"
+    init_from: str | None = None
+    continue_from: str | None = None
     optim: OptimSettings = field(default_factory=OptimSettings)
     checkpoint: CheckpointSettings = field(default_factory=CheckpointSettings)
 
@@ -80,6 +84,8 @@ class TrainerSettings:
         _not_negative("trainer.patience", self.patience)
         if self.batch_size < 2:
             raise UserError(f"trainer.batch_size={self.batch_size} leaves nothing to compare; set 2 or more.")
+        if self.init_from is not None and self.continue_from is not None:
+            raise UserError("trainer.init_from and trainer.continue_from are both given; set one of them.")
 
 
 @dataclass(frozen=True)
@@ -102,7 +108,7 @@ class RunSettings:
 
 @dataclass(frozen=True)
 class DeviceSettings:
-    """Lightning's accelerator, devices and strategy, which may not be a sharding one. threads: CPU threads (null: what PyTorch chooses).
+    """Lightning's accelerator, devices and strategy. threads: CPU threads (null: what PyTorch chooses).
 
     kernels: what Mamba-2 computes with on CUDA devices, by default the faster one for the context's length.
     """
