@@ -175,7 +175,7 @@ def test_an_old_checkpoint_gives_its_weights(tmp_path: Path) -> None:
 
 def test_a_run_is_trained_longer_in_a_folder_of_its_own(home: Path) -> None:
     before = content(home / "parent")
-    done = train(home, "longer", "trainer.continue_from=parent")
+    done = train(home, "longer", "trainer.continue_from=parent", "arch.dropout=0")
     assert done.code == 0, done.err
     assert content(home / "parent") == before
     parent, child = identity(home / "parent"), identity(home / "longer")
@@ -191,7 +191,7 @@ def test_a_run_is_trained_longer_in_a_folder_of_its_own(home: Path) -> None:
     steps = {int(state["step"]) for state in last["optimizer_states"][0]["state"].values()}
     assert steps == {rows(home / "parent")[-1]["step"] + row["step"]}
     assert last["lr_schedulers"][0]["last_epoch"] == row["step"]
-    more = train(home, "longer", "trainer.continue_from=parent", "trainer.max_epochs=2")
+    more = train(home, "longer", "trainer.continue_from=parent", "arch.dropout=0", "trainer.max_epochs=2")
     assert (more.code, "holds a run of another config" in more.sentence) == (2, True)
     (ancestor,) = lvm_lab.load(home / "longer").identity["ancestors"]
     assert (ancestor["setting"], ancestor["fingerprint"]) == ("continue_from", parent["fingerprint"])
@@ -245,7 +245,7 @@ def test_what_is_not_finished_is_not_trained_longer(home: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("setting", ["init_from", "continue_from"])
 def test_killed_and_taken_up_again_it_ends_as_the_unbroken_one(home: Path, setting: str) -> None:
-    command = (*SMALL, "run.cache=cache", "trainer.max_epochs=30", "arch.dropout=0", f"trainer.{setting}=parent")
+    command = (*SMALL, "run.cache=cache", "trainer.max_epochs=30", "5cat=off", f"trainer.{setting}=parent")
     unbroken = call(home, *command, f"run.dir=unbroken-{setting}")
     assert unbroken.code == 0, unbroken.err
     process = fork(home, *command, f"run.dir=killed-{setting}")

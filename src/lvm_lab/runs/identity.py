@@ -97,8 +97,9 @@ def difference(there: Any, here: Any, path: str = "") -> str | None:
             if first:
                 return first.replace("five_cat", "5cat")
         return None
-    # As the fingerprint sees it: a list is a tuple.
-    if json.dumps(there) == json.dumps(here):
+    # As the fingerprint sees it, a list is a tuple; 0 and 0.0 make two fingerprints, and compute the same.
+    numbers = all(isinstance(x, int | float) and not isinstance(x, bool) for x in (there, here))
+    if json.dumps(there) == json.dumps(here) or (numbers and there == here):
         return None
     return f"{path} is {there} there and {here} here"
 
