@@ -25,6 +25,8 @@ NAMED = ("arch", "head", "loss", "data")
 NAME = re.compile(r"\w[\w.+ -]{0,63}")
 # More threads than any machine has cores; far more than that end in a segmentation fault.
 MOST_THREADS = 1024
+# Lightning's names of strategies that leave no process with a whole model, without underscores.
+SHARDING = ("fsdp", "xlafsdp", "deepspeed", "modelparallel")
 DATA_KEYS = tuple(DataSettings.__dataclass_fields__)
 
 
@@ -62,7 +64,9 @@ class CheckpointSettings:
 class TrainerSettings:
     """How long and how to train. supervision: the last position, or all (causal backbones).
 
-    patience: epochs without a lower validation loss after which training ends (0: never).
+    patience: epochs without a lower validation loss after which training ends (0: never). init_from: a checkpoint or a
+    run's folder whose weights the training begins with. continue_from: the folder of a finished run that is trained for
+    `max_epochs` epochs more.
     """
 
     max_epochs: int = 20
@@ -70,6 +74,8 @@ class TrainerSettings:
     batch_size: int = 256
     supervision: Literal["last", "all"] = "last"
     precision: Literal["32-true", "bf16-mixed", "16-mixed", "64-true"] = "32-true"
+    init_from: str | None = None
+    continue_from: str | None = None
     optim: OptimSettings = field(default_factory=OptimSettings)
     checkpoint: CheckpointSettings = field(default_factory=CheckpointSettings)
 
@@ -78,6 +84,8 @@ class TrainerSettings:
         _not_negative("trainer.patience", self.patience)
         if self.batch_size < 2:
             raise UserError(f"trainer.batch_size={self.batch_size} leaves nothing to compare; set 2 or more.")
+        if self.init_from is not None and self.continue_from is not None:
+            raise UserError("trainer.init_from and trainer.continue_from are both given; set one of them.")
 
 
 @dataclass(frozen=True)
@@ -112,6 +120,11 @@ class DeviceSettings:
     kernels: Literal["auto", "fused", "plain"] = "auto"
 
     def __post_init__(self) -> None:
+        if self.strategy.lower().replace("_", "").startswith(SHARDING):
+            raise UserError(
+                f"device.strategy={self.strategy} shards parameters, which predictions in one process cannot use; "
+                "set device=ddp."
+            )
         if self.threads is not None:
             _positive("device.threads", self.threads)
             if self.threads > MOST_THREADS:

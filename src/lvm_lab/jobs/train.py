@@ -26,10 +26,10 @@ def train(config: dict[str, Any], sweep_dir: Path | None = None) -> None:
     devices.check_precision(settings.trainer.precision, settings.device)
     devices.choose_kernels(settings.device)
     Session.check(settings)
-    data, module, content = prepare(settings)
+    data, module, content, notes = prepare(settings)
     root = sweep_dir or Path(settings.run.root)
     claimed = claim(settings.config, content, directory=settings.run.dir, root=root, force=settings.run.force)
-    with claimed as run, Session(settings, data, run, console) as session:
+    with claimed as run, Session(settings, data, run, console, notes) as session:
         if run.state == "finished":
             session.tell("this run is finished already (run.force=true starts it over)")
             session.show(run.result())
