@@ -16,6 +16,7 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 from lvm_lab.commands import composing
+from lvm_lab.commands.arguments import VALUE_FLAGS, quoted
 from lvm_lab.config import conf
 from lvm_lab.errors import UserError
 from lvm_lab.sweeps.schedule import Row
@@ -35,15 +36,13 @@ class HydraLauncher:
     hydra: Callable[[Sequence[str]], list[Failure]]
 
     def compose(self, row: Row) -> dict[str, Any]:
-        settings = [a for a in self.arguments if not a.startswith("-") and not re.match(r"\+*hydra[./]", a)]
-        return compose(row, settings)
+        return compose(row, [*searched(self.arguments), *own_settings(self.arguments)])
 
     def launch(self, rows: Sequence[Row], folder: Path) -> list[Failure]:
         for row in rows:
             register(row, folder)
-        quoted = str(folder).replace("\\", "\\\\").replace("'", "\\'")
         choice = f"+{GROUP}={','.join(row.id for row in rows)}"
-        arguments = ["-m", *self.arguments, choice, f"hydra.sweep.dir='{quoted}'"]
+        arguments = ["-m", *self.arguments, choice, f"hydra.sweep.dir={quoted(str(folder))}"]
         try:
             return self.hydra(arguments)
         except (HydraException, OmegaConfBaseException) as error:
@@ -53,6 +52,22 @@ class HydraLauncher:
         """Run a row in this process, or do with it what the arguments say, such as --cfg job."""
         register(row, folder)
         return self.hydra([*self.arguments, f"+{GROUP}={row.id}"])
+
+
+def own_settings(arguments: Sequence[str]) -> list[str]:
+    """The arguments that are settings of a run: neither flags, nor flags' values, nor Hydra's own."""
+    before = ["", *arguments]
+    return [
+        argument
+        for flag, argument in zip(before, arguments, strict=False)
+        if not argument.startswith("-") and flag not in VALUE_FLAGS and not re.match(r"\+*hydra[./]", argument)
+    ]
+
+
+def searched(arguments: Sequence[str]) -> list[str]:
+    """A command's --config-dir as the setting by which Hydra's compose finds the options in it."""
+    folders = [quoted(f"file://{folder.absolute()}") for folder in composing.own_folders(arguments)]
+    return [f"hydra.searchpath=[{','.join(folders)}]"] if folders else []
 
 
 def compose(row: Row, settings: Sequence[str] = ()) -> dict[str, Any]:
