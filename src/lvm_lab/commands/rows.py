@@ -80,13 +80,13 @@ def compose(row: Row, settings: Sequence[str] = ()) -> dict[str, Any]:
         config = _with_options(tuple(f"{group}={option}" for group, option in options.items()), tuple(settings))
     except (HydraException, OmegaConfBaseException) as error:
         sentence = composing.explain(error, "train", [*row.overrides, *settings])
-        raise UserError(f"row {row.id}: {sentence}") from error
+        raise UserError(row.refusal(sentence)) from error
     # What the command says stands after the row.
     overruled = {setting.partition("=")[0] for setting in settings}
     for key, value in values.items():
         missing = composing.missing_key(key, config)
         if missing:
-            raise UserError(f"row {row.id}: {missing}")
+            raise UserError(row.refusal(missing))
         if key not in overruled:
             config = _put(config, key.split("."), value)
     # Only now: a reference takes what the row says.
@@ -113,7 +113,7 @@ def _parse(row: Row) -> tuple[dict[str, str], dict[str, Any]]:
     for one in _overrides(row):
         key = one.key_or_group
         if one.is_sweep_override() or one.is_add() or one.is_delete() or one.package is not None or key == "run.dir":
-            raise UserError(f"row {row.id}: {one.input_line} cannot stand in a row; write group=option or key=value.")
+            raise UserError(row.refusal(f"{one.input_line} cannot stand in a row; write group=option or key=value."))
         (options if key in groups else values)[key] = one.value()  # type: ignore[assignment]
     return options, values
 
@@ -122,7 +122,7 @@ def _overrides(row: Row) -> list[Override]:
     try:
         return OverridesParser.create().parse_overrides(row.overrides)
     except HydraException as error:
-        raise UserError(f"row {row.id}: {composing.explain(error, 'train', row.overrides)}") from error
+        raise UserError(row.refusal(composing.explain(error, "train", row.overrides))) from error
 
 
 @functools.cache
