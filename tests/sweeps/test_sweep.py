@@ -299,7 +299,7 @@ def test_a_mistyped_value_in_a_late_row_is_told_before_anything_runs(
     for command in ({"dry_run": True}, {}):
         with pytest.raises(UserError) as refusal:
             world.run(**command)
-        assert str(refusal.value).startswith(f"row r7: {MISTYPED[override]}")
+        assert str(refusal.value).startswith(f"many.yaml, line 23, row r7: {MISTYPED[override]}")
     assert world.launched == []
     assert not world.folder.exists()
 
