@@ -361,7 +361,7 @@ def test_the_documented_sweep_runs_as_the_agent_starts_it_and_logs_its_metric(tm
     folder = only_run(tmp_path / "outputs" / "wandb-sweep")
     (session,) = sessions(folder)
     assert begun(session)["run_id"] == "run67890"
-    items = [item for r in session if r["type"] == "summary" for item in r["summary"]["update"]]
-    summary = {item.get("key") or "/".join(item["nested_key"]): json.loads(item["value_json"]) for item in items}
+    updates = [r["summary"]["update"] for r in session if r["type"] == "summary"]
+    summary = {key: value for update in updates for key, value in update.items()}
     result = json.loads((folder / "result.json").read_text())
     assert summary[sweep["metric"]["name"]] == result["val"]["five_cat"]["margin"]
