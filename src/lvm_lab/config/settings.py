@@ -9,15 +9,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from lvm_lab.config import binding, loggers, targets
+from lvm_lab.config import binding, loggers, objective, targets
 from lvm_lab.config.data import DataSettings
+from lvm_lab.config.objective import SweepSettings
 from lvm_lab.config.presets import Preset
 from lvm_lab.errors import UserError
 
 NormaliserName = Literal["none", "standard", "robust", "whiten"]
 GROUPS = ("arch", "head", "loss", "data", "device", "five_cat", "trainer", "run")
 # Groups that a config may do without, as those of older versions do.
-OPTIONAL = ("logger", "callbacks")
+OPTIONAL = ("logger", "callbacks", "sweep")
 VALUES = ("seed", "normaliser")
 # Groups whose options have a name of their own, which runs and tables go by.
 NAMED = ("arch", "head", "loss", "data")
@@ -147,6 +148,7 @@ class Settings:
     device: DeviceSettings
     logger: loggers.Nodes
     preset: Preset
+    sweep: SweepSettings = field(default_factory=SweepSettings)
     allow: frozenset[str] = frozenset()
 
     @property
@@ -180,6 +182,9 @@ def settings(config: dict[str, Any], allow: Iterable[str] | None = None) -> Sett
             f"normaliser={config['normaliser']!r} does not fit; give it {binding.describe(NormaliserName)}."
         )
     run = typed(RunSettings, config["run"], "run")
+    preset, sweep = Preset.from_dict(config["five_cat"]), typed(SweepSettings, config.get("sweep", {}), "sweep")
+    if sweep.objective is not None:
+        objective.check(sweep.objective, [str(gate) for gate in preset.gates], judged=preset.eval_windows > 0)
     return Settings(
         config=config,
         seed=config["seed"],
@@ -189,7 +194,8 @@ def settings(config: dict[str, Any], allow: Iterable[str] | None = None) -> Sett
         run=run,
         device=typed(DeviceSettings, config["device"], "device"),
         logger=loggers.by_name(config.get("logger", {})),
-        preset=Preset.from_dict(config["five_cat"]),
+        preset=preset,
+        sweep=sweep,
         allow=targets.named(config).union(run.allow) if allow is None else frozenset(allow),
     )
 

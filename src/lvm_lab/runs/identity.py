@@ -12,7 +12,7 @@ from lvm_lab.config.presets import GATES
 from lvm_lab.errors import UserError
 
 # What changes where and how a run runs, not what it computes.
-NOT_HASHED = ("device", "logger", "run", "callbacks")
+NOT_HASHED = ("device", "logger", "run", "callbacks", "sweep")
 # Options that older configs lack, by dotted key: at this default they change nothing, and so enter nothing.
 ADDED: dict[str, Any] = {"five_cat.gates": list(GATES)}
 # Settings of an arch that name files, and what their digests are called in a run's content.

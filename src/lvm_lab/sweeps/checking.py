@@ -44,7 +44,7 @@ def check_types(row: Row, config: dict[str, Any]) -> None:
         baselines.check(preset)
         signatures.check_types(config)
     except UserError as error:
-        raise UserError(f"row {row.id}: {error}") from error
+        raise UserError(row.refusal(str(error))) from error
 
 
 def check_unchanged(folder: Path, standing: Standing, config: dict[str, Any]) -> None:
