@@ -16,12 +16,11 @@ from typing import Any
 import yaml
 
 from lvm_lab.files import sha256
-from lvm_lab.runs import reading
-from lvm_lab.runs.identity import ARCH_PATHS
+from lvm_lab.runs import identity, reading
 from lvm_lab.runs.written import RESOLVED, TABLE
 
 # Settings that name weights of other runs, by group.
-ORIGINS = {"arch": ARCH_PATHS, "trainer": ("init_from", "continue_from")}
+ORIGINS = {"arch": identity.ARCH_PATHS, "trainer": identity.ORIGINS}
 # What a config's content says of the data; everything else in it are files of weights.
 OF_DATA = ("store", "val", "ood")
 SHA256 = re.compile(r"[0-9a-f]{64}")
