@@ -58,7 +58,7 @@ def prepare(settings: Settings) -> Training:
     if weights:
         origin.give(weights, built, settings.config["loss"]["terms"])
     _check_negatives(built.loss, parts)
-    return Training(parts, built, content, [weights.note] if weights else [])
+    return Training(parts, built, content, [*parts.notes, *([weights.note] if weights else [])])
 
 
 def module(

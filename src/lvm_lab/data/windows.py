@@ -24,6 +24,7 @@ class Windows:
     isolated: the stretches are single windows from a sequence file, so that what comes after a
         target is unknown.
     normalised: the encoder's vectors have unit length.
+    text_N: digests of the texts of the store's rows, 0 for none, where it has any.
     """
 
     vectors_ND: Rows
@@ -35,6 +36,7 @@ class Windows:
     excluded_N: np.ndarray | None = None
     isolated: bool = False
     normalised: bool = False
+    text_N: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.target_row_W)
@@ -83,6 +85,7 @@ def index_windows(
     context_length: int,
     *,
     excluded_N: np.ndarray | None = None,
+    text_N: np.ndarray | None = None,
     every_position: bool = False,
 ) -> Windows:
     """Every window of the given stretches (rows of the documents table).
@@ -117,6 +120,7 @@ def index_windows(
         excluded_N=excluded_N,
         isolated=store.isolated,
         normalised=bool(store.contract.normalised),
+        text_N=text_N,
     )
 
 

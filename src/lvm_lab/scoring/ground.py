@@ -107,7 +107,7 @@ def open_ground(
             continue
         judged[store.content] = path
         name = store_label(Path(path), windows)
-        windows[name] = whole_windows(store, settings, path)
+        windows[name] = whole_windows(store, settings, path, cache)
         sources[name], contents[name] = path, store.content
     if not windows and skipped:
         raise UserError(next(iter(skipped.values())))
