@@ -129,7 +129,7 @@ def test_a_store_of_its_own_that_is_the_training_data_is_refused(make_store, sto
     rows = 720 if share == "all" else 240
     vectors = noisy(store.vectors_ND[:rows])
     copy = make_store([12] * (rows // 12), vectors_ND=vectors, ids=renamed(rows // 12))
-    with pytest.raises(UserError, match=rf"windows of data.{name}_path .* hold chunks that were trained on .*not held"):
+    with pytest.raises(UserError, match=rf"windows of data.{name}_path .* hold chunks of the training part .*not held"):
         cut(store, cache, **{name: copy})
 
 

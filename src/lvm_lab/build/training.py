@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any, NamedTuple
 
 from lvm_lab.build import data as build_data
-from lvm_lab.build import members, origin
+from lvm_lab.build import members, origin, seen
 from lvm_lab.build.model import assemble
 from lvm_lab.config import binding, targets
 from lvm_lab.config.settings import Settings
@@ -57,6 +57,9 @@ def prepare(settings: Settings) -> Training:
     built = module(settings, parts.stats, asdict(parts.contract), recorded)
     if weights:
         origin.give(weights, built, settings.config["loss"]["terms"])
+    before = members.trainings(settings, built.model) | ({str(weights.file): weights.trainings} if weights else {})
+    parts = seen.apart(parts, before)
+    built.model.identity |= seen.record(parts, list(before.values()))
     _check_negatives(built.loss, parts)
     return Training(parts, built, content, [*parts.notes, *([weights.note] if weights else [])])
 

@@ -159,7 +159,11 @@ class _Apart:
         trained_N[rows_of(self.train)] = True
         seen_N = rows_within(mine, self.chunks, trained_N)
         windows = take_out(
-            windows, seen_N, f"{name} ({store.name})", f"name documents that {name} alone has, or leave it out"
+            windows,
+            seen_N,
+            f"{name} ({store.name})",
+            "the training part",
+            f"name documents that {name} alone has, or leave it out",
         ).noted(self.notes)
         if not self.settings.skip_repeated:
             return windows

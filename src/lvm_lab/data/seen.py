@@ -19,6 +19,26 @@ from lvm_lab.errors import UserError
 MOST = 0.05
 
 
+@dataclass(frozen=True)
+class Trainings:
+    """What a model has seen, its members' and its weights' earlier trainings included.
+
+    unrecorded: the checkpoints of those whose rows nothing records.
+    """
+
+    sketches: tuple[Sketch, ...] = ()
+    unrecorded: tuple[str, ...] = ()
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader of numbers has to know, one sentence a checkpoint."""
+        return [
+            f"{name} records no training rows (an older version wrote it), so that only the names of its files say "
+            "whether it was trained on what it is judged on"
+            for name in self.unrecorded
+        ]
+
+
 def rows_of(windows: Windows) -> np.ndarray:
     """The rows of contexts and targets, each once and without those that stand in several documents.
 
@@ -56,11 +76,20 @@ class Cleaned:
         return self.windows
 
 
-def take_out(windows: Windows, seen_N: np.ndarray, part: str, way_out: str) -> Cleaned:
+def hold_out(windows: Windows, trainings: Trainings, name: str, part: str, cut: str | None, way_out: str) -> Cleaned:
+    """A part's windows without those that a model was trained on. name: the model's. cut: as in `trained_on`.
+
+    Raises UserError as `take_out` does.
+    """
+    seen_N = trained_on(trainings.sketches, windows, cut)
+    return take_out(windows, seen_N, f"the {part} part", f"what {name} was trained on", way_out)
+
+
+def take_out(windows: Windows, seen_N: np.ndarray, part: str, training: str, way_out: str) -> Cleaned:
     """The windows without those whose target or context has a chunk that was trained on.
 
-    seen_N: a mask over the store's rows. part: what messages call the windows. Raises UserError, with the way out,
-    where more than 5% of them go or fewer than 5 documents remain.
+    seen_N: a mask over the store's rows. part, training: what messages call the windows, and what was trained on.
+    Raises UserError, with the way out, where more than 5% of them go or fewer than 5 documents remain.
     """
     seen_W = seen_N[_rows_WL(windows)].any(axis=1)
     out = int(seen_W.sum())
@@ -68,7 +97,7 @@ def take_out(windows: Windows, seen_N: np.ndarray, part: str, way_out: str) -> C
         return Cleaned(windows)
     left = windows.select(np.flatnonzero(~seen_W))
     documents = len(np.unique(left.document_W))
-    count = f"{out} of {len(windows)} windows of {part} hold chunks that were trained on"
+    count = f"{out} of {len(windows)} windows of {part} hold chunks of {training}"
     if out > MOST * len(windows) or documents < DOCUMENTS_FOR_INTERVAL:
         raise UserError(f"{count} ({documents} documents would remain), so that it is not held out; {way_out}.")
     return Cleaned(left, f"{count} and are taken out")

@@ -9,7 +9,6 @@ import hashlib
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import faiss
 import numpy as np
@@ -110,10 +109,6 @@ class Sketch:
             for near, _ in near_codes(codes_NC, self.codes_MC, RADIUS if self.dim >= LEAST_DIM else 0):
                 seen_N[near] = True
         return seen_N
-
-    def to_dict(self) -> dict[str, Any]:
-        """As a checkpoint keeps it, arrays as arrays."""
-        return {"version": VERSION, **vars(self)}
 
 
 def sketch(vectors_ND: Rows, rows_N: np.ndarray, text_N: np.ndarray | None, cut: dict[str, str]) -> Sketch:

@@ -90,6 +90,7 @@ class Scores:
             "parts": self.ground.sizes(),
             "predictors": models + others,
             "not_fitted": dict(self.not_fitted),
+            "notes": list(self.ground.notes),
             "best": self.best,
             "comparisons": [comparison.to_dict() for comparison in self.comparisons],
         }
