@@ -8,11 +8,12 @@ from pathlib import Path
 
 from lvm_lab import logs
 from lvm_lab.commands import plain
+from lvm_lab.config.command import command
 from lvm_lab.jobs import diagnose
 from lvm_lab.reporting import diagnostics
 
 SUMMARY = "Whether a model's predictions collapse, copy, or leave the encoder's scale."
-EPILOG = "For data before training see python -m lvm_lab.check_data."
+EPILOG = f"For data before training see {command('check_data')}."
 ALLOW = "a package of your own whose classes a checkpoint may be built of; may be given several times"
 
 

@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from lvm_lab.commands import launch
+from lvm_lab.commands.arguments import Files
 from lvm_lab.errors import UserError
 
 
 def main() -> None:
-    launch.launch("evaluate", evaluate, paths="checkpoints", interrupted="nothing was written")
+    launch.launch("evaluate", evaluate, files=Files("checkpoints"), interrupted="nothing was written")
 
 
 def evaluate(config: dict[str, Any], sweep_dir: Path | None = None) -> None:

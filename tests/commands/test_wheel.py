@@ -84,4 +84,4 @@ def test_conf_is_found_from_another_folder(installed: Path, tmp_path: Path) -> N
 
 def test_the_installed_script_answers(installed: Path, tmp_path: Path) -> None:
     script = installed / "bin" / "lvm-train"
-    assert "arch: amn, " in execute(script, "--help", cwd=tmp_path, PYTHONPATH=str(installed))
+    assert "    amn, distilgpt2, " in execute(script, "--help", cwd=tmp_path, PYTHONPATH=str(installed))

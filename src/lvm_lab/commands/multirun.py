@@ -9,9 +9,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
-from lvm_lab.commands.arguments import VALUE_FLAGS
+from lvm_lab.commands.arguments import MULTIRUN
 from lvm_lab.commands.composing import compose
-from lvm_lab.commands.schedules import HELP, MULTIRUN, SHOW
+from lvm_lab.commands.schedules import SHOWS
 from lvm_lab.errors import UserError
 
 
@@ -20,7 +20,11 @@ def check_folders(config_name: str, arguments: Sequence[str]) -> None:
 
     What Hydra will refuse, and what it reads from folders of the user's own, is left to it.
     """
-    if config_name != "train" or not {*MULTIRUN} & {*arguments} or {*HELP, *SHOW} & {*arguments}:
+    if (
+        config_name != "train"
+        or not {*MULTIRUN} & {*arguments}
+        or any(a.startswith((*SHOWS, "--cfg=")) for a in arguments)
+    ):
         return
     try:
         jobs = _jobs(_settings(arguments))
@@ -41,13 +45,8 @@ def check_folders(config_name: str, arguments: Sequence[str]) -> None:
 
 
 def _settings(arguments: Sequence[str]) -> list[str]:
-    """The arguments that are settings: neither flags nor flags' values, and Hydra's own left out."""
-    before = ["", *arguments]
-    return [
-        argument
-        for flag, argument in zip(before, arguments, strict=False)
-        if not argument.startswith("-") and flag not in VALUE_FLAGS and not argument.lstrip("+").startswith("hydra")
-    ]
+    """The arguments that are settings, Hydra's own left out."""
+    return [a for a in arguments if not a.startswith("-") and not a.lstrip("+").startswith("hydra")]
 
 
 def _jobs(settings: list[str]) -> list[list[str]]:

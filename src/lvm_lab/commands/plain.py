@@ -6,6 +6,8 @@ import argparse
 import sys
 from collections.abc import Callable
 
+from lvm_lab import __version__
+from lvm_lab.config.command import command
 from lvm_lab.errors import UserError
 from lvm_lab.streams import open_closed, reader_has_left
 
@@ -13,7 +15,9 @@ FAILED, MISTAKE, INTERRUPTED = 1, 2, 130
 
 
 def parser(door: str, description: str, epilog: str | None = None) -> argparse.ArgumentParser:
-    return argparse.ArgumentParser(prog=f"python -m lvm_lab.{door}", description=description, epilog=epilog)
+    parser = argparse.ArgumentParser(prog=command(door), description=description, epilog=epilog)
+    parser.add_argument("--version", action="version", version=f"lvm_lab {__version__}", help="of the lab")
+    return parser
 
 
 def answer(body: Callable[[], None], way_out: str = "mend that and give the command again.") -> int:
