@@ -21,7 +21,7 @@ def evaluate(config: dict[str, Any], sweep_dir: Path | None = None) -> None:
     # Torch comes in only now: --help and --cfg job answer without it.
     from lvm_lab import logs
     from lvm_lab.config.evaluation import EvaluationSettings
-    from lvm_lab.jobs import evaluate as evaluation
+    from lvm_lab.jobs import evaluation
     from lvm_lab.reporting import evaluation as evaluation_report
 
     console = logs.to_terminal()

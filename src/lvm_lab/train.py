@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lvm_lab.commands import launch
-from lvm_lab.jobs.train import train
+from lvm_lab.jobs.training import train
 from lvm_lab.training import devices
 
 

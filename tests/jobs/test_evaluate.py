@@ -20,7 +20,6 @@ from helpers.commands import ENVIRONMENT, Outcome, call, tree
 from helpers.run_files import without_model
 from lvm_lab import diagnose
 from lvm_lab import evaluate as command
-from lvm_lab.commands import launch as cli
 from lvm_lab.judge.latency import latency
 from lvm_lab.runs.selecting import find
 

@@ -13,7 +13,9 @@ import yaml
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
+from lvm_lab.commands.arguments import CommandLine, Files
 from lvm_lab.commands.values import quoted
 from lvm_lab.config.binding import unknown_key
 from lvm_lab.config.conf import conf_dir, groups, options_of, spell_back
@@ -47,6 +49,24 @@ def compose(
     with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
         config = hydra.compose(config_name, overrides=[*own, *overrides])
     return plain(config) if resolved else _containers(config, resolve=False)
+
+
+def from_python(config_name: str, line: CommandLine, files: Files | None, config_dir: str | None) -> dict[str, Any]:
+    """The config of settings that were given in Python.
+
+    Raises UserError for what a command would refuse.
+    """
+    if line.flags or line.help is not None or line.version:
+        raise UserError("a call takes settings and no flags; leave them out (--config-dir is config_dir=FOLDER).")
+    settings = line.words(files)
+    own = [] if config_dir is None else [f"--config-dir={config_dir}"]
+    try:
+        check_local([*settings, *own])
+        return compose(config_name, settings, config_dir=config_dir)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(unreadable([*settings, *own], error)) from error
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
+        raise UserError(explain(error, config_name, settings)) from error
 
 
 def plain(config: DictConfig) -> dict[str, Any]:
@@ -107,8 +127,13 @@ def _several(key: str, values: str) -> str:
     elif key in groups():
         other = ""
     else:
-        other = f", or quote what is one text: {shlex.quote(f'{key}={quoted(values)}')}"
+        other = f", or quote what is one text: {_in_shell(f'{key}={quoted(values)}')}"
     return f"{key}={values} names several values; add -m to run them all{other}."
+
+
+def _in_shell(word: str) -> str:
+    """A word with quotation marks as it has to be typed."""
+    return shlex.quote(word) if re.search(r'["$`\\!]', word) else f'"{word}"'
 
 
 def unreadable(arguments: Sequence[str], error: Exception) -> str:

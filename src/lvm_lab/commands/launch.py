@@ -35,7 +35,8 @@ from lvm_lab.sweeps.sweep import Failure
 
 log = logging.getLogger(__name__)
 
-Job = Callable[[dict[str, Any], Path | None], None]
+# What it returns is the caller's: a command prints what it has to say.
+Job = Callable[[dict[str, Any], Path | None], Any]
 
 
 def launch(

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from lvm_lab.config.settings import settings as typed
+from lvm_lab.runs.result import Result
 from lvm_lab.training import devices
 
 
-def train(config: dict[str, Any], sweep_dir: Path | None = None) -> None:
+def train(config: dict[str, Any], sweep_dir: Path | None = None) -> Result:
     """One run: finished? build, fit, score, record."""
     devices.lead(config, sweep_dir)
     # Torch comes in only now: --help and --cfg job answer without it.
@@ -32,10 +33,12 @@ def train(config: dict[str, Any], sweep_dir: Path | None = None) -> None:
     with claimed as run, Session(settings, data, run, console) as session:
         if run.state == "finished":
             session.tell("this run is finished already (run.force=true starts it over)")
-            session.show(run.result())
-            return
+            result = run.result()
+            session.show(result)
+            return result
         session.check_data()
         session.fit(module)
         result = session.score()
         session.finish(result)
         session.show(result)
+        return result
