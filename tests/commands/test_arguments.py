@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
@@ -36,6 +36,7 @@ def value(word: str) -> Any:
 
 
 @given(NASTY)
+@settings(max_examples=50)
 def test_any_file_can_be_named(tmp_path: Path, name: str) -> None:
     file = tmp_path / name
     file.touch()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from lvm_lab.commands.values import quoted, written
@@ -67,12 +67,14 @@ def sort(arguments: Sequence[str], keys: Sequence[str] | None = None) -> Command
     and begins with no key (`epoch=04.ckpt`).
     """
     line = CommandLine()
-    words = iter(conf.spell_out(arguments))
-    for word in words:
+    rest = conf.spell_out(arguments)
+    while rest:
+        word = rest.pop(0)
         if word == "--":
-            (line.settings if keys is None else line.files).extend(words)
-        elif word.startswith("-"):
-            words = _flag(line, word, words)
+            (line.settings if keys is None else line.files).extend(rest)
+            break
+        if word.startswith("-"):
+            _flag(line, word, rest)
         elif keys is not None and _is_file(word, keys):
             line.files.append(word)
         else:
@@ -80,9 +82,8 @@ def sort(arguments: Sequence[str], keys: Sequence[str] | None = None) -> Command
     return line
 
 
-def _flag(line: CommandLine, word: str, words: Iterator[str]) -> Iterator[str]:
-    """Takes a flag, and its value where it has one; gives back the words that are left."""
-    rest = list(words)
+def _flag(line: CommandLine, word: str, rest: list[str]) -> None:
+    """Takes a flag, and from the rest its value where it has one."""
     flag, equals, value = word.partition("=")
     flag = VALUE_FLAGS.get(flag, flag)
     if flag in HELP:
@@ -95,7 +96,6 @@ def _flag(line: CommandLine, word: str, words: Iterator[str]) -> Iterator[str]:
         line.flags.append(f"{flag}={expand(value if equals else rest.pop(0))}")
     else:
         line.flags.append(word)
-    return iter(rest)
 
 
 def _setting(word: str) -> str:

@@ -54,14 +54,14 @@ def _items(text: str) -> Iterator[str]:
     pieces = text.split(",")
     while pieces:
         count = _length(pieces)
-        yield _item(",".join(pieces[:count]).strip())
+        yield _item(",".join(pieces[:count]))
         del pieces[:count]
 
 
 def _length(pieces: list[str]) -> int:
     """How many of the pieces between commas the first item is made of."""
     for count in range(len(pieces), 1, -1):
-        if _is_file(",".join(pieces[:count]).strip()):
+        if _file(",".join(pieces[:count])) is not None:
             return count
     for count in range(1, len(pieces)):
         if _balanced(",".join(pieces[:count]).strip()):
@@ -70,12 +70,18 @@ def _length(pieces: list[str]) -> int:
 
 
 def _item(text: str) -> str:
-    if _is_file(text):
-        return quoted(expand(text), literal=True)
+    if (file := _file(text)) is not None:
+        return quoted(expand(file), literal=True)
+    text = text.strip()
     if text[:1] == "[" and text[-1:] == "]" and not _parses(text):
         return f"[{','.join(_items(text[1:-1]))}]"
     expanded = expand(text)
     return expanded if _parses(expanded) else quoted(expanded)
+
+
+def _file(text: str) -> str | None:
+    """The file that an item names, whose blanks may be its own or those around a comma."""
+    return next((one for one in (text, text.strip()) if _is_file(one)), None)
 
 
 def _is_file(text: str) -> bool:
