@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from helpers.commands import TINY, call
-from lvm_lab import check_data, evaluate
+from lvm_lab import check_data, evaluate, status
 from lvm_lab.commands import composing
 from lvm_lab.commands.arguments import Files, sort
 from lvm_lab.commands.values import written
@@ -214,3 +214,13 @@ def test_help_lists_options_of_ones_own(tmp_path: Path) -> None:
 
 def test_version_is_the_labs(tmp_path: Path) -> None:
     assert call(tmp_path, "--version").out == "lvm_lab 0.1.0\n"
+
+
+def test_status_of_one_run(capsys: pytest.CaptureFixture[str]) -> None:
+    outputs = Path(__file__).parents[1] / "fixtures" / "schema1" / "outputs"
+    (run,) = outputs.iterdir()
+    assert status.main([str(run)]) == 0
+    shown = capsys.readouterr().out
+    assert run.name[:12] in shown
+    assert "checkpoint: " in shown.replace("\n", "")
+    assert "no runs" not in shown
