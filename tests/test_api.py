@@ -91,9 +91,8 @@ def test_twice_in_one_process_and_under_a_running_loop(tmp_path: Path, monkeypat
         scope: dict[str, Any] = {"settings": [*SETTINGS, "seed=1"]}
         exec("from lvm_lab.jobs import train\nrun = train(settings)", scope)
         assert scope["run"].folder != run.folder
-        report = jobs.evaluate(
-            run.folder, scope["run"].folder, "parts=[val]", "5cat=smoke", "device=cpu", "cache=cache"
-        )
+        judged = ("parts=[val]", "5cat=smoke", "device=cpu", "cache=cache")
+        report = jobs.evaluate(run.folder, scope["run"].folder, *judged)
         assert report["skipped"] == []
         assert not (tmp_path / "evaluation").exists()
         jobs.evaluate([str(run.folder)], *judged, "out=e")
