@@ -125,7 +125,7 @@ MISTAKES = {
     "group taken away": (["~5cat"], ["5cat is taken away"]),
     "malformed": (["arch=gru=3"], ["'arch=gru=3' is no setting", "group=option"]),
     "no setting": (["foo"], ["'foo' is no setting"]),
-    "list without -m": (["arch=gru,lstm"], ["put -m before"]),
+    "list without -m": (["arch=gru,lstm"], ["add -m"]),
     "null group": (["loss=null"], ["loss=null names no option"]),
     "number for a group": (["trainer=3"], ["trainer=3 does not fit"]),
     "broken reference": (["arch.layers=${nothing}"], ["Interpolation key 'nothing' not found"]),

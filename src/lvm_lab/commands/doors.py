@@ -40,7 +40,8 @@ def read(name: str) -> Door | None:
         if call.func.attr == "launch" and call.args and isinstance(call.args[0], ast.Constant):  # type: ignore[attr-defined]
             return Door(config=str(call.args[0].value), files=any(k.arg == "files" for k in call.keywords))
     flags: dict[str, tuple[str, ...] | None] = {"--help": None, "--version": None}
-    files, choices = False, ()
+    files = False
+    choices: tuple[str, ...] = ()
     for call in calls:
         if call.func.attr != "add_argument" or not isinstance(call.args[0], ast.Constant):  # type: ignore[attr-defined]
             continue
