@@ -9,10 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from lvm_lab.commands import composing, helping
+from lvm_lab.commands import helping
 from lvm_lab.commands.arguments import Files, sort
-from lvm_lab.commands.guest import guest
+from lvm_lab.commands.guest import from_python, guest
 from lvm_lab.errors import UserError
+from lvm_lab.jobs.prediction import predict as predict
 from lvm_lab.runs import reading
 
 Settings = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
@@ -30,7 +31,7 @@ def train(*settings: Settings, config_dir: str | Path | None = None) -> reading.
 
     with guest(), _torch_kept():
         line = sort(_words(settings))
-        config = composing.from_python("train", line, None, _text(config_dir))
+        config = from_python("train", line, None, _text(config_dir))
         if config["device"].get("devices") != 1:
             raise UserError("several devices need a process each, which the command line starts; set device.devices=1.")
         result = training.train(config)
@@ -51,7 +52,7 @@ def evaluate(*models: Settings, config_dir: str | Path | None = None) -> dict[st
     with guest(), _torch_kept():
         line = sort(_words(models), helping.keys("evaluate"))
         writes = any(setting.startswith("out=") for setting in line.settings)
-        config = composing.from_python("evaluate", line, Files("checkpoints"), _text(config_dir))
+        config = from_python("evaluate", line, Files("checkpoints"), _text(config_dir))
         logs.to_terminal()
         typed = EvaluationSettings.from_dict(config)
         report = evaluation.evaluate(typed)

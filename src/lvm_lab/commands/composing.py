@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import shlex
 from collections.abc import Sequence
@@ -13,9 +14,7 @@ import yaml
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
-from lvm_lab.commands.arguments import CommandLine, Files
 from lvm_lab.commands.values import quoted
 from lvm_lab.config.binding import unknown_key
 from lvm_lab.config.conf import conf_dir, groups, options_of, spell_back
@@ -37,36 +36,12 @@ def check_local(arguments: Sequence[str]) -> None:
             raise UserError(f"local={name} does not exist; write {conf_dir() / 'local' / name}.yaml, or leave it out.")
 
 
-def compose(
-    config_name: str, overrides: Sequence[str], resolved: bool = True, config_dir: str | None = None
-) -> dict[str, Any]:
-    """The config in plain containers, without Hydra's own part.
-
-    resolved: with its references looked up. config_dir: a folder with options of the user's own, as --config-dir.
-    """
+def compose(config_name: str, overrides: Sequence[str], resolved: bool = True) -> dict[str, Any]:
+    """The config in plain containers, without Hydra's own part; resolved: with its references looked up."""
     GlobalHydra.instance().clear()
-    own = [] if config_dir is None else [f"hydra.searchpath=[{quoted(f'file://{Path(config_dir).absolute()}')}]"]
     with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        config = hydra.compose(config_name, overrides=[*own, *overrides])
+        config = hydra.compose(config_name, overrides=list(overrides))
     return plain(config) if resolved else _containers(config, resolve=False)
-
-
-def from_python(config_name: str, line: CommandLine, files: Files | None, config_dir: str | None) -> dict[str, Any]:
-    """The config of settings that were given in Python.
-
-    Raises UserError for what a command would refuse.
-    """
-    if line.flags or line.help is not None or line.version:
-        raise UserError("a call takes settings and no flags; leave them out (--config-dir is config_dir=FOLDER).")
-    settings = line.words(files)
-    own = [] if config_dir is None else [f"--config-dir={config_dir}"]
-    try:
-        check_local([*settings, *own])
-        return compose(config_name, settings, config_dir=config_dir)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(unreadable([*settings, *own], error)) from error
-    except (HydraException, OmegaConfBaseException, ValueError) as error:
-        raise UserError(explain(error, config_name, settings)) from error
 
 
 def plain(config: DictConfig) -> dict[str, Any]:
@@ -160,8 +135,9 @@ def _own_files(arguments: Sequence[str]) -> list[Path]:
 
 def own_folders(arguments: Sequence[str]) -> list[Path]:
     """The folders that --config-dir and --config-path name."""
-    named = (argument.partition("=") for argument in arguments)
-    return [Path(folder) for flag, _, folder in named if flag in ("--config-dir", "--config-path")]
+    words = [word for argument in arguments for word in argument.split("=", 1)]
+    named = itertools.pairwise(words)
+    return [Path(folder) for flag, folder in named if flag in ("--config-dir", "-cd", "--config-path", "-cp")]
 
 
 def _no_option(arguments: Sequence[str]) -> str:

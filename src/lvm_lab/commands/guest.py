@@ -7,13 +7,20 @@ import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
+import yaml
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.singleton import Singleton
+from hydra.errors import HydraException
 from hydra.version import VersionBase
 from omegaconf.basecontainer import BaseContainer
+from omegaconf.errors import OmegaConfBaseException
 
+from lvm_lab.commands.arguments import CommandLine, Files
+from lvm_lab.commands.composing import check_local, compose, explain, unreadable
+from lvm_lab.commands.rows import searched
 from lvm_lab.config.conf import spell_back
 from lvm_lab.errors import UserError
 
@@ -48,6 +55,24 @@ def guest() -> Iterator[None]:
             logger.setLevel(state["level"])
             logger.propagate, logger.disabled, logger.handlers[:] = state["propagate"], state["disabled"], handlers
         _restore(environment)
+
+
+def from_python(config_name: str, line: CommandLine, files: Files | None, config_dir: str | None) -> dict[str, Any]:
+    """The config of settings that were given in Python.
+
+    Raises UserError for what a command would refuse.
+    """
+    if line.flags or line.help is not None or line.version:
+        raise UserError("a call takes settings and no flags; leave them out (--config-dir is config_dir=FOLDER).")
+    settings = line.words(files)
+    own = [] if config_dir is None else [f"--config-dir={config_dir}"]
+    try:
+        check_local([*settings, *own])
+        return compose(config_name, [*searched(own), *settings])
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(unreadable([*settings, *own], error)) from error
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
+        raise UserError(explain(error, config_name, settings)) from error
 
 
 def _restore(environment: dict[str, str]) -> None:
