@@ -1,4 +1,4 @@
-"""The commands as functions: `from lvm_lab.jobs import train, evaluate`; settings in, result out."""
+"""The commands as functions: `from lvm_lab.jobs import train, evaluate, predict`; settings in, result out."""
 
 from __future__ import annotations
 
