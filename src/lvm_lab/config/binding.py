@@ -101,6 +101,8 @@ def describe(hint: Any) -> str:
         return "one of " + ", ".join(map(str, typing.get_args(hint)))
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
         return " or ".join(describe(one) for one in typing.get_args(hint))
+    if dataclasses.is_dataclass(hint):
+        return "its keys"
     names = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", type(None): "null"}
     return names.get(
         hint, "a list" if typing.get_origin(hint) in (list, tuple) else getattr(hint, "__name__", str(hint))

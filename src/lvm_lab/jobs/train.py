@@ -17,7 +17,7 @@ def train(config: dict[str, Any], sweep_dir: Path | None = None) -> None:
     from lvm_lab.build import members
     from lvm_lab.build.training import prepare
     from lvm_lab.jobs.session import Session
-    from lvm_lab.runs.folder import claim
+    from lvm_lab.runs.folder import check_place, claim
     from lvm_lab.runs.process import is_leader
 
     console = logs.to_terminal(is_leader())
@@ -26,6 +26,8 @@ def train(config: dict[str, Any], sweep_dir: Path | None = None) -> None:
     devices.check_precision(settings.trainer.precision, settings.device)
     devices.choose_kernels(settings.device)
     Session.check(settings)
+    if settings.run.dir:
+        check_place(Path(settings.run.dir))
     data, module, content = prepare(settings)
     root = sweep_dir or Path(settings.run.root)
     claimed = claim(settings.config, content, directory=settings.run.dir, root=root, force=settings.run.force)

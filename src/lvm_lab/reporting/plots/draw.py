@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from lvm_lab.files import write_atomically
 from lvm_lab.reporting.plots import FIGURES, _style, coherence, moments, offsets, retrieval, rollout, training
 from lvm_lab.reporting.plots.record import Record
+from lvm_lab.runs import written
 
 DRAW: dict[str, Callable[[Record], Figure | None]] = {
     "offsets": offsets.figure,
@@ -29,6 +30,7 @@ def figures(run: Record) -> dict[str, Figure]:
 
 def draw(run: Record) -> dict[str, Path]:
     """Write `<run>/plots/<name>.png` for each; the files by name."""
+    written.check_plain(run.folder)
     files = {}
     for name, figure in figures(run).items():
         file = run.folder / "plots" / f"{name}.png"

@@ -65,14 +65,15 @@ def read(folder: Path, result: Result | None = None) -> Record:
     """
     run = reading.read(folder)
     result = result or run.result
-    if result is None and not (folder / RESULT).is_file():
+    if result is None and not (folder / RESULT).exists():
         raise UserError(
             f"{folder} has no result.json, so it is no finished run's folder; name one, for instance outputs/gru-..., "
             "or give the training's command again to finish it."
         )
     # Neither the checkpoint nor a whole history is needed here.
     if result is None or not run.config:
-        raise UserError(f"{run.damage}; give the training's command with run.force=true.")
+        assert run.damage is not None, f"{folder} is whole and has no result"
+        raise UserError(run.damage.sentence)
     return Record(folder, run.config, run.history, result, _read_moments(folder / MOMENTS))
 
 
