@@ -162,9 +162,7 @@ def test_a_damaged_result_is_told_and_nothing_is_lost(tmp_path: Path) -> None:
     before = sorted(p.name for p in folder.rglob("*"))
     claimed = {"directory": str(folder), "root": tmp_path}
     with (
-        pytest.raises(
-            UserError, match=r"result.json cannot be read .*; delete it and give the training's command again"
-        ),
+        pytest.raises(UserError, match=r"result.json cannot be read .*; delete it and give the training"),
         claim(settings, {}, **claimed, force=False),  # type: ignore[arg-type]
     ):
         pass

@@ -14,6 +14,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
 from omegaconf import OmegaConf
 
+from lvm_lab.commands.plain import NO_MEMORY
 from lvm_lab.config.binding import unknown_key
 from lvm_lab.config.conf import conf_dir, groups, options_of
 from lvm_lab.errors import UserError
@@ -47,6 +48,8 @@ def explain(error: Exception, config_name: str, arguments: Sequence[str]) -> str
     """One sentence for what we, Hydra, OmegaConf or the machine refused, with the right options or keys."""
     if isinstance(error, UserError):
         return str(error)
+    if isinstance(error, MemoryError):
+        return f"{NO_MEMORY} ({str(error) or 'it did not say for what'}); set smaller data or a smaller arch."
     if isinstance(error, OSError) and not isinstance(error, HydraException):
         place = f"{error.filename}: " if error.filename else ""
         return f"{place}{error.strerror or error}; mend that and give the same command again."

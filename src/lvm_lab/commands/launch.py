@@ -75,7 +75,7 @@ def launch(
     except KeyboardInterrupt:
         print(f"interrupted; {interrupted}", file=sys.stderr)
         sys.exit(INTERRUPTED)
-    except (HydraException, OmegaConfBaseException, UserError, OSError) as error:
+    except (HydraException, OmegaConfBaseException, UserError, OSError, MemoryError) as error:
         if isinstance(error, BrokenPipeError) and not hydra_run.composed_once:
             reader_has_left()
             sys.exit(0)
@@ -159,7 +159,7 @@ class Task:
             if isinstance(error, runs.Busy) and multirun and row:
                 # In a sweep somebody else's run is work that is shared, and no failure.
                 return
-            known = isinstance(error, UserError | OmegaConfBaseException | OSError)
+            known = isinstance(error, UserError | OmegaConfBaseException | OSError | MemoryError)
             sentence = explain(error, self.config_name, self.arguments) if known else f"{type(error).__name__}: {error}"
             if not multirun and known:
                 # Leaving here keeps Hydra from announcing an error in a job that never ran.
@@ -171,7 +171,7 @@ class Task:
             if not known:
                 log.error("failed", exc_info=error)
             # A full disk is no failure of the run: what was reached is kept to go on from.
-            if row and config and not isinstance(error, OSError):
+            if row and config and not isinstance(error, OSError | MemoryError):
                 runs.record_failure(Path(config["run"]["dir"]), config, sentence)
             self._leave_word(row, sentence, [o for o in run.overrides.task if o not in self.arguments])
 

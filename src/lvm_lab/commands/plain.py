@@ -11,6 +11,7 @@ from lvm_lab.errors import UserError
 from lvm_lab.streams import open_closed, reader_has_left
 
 FAILED, MISTAKE, INTERRUPTED = 1, 2, 130
+NO_MEMORY = "this machine has no memory left for that"
 
 
 def parser(door: str, description: str, epilog: str | None = None) -> argparse.ArgumentParser:
@@ -28,6 +29,9 @@ def answer(body: Callable[[], None], way_out: str = "mend that and give the comm
         sys.stdout.flush()
     except UserError as error:
         tell(str(error))
+        return MISTAKE
+    except MemoryError as error:
+        tell(f"{NO_MEMORY} ({error}); {way_out}" if str(error) else f"{NO_MEMORY}; {way_out}")
         return MISTAKE
     except BrokenPipeError:
         reader_has_left()
