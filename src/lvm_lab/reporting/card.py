@@ -12,6 +12,7 @@ from lvm_lab.reporting.markdown import bullets, plain, table
 from lvm_lab.reporting.numbers import fixed, interval, percent, short, whole, with_interval
 from lvm_lab.reporting.plots import FIGURES
 from lvm_lab.reporting.plots.record import Record
+from lvm_lab.reporting.plots.record import whole as whole_run
 from lvm_lab.reporting.words import COMPARED, MARKS, predictor
 from lvm_lab.reporting.words import part as part_title
 from lvm_lab.runs import written
@@ -33,7 +34,9 @@ def write(run: Record) -> Path:
     """Write RUN/MODEL_CARD.md whole or not at all."""
     written.check_plain(run.folder)
     file = run.folder / CARD
-    write_atomically(file, text(run))
+    with whole_run(run.folder):
+        content = text(run)
+    write_atomically(file, content)
     return file
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 import io
 import re
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from lvm_lab.errors import UserError
 from lvm_lab.files import write_atomically
 from lvm_lab.runs import reading
 from lvm_lab.runs.judgement import Number
+from lvm_lab.runs.reading import CONFIG, HISTORY
 from lvm_lab.runs.result import FILE as RESULT
 from lvm_lab.runs.result import Result
 
@@ -75,6 +77,23 @@ def read(folder: Path, result: Result | None = None) -> Record:
         assert run.damage is not None, f"{folder} is whole and has no result"
         raise UserError(run.damage.sentence)
     return Record(folder, run.config, run.history, result, _read_moments(folder / MOMENTS))
+
+
+@contextmanager
+def whole(folder: Path) -> Iterator[None]:
+    """Around what is made of a run's files: UserError where they parse and lack what it reads all the same.
+
+    Every command writes them whole, so somebody has changed one.
+    """
+    try:
+        yield
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(
+            f"{folder} has a {CONFIG}, {RESULT} or {HISTORY} that was changed ({type(error).__name__}: {error}); "
+            f"{reading.NEW_START}."
+        ) from error
 
 
 def write_moments(folder: Path, parts: Mapping[str, Mapping[str, np.ndarray]]) -> None:
