@@ -1,5 +1,6 @@
 """One door to every check: nox -s lint, types, tests, slow, lowest, bench, parity, honest, fuzz."""
 
+import os
 import re
 from pathlib import Path
 
@@ -91,6 +92,6 @@ def honest(session: nox.Session) -> None:
 def fuzz(session: nox.Session) -> None:
     """Ten minutes of damaged files and odd settings, with seeds of their own: docs/reliability.md."""
     install(session, "test")
-    minutes = {"LVM_LAB_FUZZ_MINUTES": session.env.get("LVM_LAB_FUZZ_MINUTES") or "10"}
+    minutes = {"LVM_LAB_FUZZ_MINUTES": os.environ.get("LVM_LAB_FUZZ_MINUTES", "10")}
     hunt = ("pytest", "tests/commands/test_fuzz.py", "-m", "slow", "-k", "hunt", "-s", *session.posargs)
     session.run(*hunt, env=ONE_THREAD | minutes)

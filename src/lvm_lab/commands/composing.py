@@ -55,6 +55,8 @@ def explain(error: Exception, config_name: str, arguments: Sequence[str]) -> str
         return f"{place}{error.strerror or error}; mend that and give the same command again."
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, option = str(error.missing_cfg_file).rpartition("/")
+        if not group:
+            return f"{option} is no config of the lab; leave --config-name out."
         typed = group.replace("five_cat", "5cat")
         # Of a group with several options at once Hydra says not which there are.
         options = error.options if error.options is not None else options_of(group)
@@ -63,6 +65,8 @@ def explain(error: Exception, config_name: str, arguments: Sequence[str]) -> str
         return f"{error.override!r} is no setting; write group=option or key=value, for instance arch=gru."
     if isinstance(error, ConfigCompositionException):
         key = re.search(r"Could not (?:override|append to) '([^']+)'", str(error))
+        if key is None and "Could not override ''" in str(error):
+            return "a setting has nothing before its =; write group=option or key=value, for instance arch=gru."
         if key:
             return _unknown(key.group(1), config_name, arguments)
     if "Config group override must be a string or a list" in str(error):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from pathlib import Path
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
@@ -18,12 +19,14 @@ from lvm_lab.errors import UserError
 def check_folders(config_name: str, arguments: Sequence[str]) -> None:
     """UserError where two jobs of a multirun would work in one folder, so that the last took the place of the others.
 
-    What Hydra will refuse, and what it reads from folders of the user's own, is left to it.
+    What Hydra will refuse is left to it.
     """
     if config_name != "train" or not {*MULTIRUN} & {*arguments} or {*HELP, *SHOW} & {*arguments}:
         return
     try:
-        jobs = _jobs(_settings(arguments))
+        own = tuple(f"file://{Path(folder).absolute()}" for folder in _own_folders(arguments))
+        searched = [f"hydra.searchpath=[{','.join(own)}]"] if own else []
+        jobs = [[*job, *searched] for job in _jobs(_settings(arguments))]
         if len(jobs) < 2:
             return
         raw = _folder(config_name, jobs[0], resolved=False)
@@ -48,6 +51,12 @@ def _settings(arguments: Sequence[str]) -> list[str]:
         for flag, argument in zip(before, arguments, strict=False)
         if not argument.startswith("-") and flag not in VALUE_FLAGS and not argument.lstrip("+").startswith("hydra")
     ]
+
+
+def _own_folders(arguments: Sequence[str]) -> list[str]:
+    """The folders of --config-dir, whose options Hydra finds too."""
+    words = [word for argument in arguments for word in argument.split("=", 1)] + [""]
+    return [folder for flag, folder in itertools.pairwise(words) if flag in ("--config-dir", "-cd")]
 
 
 def _jobs(settings: list[str]) -> list[list[str]]:

@@ -162,9 +162,12 @@ def read(file: Path) -> Schedule:
     """A schedule's file; see load."""
     name = file.stem
     try:
-        node = yaml.safe_load(file.read_text())
-    except yaml.YAMLError as error:
-        raise UserError(f"{file} is no YAML ({str(error).splitlines()[0]}); mend it.") from error
+        node = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        mark = getattr(error, "problem_mark", None)
+        line = "" if mark is None else f", line {mark.line + 1},"
+        problem = getattr(error, "problem", None) or type(error).__name__
+        raise UserError(f"{file}{line} is no YAML in UTF-8 ({problem}); mend it there.") from error
     known = [f.name for f in dataclasses.fields(Schedule) if f.name != "name"]
     if not isinstance(node, dict) or not isinstance(node.get("rows"), list) or not node["rows"]:
         raise UserError(f"{file} has no rows; write them as conf/schedule/smoke.yaml does.")
