@@ -191,7 +191,7 @@ UNUSUAL = {
     "callbacks=[]": "callbacks.reseed is missing",
     "trainer.optim=null": "trainer.optim=None does not fit; give it its keys",
     "5cat.gates=[]": "five_cat.gates=[] does not fit; give it a list of at least one",
-    "~data.context_length": "data.context_length is taken away, and a run needs it",
+    "~data.context_length": "data.context_length",
     "loss.terms.infonce=[]": "",
     "=x": "a setting has nothing before its =",
     "run.dir=/dev/full": "/dev/full is a file where a run's folder is needed",

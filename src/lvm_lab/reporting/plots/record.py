@@ -123,6 +123,9 @@ def curve(numbers: Mapping[str, Number], names: Sequence[str]) -> tuple[np.ndarr
 def _read_moments(file: Path) -> dict[str, np.ndarray]:
     if not file.exists():
         return {}
+    if not file.is_file():
+        # Reading a pipe would wait for somebody to write into it.
+        raise UserError(f"{file} is no file; delete it to go without the moments' figure.")
     try:
         with np.load(file, allow_pickle=False) as saved:
             return {name: saved[name] for name in saved.files}
