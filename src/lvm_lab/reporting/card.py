@@ -32,7 +32,7 @@ LIFTS = (("cos", "A/cos"), ("margin", "A/margin"), ("unseen MRR", "B/mrr_unseen"
 
 def write(run: Record) -> Path:
     """Write RUN/MODEL_CARD.md whole or not at all."""
-    written.check_plain(run.folder)
+    written.check_plain(run.folder, [CARD])
     file = run.folder / CARD
     with whole_run(run.folder):
         content = text(run)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from lvm_lab.errors import UserError
@@ -48,20 +48,21 @@ def check_lock(folder: Path) -> None:
         raise UserError(f"{lock} is no lock of lvm_lab; move it away, or choose another run.dir.")
 
 
-def check_plain(folder: Path) -> None:
-    """UserError where one of the lab's names is a link, a pipe or of another kind than what the lab writes.
+def check_plain(folder: Path, names: Iterable[str] = (*FILES, *IN_FOLDERS)) -> None:
+    """UserError where one of the lab's names, or of these of them, is a link, a pipe or of another kind than what the lab writes.
 
     What was written there would land elsewhere, or wait for a reader.
     """
-    for name in FILES:
-        _check_plain(folder / name)
-    for name, pattern in IN_FOLDERS.items():
+    for name in names:
         place = folder / name
+        if name in FILES:
+            _check_plain(place)
+            continue
         if place.is_symlink() or (place.exists() and not place.is_dir()):
             raise UserError(f"{place} is no folder of the run's own but {_kind(place)}; {MOVE}")
         # W&B writes links of its own.
         for item in _inside(place) if name not in TREES else ():
-            if re.fullmatch(pattern, item.name):
+            if re.fullmatch(IN_FOLDERS[name], item.name):
                 _check_plain(item)
 
 

@@ -31,7 +31,7 @@ def figures(run: Record) -> dict[str, Figure]:
 
 def draw(run: Record) -> dict[str, Path]:
     """Write `<run>/plots/<name>.png` for each; the files by name."""
-    written.check_plain(run.folder)
+    written.check_plain(run.folder, ["plots"])
     files = {}
     for name, figure in figures(run).items():
         file = run.folder / "plots" / f"{name}.png"
