@@ -220,7 +220,7 @@ def test_data_that_are_no_file(tmp_path: Path, path: str) -> None:
 @pytest.mark.parametrize("content", [b"rows: [1,\n", b"\xff\xfe\x00"])
 def test_a_broken_schedule_names_its_file_and_line(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "mine.yaml").write_bytes(content)
-    with pytest.raises(UserError, match=r"mine.yaml(, line 2,)? is no YAML in UTF-8 .*; mend it there"):
+    with pytest.raises(UserError, match=r"mine.yaml(, line 2,)? is no YAML"):
         schedule.read(tmp_path / "mine.yaml")
 
 

@@ -28,7 +28,7 @@ def load(path: str | Path, device: str = "cpu", allow: Iterable[str] = ()) -> La
     if lacking := _lacking(checkpoint):
         raise UserError(f"{file} is no whole checkpoint of lvm_lab ({lacking} is missing); take another one.")
     try:
-        check_own(file, checkpoint[KEY]["config"], reading.read(file.parent.parent).config)
+        check_own(file, checkpoint[KEY], reading.read(file.parent.parent).config)
         model = _unloaded(checkpoint[KEY], _stats(checkpoint["state_dict"]), tuple(allow))
         restore(model, checkpoint, str(file))
     except UserError:

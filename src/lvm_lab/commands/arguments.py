@@ -30,12 +30,12 @@ def gather(arguments: Sequence[str], key: str) -> list[str]:
             paths.append(argument)
         takes_value = not takes_value and argument in VALUE_FLAGS
     if paths:
-        settings.append(f"{key}=[{','.join(map(_quoted, paths))}]")
+        settings.append(f"{key}=[{','.join(map(quoted, paths))}]")
     # Hydra reads settings in one stretch only, and a user may put flags between paths.
     return [*flags, *settings]
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
     """A text as Hydra's grammar takes it whole: a backslash counts only before a quotation mark."""
     return "'" + re.sub(r"(\\*)('|$)", lambda m: m[1] * 2 + ("\\'" if m[2] else ""), text) + "'"
 

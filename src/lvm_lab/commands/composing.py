@@ -98,11 +98,15 @@ def unreadable(arguments: Sequence[str], error: Exception) -> str:
 
 def _own_files(arguments: Sequence[str]) -> list[Path]:
     """The files that a user may have written: conf/local/ and the folders of --config-dir."""
+    folders = (conf_dir() / "local", *own_folders(arguments))
+    return sorted(file for folder in folders for file in folder.rglob("*.yaml") if file.is_file())
+
+
+def own_folders(arguments: Sequence[str]) -> list[Path]:
+    """The folders that --config-dir and --config-path name."""
     words = [word for argument in arguments for word in argument.split("=", 1)]
-    named = [Path(b) for a, b in itertools.pairwise(words) if a in ("--config-dir", "-cd", "--config-path", "-cp")]
-    return sorted(
-        file for folder in (conf_dir() / "local", *named) for file in folder.rglob("*.yaml") if file.is_file()
-    )
+    named = itertools.pairwise(words)
+    return [Path(folder) for flag, folder in named if flag in ("--config-dir", "-cd", "--config-path", "-cp")]
 
 
 def _no_option(arguments: Sequence[str]) -> str:

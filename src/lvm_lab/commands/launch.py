@@ -21,7 +21,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from lvm_lab.commands import multirun, schedules
+from lvm_lab.commands import multirun, schedules, sweepers
 from lvm_lab.commands.arguments import gather, with_help
 from lvm_lab.commands.composing import check_local, explain, unreadable
 from lvm_lab.commands.plain import FAILED, INTERRUPTED, MISTAKE, tell
@@ -35,7 +35,8 @@ from lvm_lab.sweeps.sweep import Failure
 
 log = logging.getLogger(__name__)
 
-Job = Callable[[dict[str, Any], Path | None], None]
+# What it returns is what one of Hydra's sweepers gets of the job; None: nothing, which such a sweeper counts as failed.
+Job = Callable[[dict[str, Any], Path | None], Any]
 
 
 def launch(
@@ -71,6 +72,7 @@ def launch(
         request, others = schedules.split(arguments) if runs_schedules else (None, arguments)
         if request is None:
             multirun.check_folders(config_name, arguments)
+            sweepers.check(config_name, arguments)
         failures = hydra_run(arguments) if request is None else schedules.run(request, others, hydra_run)
     except KeyboardInterrupt:
         print(f"interrupted; {interrupted}", file=sys.stderr)
@@ -129,7 +131,12 @@ class HydraRun:
 
             # A launcher may send it to another process, where nothing of this one is known.
             called = task if set(schedules.MULTIRUN) & set(arguments) else single
-            hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=self.config_name)(called)()
+            try:
+                hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=self.config_name)(called)()
+            except ValueError as error:
+                if not sweepers.has_no_value(error):
+                    raise
+                return [*task.failures(), Failure(None, sweepers.NO_VALUE)]
             return task.failures()
 
 
@@ -143,7 +150,8 @@ class Task:
     failed: Path
     since: float
 
-    def __call__(self, composed: DictConfig) -> None:
+    def __call__(self, composed: DictConfig) -> Any:
+        """What the job returns; None after a failure."""
         # Hydra's logging would print which of its libraries faiss loads.
         logging.getLogger("faiss").setLevel(logging.WARNING)
         run = HydraConfig.get()
@@ -153,12 +161,12 @@ class Task:
         try:
             config = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)  # type: ignore[assignment]
             if multirun and row and standings.settled(Path(config["run"]["dir"]), self.since):
-                return
-            self.job(config, Path(run.sweep.dir) if multirun else None)
+                return None
+            return self.job(config, Path(run.sweep.dir) if multirun else None)
         except Exception as error:
             if isinstance(error, runs.Busy) and multirun and row:
                 # In a sweep somebody else's run is work that is shared, and no failure.
-                return
+                return None
             known = isinstance(error, UserError | OmegaConfBaseException | OSError | MemoryError)
             sentence = explain(error, self.config_name, self.arguments) if known else f"{type(error).__name__}: {error}"
             if not multirun and known:
@@ -174,6 +182,7 @@ class Task:
             if row and config and not isinstance(error, OSError | MemoryError):
                 runs.record_failure(Path(config["run"]["dir"]), config, sentence)
             self._leave_word(row, sentence, [o for o in run.overrides.task if o not in self.arguments])
+            return None
 
     def failures(self) -> list[Failure]:
         files = sorted(self.failed.iterdir(), key=lambda file: file.stat().st_mtime_ns)

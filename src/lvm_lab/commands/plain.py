@@ -19,7 +19,7 @@ def parser(door: str, description: str, epilog: str | None = None) -> argparse.A
 
 
 def answer(body: Callable[[], None], way_out: str = "mend that and give the command again.") -> int:
-    """The exit code of a command that does `body`: 0, or 2 after a user's mistake, which is told.
+    """The exit code of a command that does `body`: 0, 2 after a user's mistake, which is told, or 130.
 
     way_out: what to do where the machine refuses a file.
     """
@@ -35,6 +35,9 @@ def answer(body: Callable[[], None], way_out: str = "mend that and give the comm
         return MISTAKE
     except BrokenPipeError:
         reader_has_left()
+    except KeyboardInterrupt:
+        tell("interrupted; give the command again.")
+        return INTERRUPTED
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
         tell(f"{place}{error.strerror or error}; {way_out}")
@@ -63,6 +66,16 @@ def answer_each(folders: Sequence[Path], body: Callable[[Path], None]) -> int:
             raise UserError(f"{len(skipped)} of {len(folders)} runs were skipped; mend them, or leave them out.")
 
     return answer(one_by_one)
+
+
+def agreed(question: str) -> bool:
+    """Whether somebody at the terminal says yes; nobody does where there is none."""
+    if not (sys.stdin and sys.stdin.isatty()):
+        return False
+    try:
+        return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
+    except EOFError:
+        return False
 
 
 def tell(sentence: str) -> None:

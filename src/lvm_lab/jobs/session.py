@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
@@ -44,16 +45,21 @@ log = logging.getLogger(__name__)
 
 
 class Session:
-    """Context manager around the work in one run folder; closes logs and loggers however the work ends."""
+    """Context manager around the work in one run folder; closes logs and loggers however the work ends.
 
-    def __init__(self, settings: Settings, data: Parts, run: runs.RunFolder, console: Console) -> None:
+    notes: what a reader of the result has to know; the work adds its own.
+    """
+
+    def __init__(
+        self, settings: Settings, data: Parts, run: runs.RunFolder, console: Console, notes: Sequence[str] = ()
+    ) -> None:
         self.settings, self.data, self.run, self.console = settings, data, run, console
         self.started = time.perf_counter()
         self.before = 0.0
         self.diverged = False
         self.params = 0
         self.data_gate: dict[str, Any] = {}
-        self.notes: list[str] = []
+        self.notes = [*notes]
 
     @staticmethod
     def check(settings: Settings) -> None:
@@ -66,6 +72,9 @@ class Session:
         self.log = None if silent else logs.RunLog(self.run.path).__enter__()
         self.loggers = Loggers({} if silent else self.settings.logger)
         self.loggers.begin(self.run, without_secrets(self.settings.config))
+        if self.run.state != "finished":
+            for note in self.notes:
+                self.tell(note)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
@@ -126,7 +135,7 @@ class Session:
         if run.state == "resume":
             resume_from = run.last
             last = read_checkpoint(run.last)
-            check_own(run.last, last[KEY]["config"], reading.read(run.path).config)
+            check_own(run.last, last[KEY], reading.read(run.path).config)
             epochs = int(last["epoch"]) + 1
             if is_leader():
                 run.cut_history(epochs)

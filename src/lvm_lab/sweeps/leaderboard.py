@@ -18,9 +18,8 @@ from lvm_lab.runs.judgement import Scores
 from lvm_lab.runs.reading import Run, Status
 from lvm_lab.runs.result import FILE as RESULT
 from lvm_lab.runs.result import Outcome, Result
+from lvm_lab.runs.written import RESOLVED, TABLE
 
-# What a sweep's folder says of itself: the rows of its table, and the rows that were settled as it went on.
-TABLE, RESOLVED = "schedule.yaml", "resolved.yaml"
 # Keys of 5CAT without which a run's halves and margin say something else.
 JUDGING = ("tool", "gates", "thresholds", "every_interval_clear", "eval_windows", "rollout_steps", "seed")
 
