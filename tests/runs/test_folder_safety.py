@@ -20,7 +20,20 @@ import lvm_lab
 from helpers import run_files
 from helpers.commands import TINY, call
 from lvm_lab import __main__ as lister
-from lvm_lab import card, check_data, convert_npz, diagnose, evaluate, plots, report, status, wandb_dashboard
+from lvm_lab import (
+    card,
+    check_data,
+    compare,
+    convert_npz,
+    diagnose,
+    evaluate,
+    plots,
+    predict,
+    prune,
+    report,
+    status,
+    wandb_dashboard,
+)
 from lvm_lab.errors import UserError
 from lvm_lab.runs import folder as runs
 from lvm_lab.runs import written
@@ -203,6 +216,9 @@ COMMANDS: dict[str, Callable[[Path, Path], object]] = {
     "check_data": lambda home, run: call(home, *TINY[:3], "run.cache=cache", main=check_data.main),
     "convert_npz": lambda home, run: call(home, main=command(convert_npz.main, "notes.npz", str(run))),
     "wandb_dashboard": lambda home, run: call(home, main=command(wandb_dashboard.main)),
+    "compare": lambda home, run: call(home, main=command(compare.main, str(run), str(run), "--cache", "cache")),
+    "predict": lambda home, run: call(home, main=command(predict.main, str(run), "notes.npz", str(run / "notes.npz"))),
+    "prune": lambda home, run: call(home, main=command(prune.main, str(run.parent), "--keep", "none", "--yes")),
     "train": lambda home, run: call(home, *TINY, "run.cache=cache", f"run.dir={run}"),
     "train by force": lambda home, run: call(home, *TINY, "run.cache=cache", f"run.dir={run}", "run.force=true"),
     "multirun": lambda home, run: call(home, "-m", *TINY, "run.cache=cache", f"hydra.sweep.dir={run}", "seed=0"),
