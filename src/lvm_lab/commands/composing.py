@@ -31,6 +31,15 @@ def check_local(arguments: Sequence[str]) -> None:
             raise UserError(f"local={name} does not exist; write {conf_dir() / 'local' / name}.yaml, or leave it out.")
 
 
+def check_names(arguments: Sequence[str]) -> None:
+    """Raise UserError for a setting of nothing, which Hydra asserts that there is none of."""
+    for argument in arguments:
+        if re.match(r"[+~]*=", argument):
+            raise UserError(
+                f"{argument!r} has nothing before its =; write group=option or key=value, for instance arch=gru."
+            )
+
+
 def compose(config_name: str, overrides: Sequence[str], resolved: bool = True) -> dict[str, Any]:
     """The config in plain containers, without Hydra's own part; resolved: with its references looked up."""
     GlobalHydra.instance().clear()
@@ -65,8 +74,6 @@ def explain(error: Exception, config_name: str, arguments: Sequence[str]) -> str
         return f"{error.override!r} is no setting; write group=option or key=value, for instance arch=gru."
     if isinstance(error, ConfigCompositionException):
         key = re.search(r"Could not (?:override|append to) '([^']+)'", str(error))
-        if key is None and "Could not override ''" in str(error):
-            return "a setting has nothing before its =; write group=option or key=value, for instance arch=gru."
         if key:
             return _unknown(key.group(1), config_name, arguments)
     if "Config group override must be a string or a list" in str(error):

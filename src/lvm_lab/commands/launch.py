@@ -23,7 +23,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from lvm_lab.commands import multirun, schedules, sweepers
 from lvm_lab.commands.arguments import gather, with_help
-from lvm_lab.commands.composing import check_local, explain, unreadable
+from lvm_lab.commands.composing import check_local, check_names, explain, unreadable
 from lvm_lab.commands.plain import FAILED, INTERRUPTED, MISTAKE, tell
 from lvm_lab.commands.rows import GROUP
 from lvm_lab.config.conf import conf_dir, spell_out
@@ -68,6 +68,7 @@ def launch(
     os.environ["HYDRA_FULL_ERROR"] = "1"
     hydra_run = HydraRun(config_name, job)
     try:
+        check_names(arguments)
         check_local(arguments)
         request, others = schedules.split(arguments) if runs_schedules else (None, arguments)
         if request is None:
