@@ -76,4 +76,4 @@ def diagnose(
         raise UserError(f"the data of {checkpoint.file} has no {part} part; choose another --part.")
     held_out = candidates.held_out(candidate, parts, part)
     sample = sample_evenly(held_out, windows, 0)
-    return part_metrics(model.predict, sample, model.stats, device=judging_device)
+    return part_metrics(model.forward, sample, model.stats, device=judging_device)
