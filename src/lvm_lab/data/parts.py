@@ -122,8 +122,20 @@ def cut_parts(
         content=opened.content,
         oracle=opened.oracle,
         cut=_cut(opened.content, settings),
-        notes=tuple(apart.notes),
+        notes=(*_unknown(opened), *apart.notes),
     )
+
+
+def _unknown(opened: Opened) -> list[str]:
+    """Why windows stand alone and what cannot be measured of them, a sentence a store."""
+    stores = {"": opened.store, "data.val_path: ": opened.val_store, "data.ood_path: ": opened.ood_store}
+    return [
+        f"{name}{store.reason}: the offset sweep and the rollout are not measurable"
+        + ("" if store.documents_known else ", no intervals are given and the verdict is undecided")
+        + "; data.bank_path with the article bank that they were cut from mends that"
+        for name, store in stores.items()
+        if store is not None and store.reason
+    ]
 
 
 def _cut(content: dict[str, str], settings: DataSettings) -> dict[str, str]:

@@ -24,6 +24,7 @@ class Windows:
     isolated: the stretches are single windows from a sequence file, so that what comes after a
         target is unknown.
     normalised: the encoder's vectors have unit length.
+    documents_known: whether `document_W` numbers true documents, and not windows that share a vector.
     text_N: digests of the texts of the store's rows, 0 for none, where it has any.
     """
 
@@ -37,6 +38,7 @@ class Windows:
     isolated: bool = False
     normalised: bool = False
     text_N: np.ndarray | None = None
+    documents_known: bool = True
 
     def __len__(self) -> int:
         return len(self.target_row_W)
@@ -44,6 +46,11 @@ class Windows:
     @property
     def dim(self) -> int:
         return int(self.vectors_ND.shape[1])
+
+    @property
+    def resampled_W(self) -> np.ndarray:
+        """The document of each window as intervals resample them: where none is known there is but one."""
+        return self.document_W if self.documents_known else np.zeros_like(self.document_W)
 
     def select(self, positions: np.ndarray) -> Windows:
         """The windows at the given positions (or where a mask is true), in that order."""
@@ -121,6 +128,7 @@ def index_windows(
         isolated=store.isolated,
         normalised=bool(store.contract.normalised),
         text_N=text_N,
+        documents_known=store.documents_known,
     )
 
 

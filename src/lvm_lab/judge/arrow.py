@@ -106,7 +106,7 @@ def arrow_of_time(
     total_MM = moments_GMM.sum(axis=0)
     whole = scale.score(total_MM, penalty)
     without_one = [scale.score(total_MM - group_MM, penalty) for group_MM in moments_GMM]
-    numbers = means(whole, held_out.document_W, resamples=resamples, seed=seed)
+    numbers = means(whole, held_out.resampled_W, resamples=resamples, seed=seed)
     for name, (a, b) in {
         "cos_difference": ("cos_forwards", "cos_backwards"),
         "mrr_difference": ("mrr_forwards", "mrr_backwards"),
