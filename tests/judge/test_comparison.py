@@ -19,9 +19,7 @@ from lvm_lab.judge.results import Half, PartScores
 
 def scores(rows=(1, 2), **numbers):
     """Scores of which all that is known is B's numbers: the value and its resamples."""
-    made = {
-        name: Number(value, *np.percentile(x, [2.5, 97.5]), 9, 3, np.array(x)) for name, (value, x) in numbers.items()
-    }
+    made = {name: Number(value, float(np.std(x)), 3.0, 9, 3, np.array(x)) for name, (value, x) in numbers.items()}
     return PartScores("val", {"B": Half(True, numbers=made)}, ("B",), 9, 3, 0, 1, [], np.array(rows))
 
 

@@ -163,7 +163,7 @@ def test_a_single_document_has_no_foreign_vector_no_interval_and_no_verdict(tmp_
     assert judged.val.numbers()["A/cos"].to_dict()["interval"] is None
     assert judged.val.halves["A"].checks["cos"].undecided
     assert (judged.verdict, "too few" in judged.reason) == ("undecided", True)
-    assert measure(Leaky(one), one, one, STANDARD, documents=500).reason == "2 of 5 gates could not be measured"
+    assert measure(Leaky(one), one, one, STANDARD).reason == "2 of 5 gates could not be measured"
     assert states(measure(Leaky(one), one, one, preset("strict")))["A"] is False
 
 
