@@ -185,7 +185,6 @@ def both(
         ood,
         preset,
         at_most=at_most or 10**6,
-        documents=1000,
     )
     expected = []
     for windows, fast in ((val, judged.val), (ood, judged.ood)):
@@ -228,7 +227,7 @@ def compare(fast: PartScores, expected: Mapping[str, Any], compat: bool) -> None
             assert fast.halves[gate].share == pytest.approx(expected[f"{gate}_share"], nan_ok=True)
     if not np.isnan(expected["A_best_k"]):
         assert fast.best_k == expected["A_best_k"]
-        assert next((a.name for a in fast.alarms), None) == alarm(dict(expected), compat)
+        assert {a.name for a in fast.alarms} <= {alarm(dict(expected), compat)}
 
 
 @pytest.mark.parametrize(

@@ -42,17 +42,18 @@ def retrieval_scores(unit_BD: np.ndarray, windows: Windows, *, pessimistic: bool
     Candidates are the different chunks of the window's document, over all its stretches; what stands in it twice is one
     of them, and one that stands in the context too is not unseen. pessimistic: a competitor within 1e-6 of the target's
     cosine ranks before it; else (the old tool's way) only one strictly above does. NaN where fewer than 6 unseen ones
-    are left, target included; the old tool counts those of the context.
+    are left, target included; the old tool counts the document's chunks.
     """
-    above_B, rivals_B, unseen_above_B, unseen_rivals_B = np.zeros((4, len(windows)), dtype=np.int64)
+    chunks_B, above_B, rivals_B, unseen_above_B, unseen_rivals_B = np.zeros((5, len(windows)), dtype=np.int64)
     for some, rows_K in windows.by_document():
         block_KD = _gather(windows, rows_K)
         first, number_K = _distinct(block_KD)
         place_n = np.searchsorted(rows_K, windows.target_row_W[some])
         context_nL = number_K[place_n[:, None] - np.arange(windows.context_length, 0, -1)]
         counts = _count(unit_BD[some], block_KD[first], number_K[place_n], context_nL, pessimistic)
+        chunks_B[some] = len(rows_K)
         above_B[some], rivals_B[some], unseen_above_B[some], unseen_rivals_B[some] = counts
-    few_B = (unseen_rivals_B if pessimistic else rivals_B) + 1 < FEWEST_CANDIDATES
+    few_B = (unseen_rivals_B + 1 if pessimistic else chunks_B) < FEWEST_CANDIDATES
     scores = rank_scores(above_B + 1, rivals_B + 1, "") | rank_scores(
         unseen_above_B + 1, unseen_rivals_B + 1, "_unseen"
     )
