@@ -1,4 +1,4 @@
-"""One door to every check: nox -s lint, types, tests, slow, lowest, bench, parity, honest."""
+"""One door to every check: nox -s lint, types, tests, slow, optuna, lowest, bench, parity, honest."""
 
 import re
 from pathlib import Path
@@ -44,6 +44,15 @@ def slow(session: nox.Session) -> None:
     """What takes longer: every arch under every loss, sweeps, kills at random, devices, memory, the wheel."""
     install(session, "test")
     session.run("pytest", "-m", "slow", "-n", "2", "--dist", "loadfile", *session.posargs, env=ONE_THREAD)
+
+
+@nox.session
+def optuna(session: nox.Session) -> None:
+    """Sweeps by the real Optuna sweeper, which the other sessions do without: every command would import it."""
+    session.install("-c", "constraints.txt", "-e", ".[test,optuna]")
+    session.run(
+        "pytest", "-m", "slow or not slow", *(session.posargs or ["tests/sweeps/test_optuna.py"]), env=ONE_THREAD
+    )
 
 
 @nox.session

@@ -1,6 +1,7 @@
-"""Pictures of a leaderboard's page: python benchmarks/screenshots.py multirun/hundred/index.html docs/images
+"""Pictures of a leaderboard's page: python benchmarks/screenshots.py /tmp/demo/index.html docs/images
 
-Needs Chromium. Writes report-table.png, report-details.png, report-figures.png, report-gates.png and report-dark.png.
+Needs Chromium. Writes report-table.png, report-details.png, report-figures.png, report-gates.png and report-dark.png
+as on a desk, report-phone.png and report-phone-figures.png as on a telephone. docs/report.md says of which runs.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from helpers.browser import chromium
 
-WIDTH, HEIGHT = 1400, 900
+DESK, PHONE = (1280, 860), (390, 844)
 TO = "document.querySelector({!r}).scrollIntoView({{block: 'start'}})"
 
 
@@ -28,21 +29,27 @@ def main(file: Path, out: Path) -> None:
             target.write_bytes(page.screenshot())
             print(target)
 
-        page.look(WIDTH, HEIGHT)
+        page.send("Emulation.setScrollbarsHidden", hidden=True)
+        page.look(*DESK)
         page.open(file)
         picture("table")
         page.js(TO.format("#choices"))
         picture("figures")
-        page.js(TO.format("#heat-title"))
-        picture("gates")
-        page.click(".run-row td.run button")
+        page.click(".run-row:nth-child(2) td.run button")
+        page.js(TO.format(".frame"))
         page.js(TO.format("tr.details"))
         picture("details")
-        page.js("window.scrollTo(0, 0)")
-        page.click(".run-row td.run button")
-        page.look(WIDTH, HEIGHT, dark=True)
-        page.js("window.scrollTo(0, 0)")
+        page.look(*DESK, dark=True)
+        page.open(file)
+        page.js(TO.format("#choices"))
         picture("dark")
+        page.js(TO.format("#heat-title"))
+        picture("gates")
+        page.look(*PHONE)
+        page.open(file)
+        picture("phone")
+        page.js(TO.format("#figures"))
+        picture("phone-figures")
         if page.errors:
             sys.exit("\n".join(page.errors))
 

@@ -29,7 +29,7 @@ HERE = Path(__file__).resolve().parents[1] / "src"
 SETTINGS = ("arch=gru", "arch.width=16", "data.dim=64", "data.documents=60", "data.ood_documents=20", "data.planes=8")
 SETTINGS += ("data.topic_dims=8", "trainer.max_epochs=1", "trainer.batch_size=32", "five_cat=smoke", "logger=none")
 SETTINGS += ("device=cpu",)
-JOB, SESSION = ("train.py", "jobs/train.py"), ("session.py", "jobs/session.py")
+JOB, SESSION = ("train.py", "jobs/training.py"), ("session.py", "jobs/session.py")
 
 
 def main() -> None:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from lvm_lab.commands import launch
-from lvm_lab.jobs.train import train
+from lvm_lab.jobs.training import trial
 from lvm_lab.training import devices
 
 
 def main() -> None:
     # Also where Lightning starts this command again, for another device.
     launch.find_packages_here()
-    devices.follow(train)
-    launch.launch("train", train, runs_schedules=True)
+    devices.follow(trial)
+    launch.launch("train", trial, runs_schedules=True)
 
 
 if __name__ == "__main__":

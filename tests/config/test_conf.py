@@ -258,7 +258,7 @@ def test_a_device_that_is_not_there_is_told(monkeypatch):
 
 def test_the_primary_config_fits_a_screen_and_is_commented():
     lines = (CONF / "train.yaml").read_text().splitlines()
-    assert len(lines) <= 50
+    assert len(lines) <= 60
     assert lines[0].startswith("# One run:     python -m lvm_lab.train ")
     plain = yaml.safe_load((CONF / "train.yaml").read_text())
     for section in (line for line in lines if line and line[0].isalpha()):

@@ -88,9 +88,14 @@ class Page:
         for kind in ("mousePressed", "mouseReleased"):
             self.send("Input.dispatchMouseEvent", type=kind, x=place[0], y=place[1], button="left", clickCount=1)
 
+    def tap(self, x: float, y: float) -> None:
+        """A finger on a place of the window."""
+        for kind, points in (("touchStart", [{"x": x, "y": y}]), ("touchEnd", [])):
+            self.send("Input.dispatchTouchEvent", type=kind, touchPoints=points)
+
     def key(self, name: str, text: str = "") -> None:
         """A real key, such as Tab or Enter (whose text is \\r)."""
-        code = {"Tab": 9, "Enter": 13, " ": 32}[name]
+        code = {"Tab": 9, "Enter": 13, " ": 32, "End": 35, "Home": 36, "ArrowLeft": 37, "ArrowRight": 39}[name]
         for kind in ("keyDown", "keyUp"):
             written = {"text": text} if text and kind == "keyDown" else {}
             self.send("Input.dispatchKeyEvent", type=kind, key=name, windowsVirtualKeyCode=code, **written)

@@ -20,7 +20,6 @@ from helpers.commands import ENVIRONMENT, Outcome, call, tree
 from helpers.run_files import without_model
 from lvm_lab import diagnose
 from lvm_lab import evaluate as command
-from lvm_lab.commands import launch as cli
 from lvm_lab.judge.latency import latency
 from lvm_lab.runs.selecting import find
 
@@ -288,6 +287,60 @@ def test_runs_on_different_data_are_each_judged_on_their_own(work: Path) -> None
     assert {a["name"] for a in second["comparisons"]} == {p["name"] for p in second["predictors"][1:]}
 
 
+def test_an_ood_store_of_other_dims_is_skipped_by_name_and_the_rest_is_judged(work: Path) -> None:
+    bank(work / "wide.npz", 90, dim=16)
+    bank(work / "wide_ood.npz", 8, dim=16, seed=4)
+    said = call(
+        work,
+        *("data=npz", "data.path=wide.npz", "arch=gru", "arch.width=16", "trainer.max_epochs=1", "5cat=off"),
+        *("device=cpu", "device.threads=1", "logger=none", "run.cache=cache", "run.dir=outputs/wide", "seed=1"),
+    )
+    assert said.code == 0, said.err
+    judged = evaluate(work, "outputs/gru", "outputs/wide", "ood=[wide_ood.npz]", "5cat.baselines=cheap")
+    assert judged.code == 0, judged.err
+    first, second = report(work)["data"]
+    assert (list(first["parts"]), list(second["parts"])) == (["val", "test", "ood"], ["val", "test", "wide_ood"])
+    (skipped,) = report(work)["skipped"]
+    assert skipped["path"] == "wide_ood.npz"
+    assert skipped["reason"].startswith("gru-infonce-seed0: wide_ood.npz does not come from the encoder of the data")
+    assert f"skipped: {skipped['reason']}" in judged.out
+    alone = evaluate(work, "outputs/lstm", "ood=[wide_ood.npz]", "5cat.baselines=cheap", "parts=[val,test]")
+    assert alone.code == 0, alone.err
+    assert list(report(work)["data"][0]["parts"]) == ["val", "test"]
+    assert "(dim 24 against 16)" in alone.out
+
+
+def test_a_store_is_judged_once_whatever_it_is_called(work: Path) -> None:
+    shutil.copy(work / "own_ood.npz", work / "copy.npz")
+    bank(work / "a.npz", 8, seed=2)
+    shutil.copy(work / "a.npz", work / "z.npz")
+    names = "ood=[own_ood.npz,a.npz,./a.npz,z.npz,copy.npz]"
+    said = evaluate(work, "outputs/gru", names, "5cat=off", "5cat.baselines=cheap")
+    assert said.code == 0, said.err
+    assert list(report(work)["data"][0]["parts"]) == ["val", "test", "ood", "a"]
+    reasons = {s["path"]: s["reason"] for s in report(work)["skipped"]}
+    assert set(reasons) == {"own_ood.npz", "./a.npz", "z.npz", "copy.npz"}
+    assert "z.npz has the content of a.npz, which is judged already" in reasons["z.npz"]
+    assert "copy.npz has the content of ood" in reasons["copy.npz"]
+    only = evaluate(work, "outputs/gru", names, "parts=[]", "5cat=off", "5cat.baselines=cheap")
+    assert only.code == 0, only.err
+    assert list(report(work)["data"][0]["parts"]) == ["own_ood", "a"]
+
+
+@pytest.mark.parametrize("asked", [["outputs"], ["outputs/*"], None])
+def test_what_report_wrote_among_the_runs_is_no_checkpoint(work: Path, asked: list[str] | None) -> None:
+    outputs = work / "outputs"
+    for name in ("leaderboard.json", "leaderboard.csv", "leaderboard.md", "index.html", "schedule.yaml"):
+        (outputs / name).write_text("{}")
+    # A shell makes outputs/* the names of everything there.
+    typed = asked or [str(file.relative_to(work)) for file in sorted(outputs.iterdir())]
+    said = evaluate(work, *typed, "parts=[val]", "5cat=off", "5cat.baselines=cheap")
+    assert said.code == 0, said.err
+    assert report(work)["skipped"] == []
+    alone = evaluate(work, "outputs/leaderboard.json")
+    assert "leaderboard.json is no readable checkpoint" in alone.sentence
+
+
 MISTAKES = [
     (["nothing/*"], "nothing/* matches no file"),
     ([], "no checkpoint is named"),
@@ -296,7 +349,10 @@ MISTAKES = [
     (["outputs/gru", "parts=[]"], "leave nothing to judge on"),
     (["outputs/gru", "data=npz", "data.path=wide.npz"], "another encoder than the data's (dim 16 against 24)"),
     (["outputs/gru", "data=npz", "data.path=bank.npz", "data.encoder=other"], "(encoder other against walks)"),
-    (["outputs/gru", "ood=[wide.npz]"], "wide.npz does not come from the encoder of the data (dim 24 against 16)"),
+    (
+        ["outputs/gru", "ood=[wide.npz]", "parts=[]"],
+        "wide.npz does not come from the encoder of the data (dim 24 against 16)",
+    ),
     (["outputs/gru", "ood=[short.npz]"], "short.npz: no document is longer than the context of 5"),
     (
         ["outputs/gru", "ood=[few.npz]"],
@@ -349,23 +405,6 @@ def test_a_run_whose_file_changed_is_not_judged_on_the_new_one(work: Path) -> No
     assert "trained on other content than its data has now (store)" in said.sentence
     named = evaluate(work, "outputs/gru", "data=npz", "data.path=bank.npz", "parts=[val]")
     assert named.code == 0, named.err
-
-
-@pytest.mark.parametrize(
-    ("typed", "read"),
-    [
-        (["a", "b/c.ckpt", "ood=[x]"], ["ood=[x]", "k=['a','b/c.ckpt']"]),
-        (["./epoch=04.ckpt", "runs/*/epoch=0?.ckpt"], ["k=['./epoch=04.ckpt','runs/*/epoch=0?.ckpt']"]),
-        (["epoch=04.ckpt"], ["epoch=04.ckpt"]),
-        (["hydra/launcher=joblib", "~five_cat", "+x=1"], ["hydra/launcher=joblib", "~five_cat", "+x=1"]),
-        (["--cfg", "job", "a"], ["--cfg", "job", "k=['a']"]),
-        (["a", "--cfg", "job", "x=1", "b", "-m"], ["--cfg", "job", "-m", "x=1", "k=['a','b']"]),
-        (["-m", "it's, [odd]"], ["-m", r"k=['it\'s, [odd]']"]),
-        (["--help"], ["--help"]),
-    ],
-)
-def test_paths_are_told_from_settings(typed: list[str], read: list[str]) -> None:
-    assert cli.gather(typed, "k") == read
 
 
 def test_odd_names_reach_the_command_whole(tmp_path: Path) -> None:

@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from wandb.sdk.launch.sweeps import utils
 
 from helpers.commands import ENVIRONMENT, HELPERS, PATIENCE, call, finish, fork, only_run, rows
 from lvm_lab.errors import UserError
@@ -25,6 +27,7 @@ from lvm_lab.runs import reading
 
 WORLD = ("data.dim=32", "data.documents=60", "data.ood_documents=12", "data.planes=4", "data.topic_dims=4")
 TINY = (*WORLD, "arch=gru", "arch.width=16", "trainer.batch_size=64", "5cat=smoke", "device=cpu", "device.threads=1")
+DOCS = Path(__file__).parents[2] / "docs"
 KEY = "0123456789abcdef0123456789abcdef01234567"
 NO_ACCOUNT = {"WANDB_API_KEY": None, "NETRC": "/nonexistent"}
 needs_workspaces = pytest.mark.skipif(
@@ -320,3 +323,45 @@ def test_dashboard_that_is_refused_says_so(tmp_path: Path, cloud: tuple[str, lis
     assert "W&B refused" in sentence
     assert "--entity others" in sentence
     assert KEY not in said.stdout + said.stderr
+
+
+def agents_command(sweep: dict[str, Any], parameters: dict[str, Any]) -> list[str]:
+    """The command of one run of a W&B sweep, put together by the functions of W&B's agent."""
+    command: dict[str, Any] = {"program": sweep["program"], "args": {k: {"value": v} for k, v in parameters.items()}}
+    filled = utils.create_sweep_command_args(command)
+    filled |= {"env": ["/usr/bin/env"], "program": [sweep["program"]]}
+    words = [str(word) for word in utils.create_sweep_command([*sweep["command"]])]
+    return [w for word in words for w in (filled[word[2:-1]] if word.startswith("${") else [word])]
+
+
+@pytest.mark.slow
+def test_the_documented_sweep_runs_as_the_agent_starts_it_and_logs_its_metric(tmp_path: Path) -> None:
+    """As far as it goes without an account: what the server does, proposing and collecting, is not in here."""
+    (text,) = re.findall(r"```yaml\n(program: .*?)```", (DOCS / "sweeps.md").read_text(), re.DOTALL)
+    sweep = yaml.safe_load(text)
+    assert sweep["metric"]["goal"] == "maximize"
+    drawn = {name: node.get("value", node.get("min")) for name, node in sweep["parameters"].items()}
+    command = agents_command(sweep, drawn | {"arch.width": 16})
+    assert command[:4] == ["/usr/bin/env", "python", "-m", "lvm_lab.train"]
+    assert "trainer.optim.lr=0.0001" in command
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump({name: {"value": value} for name, value in drawn.items()}))
+    agents = {"WANDB_SWEEP_ID": "abc12345", "WANDB_RUN_ID": "run67890", "WANDB_SWEEP_PARAM_PATH": "params.yaml"}
+    path = {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    settings = [*TINY[:5], *TINY[7:], "trainer.max_epochs=1", "run.cache=cache"]
+    done = subprocess.run(
+        [*command, *settings],
+        cwd=tmp_path,
+        env=os.environ | ENVIRONMENT | agents | path,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    folder = only_run(tmp_path / "outputs" / "wandb-sweep")
+    (session,) = sessions(folder)
+    assert begun(session)["run_id"] == "run67890"
+    updates = [r["summary"]["update"] for r in session if r["type"] == "summary"]
+    summary = {key: value for update in updates for key, value in update.items()}
+    result = json.loads((folder / "result.json").read_text())
+    assert summary[sweep["metric"]["name"]] == result["val"]["five_cat"]["margin"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import os
 import subprocess
@@ -14,9 +15,11 @@ import matplotlib.figure
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
 from matplotlib.image import imread
 from matplotlib.lines import Line2D
+from matplotlib.text import Text
 
 from helpers import run_files
 from helpers.commands import ENVIRONMENT, PATIENCE, TINY, call, finish, fork, only_run, tree
@@ -52,6 +55,17 @@ def levels(axes: Axes, part: str) -> list[float]:
     """Where a part's light dashed threshold lines lie."""
     dashed = [one for one in axes.get_lines() if one.get_alpha() == 0.45 and one.get_color() == _style.COLOURS[part]]
     return sorted(float(one.get_ydata()[0]) for one in dashed)
+
+
+def drawn_texts(figure: matplotlib.figure.Figure) -> list[Text]:
+    """All but legends; matplotlib has tick labels beyond the axes too, which it does not draw."""
+    shown = [*figure.texts, *([figure._suptitle] if figure._suptitle else [])]
+    for axes in (one for one in figure.axes if one.get_visible()):
+        shown += [axes.title, axes.xaxis.label, axes.yaxis.label, *axes.texts]
+        for axis, (low, high) in ((axes.xaxis, axes.get_xlim()), (axes.yaxis, axes.get_ylim())):
+            ticks = zip(axis.get_majorticklocs(), axis.get_majorticklabels(), strict=True)
+            shown += [label for place, label in ticks if low <= place <= high]
+    return list(dict.fromkeys(shown))
 
 
 def words(figure: matplotlib.figure.Figure) -> str:
@@ -379,3 +393,40 @@ def test_killed_while_drawing_the_same_command_finishes(tmp_path: Path, monkeypa
     said = call(tmp_path, *command)
     assert said.code == 0, said.err
     assert {p for p in tree(folder) if p.startswith("plots/")} == {f"plots/{name}.png" for name in FIGURES}
+
+
+def test_no_two_texts_of_a_figure_touch(folder: Path) -> None:
+    file = folder / "result.json"
+    result = json.loads(file.read_text())
+    reason = "VAL: 12 windows of 9 documents in the normal bin, and 30 of 10 are needed; " * 3
+    result["five_cat"]["gates"]["E"] |= {"state": None, "difference": None, "reason": reason}
+    file.write_text(json.dumps(result))
+    for name, figure in figures(read(folder)).items():
+        renderer = FigureCanvasAgg(figure).get_renderer()
+        figure.draw(renderer)
+        labels = [text for text in drawn_texts(figure) if text.get_text().strip()]
+        boxes = [(t.get_text(), t.get_window_extent(renderer)) for t in labels]
+        page = figure.bbox
+        for text, box in boxes:
+            assert page.x0 <= box.x0 < box.x1 <= page.x1, (name, text)
+            assert page.y0 <= box.y0 < box.y1 <= page.y1, (name, text)
+        for (text, box), (other, second) in itertools.combinations(boxes, 2):
+            # Less than a pixel is the blank around a letter.
+            across = min(box.x1, second.x1) - max(box.x0, second.x0)
+            upwards = min(box.y1, second.y1) - max(box.y0, second.y0)
+            assert min(across, upwards) < 1, (name, text, other)
+
+
+def test_the_counts_of_windows_stand_clear_of_their_markers(folder: Path) -> None:
+    figure = DRAW["coherence"](read(folder))
+    (axes,) = figure.axes
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    figure.draw(renderer)
+    counts = [t for t in axes.texts if t.get_text() == "400"]
+    assert len(counts) == 6
+    for text in counts:
+        extent = text.get_window_extent(renderer)
+        for drawn in axes.get_lines():
+            for x, y in drawn.get_transform().transform(drawn.get_xydata()):
+                # The markers' radius in pixels.
+                assert not (extent.x0 - 5 < x < extent.x1 + 5 and extent.y0 < y < extent.y1)

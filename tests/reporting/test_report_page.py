@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import statistics
 from collections.abc import Iterator
@@ -12,21 +11,14 @@ from urllib.parse import unquote, urlparse
 
 import pytest
 
-from helpers.browser import BROWSER, REQUIRED, Page, chromium
+from helpers.board import choose, column, look_for, names, needs_browser, opened, sort_by, text_of
+from helpers.browser import Page
 from helpers.run_files import write_ranked, write_table
 from lvm_lab.reporting.board import write as report
 
-pytestmark = pytest.mark.skipif(
-    BROWSER is None and not os.environ.get(REQUIRED), reason="no Chromium here: apt-get install chromium"
-)
+pytestmark = needs_browser
 EVIL = '<img src=x onerror="window.hacked = 1"></td></script><script>window.hacked = 2</script>'
 SEEDS = [0.2, 0.25, 0.4]
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
-    with chromium(tmp_path_factory.mktemp("profile")) as page:
-        yield page
 
 
 @pytest.fixture(scope="module")
@@ -50,53 +42,6 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def page(browser: Page, sweep: Path) -> Iterator[Page]:
     yield from opened(browser, sweep)
-
-
-def opened(browser: Page, folder: Path) -> Iterator[Page]:
-    """The page of a folder; after the test nothing may have been complained of or asked for."""
-    browser.errors.clear()
-    browser.requested.clear()
-    browser.look(1400, 1000)
-    browser.open(folder / "index.html")
-    yield browser
-    assert browser.js("window.hacked === undefined")
-    assert browser.errors == []
-    assert {urlparse(unquote(url)).path for url in browser.requested} == {str((folder / "index.html").resolve())}
-
-
-def column(page: Page, title: str) -> list[str]:
-    """The texts of a column, from the top."""
-    script = f"""(() => {{
-      const place = [...document.querySelectorAll('#heads th')].findIndex((th) => th.textContent === {title!r});
-      return [...document.querySelectorAll('.run-row')].map((row) => row.children[place].textContent);
-    }})()"""
-    found: list[str] = page.js(script)
-    return found
-
-
-def names(page: Page) -> list[str]:
-    return [name.removesuffix(" ★ best") for name in column(page, "run")]
-
-
-def sort_by(page: Page, key: str) -> None:
-    page.click(f"#heads th[data-key='{key}'] button")
-
-
-def choose(page: Page, field: str, value: str) -> None:
-    page.js(
-        f"(() => {{ const s = document.getElementById({field!r}); s.value = {value!r};"
-        "s.dispatchEvent(new Event('input', {bubbles: true})); })()"
-    )
-
-
-def look_for(page: Page, text: str) -> list[str]:
-    page.js("document.getElementById('text').select()")
-    page.write(text)
-    return names(page)
-
-
-def text_of(page: Page, selector: str) -> str:
-    return str(page.js(f"document.querySelector({selector!r}).textContent"))
 
 
 def test_it_opens_in_order_of_place_with_the_best_marked(page: Page) -> None:
@@ -168,7 +113,7 @@ def test_a_click_opens_a_rows_details(page: Page) -> None:
     ):
         assert part in told, part
     assert "name: gru" in told
-    assert page.js("document.querySelectorAll('tr.details svg').length") == 2
+    assert page.js("document.querySelectorAll('tr.details .chart').length") == 2
     href = page.js("[...document.querySelectorAll('tr.details a')].find((a) => a.textContent === 'offsets.png').href")
     assert Path(unquote(urlparse(href).path)).read_bytes() == b"png"
     assert page.js("document.querySelectorAll('#figures .run-line.open').length") == 2
@@ -243,29 +188,29 @@ def test_figures_show_the_rows_above(page: Page) -> None:
     def drawn() -> dict[str, int]:
         count = (
             "Object.fromEntries([...document.querySelectorAll('#figures figure')].map((f) => "
-            "[f.querySelector('figcaption').textContent, f.querySelectorAll('path, circle').length]))"
+            "[f.querySelector('figcaption').textContent, f.querySelectorAll('.mark').length]))"
         )
         found: dict[str, int] = page.js(count)
         return found
 
-    curves = "val/loss by epoch"
+    infonce, mse = "val/loss by epoch: infonce", "val/loss by epoch: mse"
     # The failed and the diverged run have a history and no gates; throughput is in history.
     assert drawn() == {
-        "Offset curves (VAL)": 6, "margin against parameters": 6, "margin against throughput": 6, curves: 8
+        "Offset curves (VAL)": 6, "margin against parameters": 6, "margin against throughput": 6, infonce: 7, mse: 1
     }  # fmt: skip
     assert page.js("document.querySelectorAll('#heat tbody tr').length") == 6
-    assert page.js("[...document.querySelectorAll('#heat th')].map((th) => th.textContent)") == [
+    assert page.js("[...document.querySelectorAll('#heat th[scope=col]')].map((th) => th.textContent)") == [
         "run", "A cos", "A margin", "B r1", "C shuffled", "D rollout", "E VAL - OOD"
     ]  # fmt: skip
-    row = page.js("[...document.querySelectorAll('#heat tbody tr:first-child td')].map((td) => td.textContent)")
+    row = page.js("[...document.querySelectorAll('#heat tbody tr:first-child > *')].map((cell) => cell.textContent)")
     assert row[:3] == ["gru-s2", "0.900 ✓", "0.400 ✓"]
     choose(page, "part", "ood")
     choose(page, "quality", "A/cos")
-    row = page.js("[...document.querySelectorAll('#heat tbody tr:first-child td')].map((td) => td.textContent)")
+    row = page.js("[...document.querySelectorAll('#heat tbody tr:first-child > *')].map((cell) => cell.textContent)")
     assert row[:3] == ["gru-s2", "0.850 ✓", "0.350 ✓"]
     assert set(drawn()) >= {"Offset curves (OOD)", "cos against parameters"}
     look_for(page, "lstm")
-    assert drawn()[curves] == 2
+    assert (drawn()[infonce], drawn()[mse]) == (1, 1)
     page.js("document.querySelector('#figures circle').dispatchEvent(new MouseEvent('click', {bubbles: true}))")
     assert text_of(page, "tr.details h2") in ("lstm-9", "lstm-10")
 

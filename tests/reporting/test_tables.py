@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from lvm_lab.reporting import terminal
 from lvm_lab.reporting.tables import closing_tables, verdict_line
 from lvm_lab.reporting.words import BASELINES, COMPARED
 from lvm_lab.runs.result import Result
@@ -86,3 +87,19 @@ def test_what_was_not_judged_says_so() -> None:
     off = result(five_cat={}, val={}, baselines={})
     assert closing_tables(off) == []
     assert "not judged (5cat=off)" in verdict_line(off)
+
+
+@pytest.mark.parametrize(
+    ("name", "broken"),
+    [
+        ("linear_metric-within_document", ["linear_metric-", "within_document"]),
+        ("mamba2_attention-infonce-seed0", ["mamba2_", "attention-", "infonce-seed0"]),
+        ("mean-of-context", ["mean-of-context"]),
+        ("linear metric", ["linear metric"]),
+        ("gru", ["gru"]),
+        ("averyveryverylongword-gru", ["averyveryverylongword-", "gru"]),
+        ("", [""]),
+    ],
+)
+def test_a_name_is_broken_between_its_words(name: str, broken: list[str]) -> None:
+    assert terminal.lines(name, 15).split("\n") == broken

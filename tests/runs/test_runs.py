@@ -19,7 +19,7 @@ from lvm_lab.errors import UserError
 from lvm_lab.files import write_atomically
 from lvm_lab.runs import identity
 from lvm_lab.runs.folder import RunFolder, claim
-from lvm_lab.runs.identity import fingerprint
+from lvm_lab.runs.identity import computing, fingerprint, ground, reads_files
 from lvm_lab.runs.process import commit
 from lvm_lab.runs.result import Result
 
@@ -406,3 +406,20 @@ def test_an_option_that_older_configs_lack_changes_no_fingerprint_at_its_default
     assert identity.computing(same) == identity.computing(CONFIG)
     assert fingerprint(changed("trainer.ema", 0.9), CONTENT) != OWN
     assert fingerprint(CONFIG | {"windows": "documents"}, CONTENT) != OWN
+
+
+@pytest.mark.parametrize("setting", ["init_from", "continue_from"])
+def test_weights_to_begin_with_enter_by_their_content_alone(setting: str) -> None:
+    def given(path: str | None) -> dict[str, Any]:
+        return CONFIG | {"trainer": CONFIG.get("trainer", {}) | {setting: path}}
+
+    here, there = given("a/run"), given("/elsewhere/best.ckpt")
+    assert computing(given(None)) == computing(CONFIG)
+    assert computing(here) == computing(there) != computing(CONFIG)
+    content = CONTENT | {setting: "c" * 64}
+    assert fingerprint(here, content) == fingerprint(there, content)
+    assert fingerprint(here, content) != fingerprint(here, CONTENT | {setting: "d" * 64})
+    # The weights may have changed under the same name, and VAL is what it was without them.
+    bare = {"data": CONFIG["data"] | {"path": None, "ood_path": None}}
+    assert (reads_files(here | bare), reads_files(given(None) | bare)) == (True, False)
+    assert ground(here, content) == ground(CONFIG, CONTENT)

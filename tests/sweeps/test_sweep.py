@@ -58,7 +58,7 @@ class World:
     def __init__(self, work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         file = work / "little.yaml"
         file.write_text(yaml.safe_dump(TABLE))
-        monkeypatch.setattr(schedule, "load", lambda name: schedule.read(file))
+        monkeypatch.setattr(schedule, "load", lambda name, folders=(): schedule.read(file))
         monkeypatch.setattr(sweep, "POLL_SECONDS", 0.01)
         monkeypatch.chdir(work)
         self.launched: list[list[str]] = []
@@ -295,11 +295,11 @@ def test_a_mistyped_value_in_a_late_row_is_told_before_anything_runs(
     rows = [{"id": f"r{i}", "overrides": ["arch=gru", *([override] if i == 7 else [])]} for i in range(9)]
     file = Path("many.yaml")
     file.write_text(yaml.safe_dump({"rows": rows}))
-    monkeypatch.setattr(schedule, "load", lambda name: schedule.read(file))
+    monkeypatch.setattr(schedule, "load", lambda name, folders=(): schedule.read(file))
     for command in ({"dry_run": True}, {}):
         with pytest.raises(UserError) as refusal:
             world.run(**command)
-        assert str(refusal.value).startswith(f"row r7: {MISTYPED[override]}")
+        assert str(refusal.value).startswith(f"many.yaml, line 23, row r7: {MISTYPED[override]}")
     assert world.launched == []
     assert not world.folder.exists()
 

@@ -138,11 +138,19 @@ def test_what_cannot_be_shared_is_refused_before_a_process_is_started(
     assert [p for p in tree(tmp_path) if "config.yaml" in p] == []
 
 
-@pytest.mark.parametrize("option", ["ddp", "fsdp"])
-def test_several_devices_compose(tmp_path: Path, option: str) -> None:
-    said = call(tmp_path, f"device={option}", "--cfg", "job")
+def test_several_devices_compose(tmp_path: Path) -> None:
+    said = call(tmp_path, "device=ddp", "--cfg", "job")
     assert said.code == 0, said.err
-    assert f"strategy: {option}" in said.out
+    assert "strategy: ddp" in said.out
+
+
+@pytest.mark.parametrize("strategy", ["fsdp", "fsdp_cpu_offload", "deepspeed_stage_2", "modelparallel"])
+def test_sharded_parameters_are_refused(tmp_path: Path, strategy: str) -> None:
+    said = call(tmp_path, *TINY, f"device.strategy={strategy}")
+    assert said.code == 2
+    assert said.sentence.startswith(f"device.strategy={strategy} shards parameters")
+    assert said.sentence.endswith("set device=ddp.")
+    assert not (tmp_path / "outputs").exists()
 
 
 WINDOWS, DIM = 12, 6

@@ -44,7 +44,7 @@ def overrides(arch: str, precision: str) -> list[str]:
 def train(folder: Path, *changes: str) -> tuple[list[dict[str, Any]], LatentVectorModule]:
     """The history and the module of a run that is begun, or taken up, in `folder`."""
     run_settings = settings(config(f"run.dir={folder}", *changes))
-    data, model, content = prepare(run_settings)
+    data, model, content, _ = prepare(run_settings)
     claimed = runs.claim(run_settings.config, content, directory=str(folder), root=folder.parent, force=False)
     with claimed as run, Session(run_settings, data, run, Console(quiet=True)) as session:
         session.fit(model)

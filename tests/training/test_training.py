@@ -132,7 +132,7 @@ def test_every_position_is_supervised_by_the_vector_that_follows_it(arch: str) -
 
 def history_of(folder: Path, *overrides: str) -> list[dict[str, Any]]:
     chosen = settings(config(f"run.dir={folder}", f"run.cache={folder.parent / 'cache'}", *overrides))
-    data, model, content = prepare(chosen)
+    data, model, content, _ = prepare(chosen)
     claimed = runs.claim(chosen.config, content, directory=str(folder), root=folder.parent, force=False)
     with claimed as run, session.Session(chosen, data, run, Console(quiet=True)) as at:
         at.fit(model)

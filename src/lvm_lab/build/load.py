@@ -27,7 +27,7 @@ def load(path: str | Path, device: str = "cpu", allow: Iterable[str] = ()) -> La
         raise UserError(f"{file} was not written by lvm_lab; take a checkpoint of a run's folder.")
     if lacking := _lacking(checkpoint):
         raise UserError(f"{file} is no whole checkpoint of lvm_lab ({lacking} is missing); take another one.")
-    check_own(file, checkpoint[KEY]["config"], reading.read(file.parent.parent).config)
+    check_own(file, checkpoint[KEY], reading.read(file.parent.parent).config)
     model = _unloaded(checkpoint[KEY], _stats(checkpoint["state_dict"]), tuple(allow))
     restore(model, checkpoint, str(file))
     return model.eval().to(device)

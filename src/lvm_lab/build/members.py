@@ -68,7 +68,8 @@ def describe(member: LatentVectorModel) -> dict[str, Any]:
     """What an ensemble's checkpoint has to say of a member, so that it can be built again without its file."""
     state = member.state_dict()
     shapes = {name: list(state[name].shape) for name in STATS if isinstance(state.get(name), torch.Tensor)}
-    identity = {key: member.identity[key] for key in ("config", "contract", "version")}
+    kept = ("config", "contract", "version", "fingerprint", "content", "ancestors")
+    identity = {key: member.identity[key] for key in kept if key in member.identity}
     return identity | {"shapes": shapes, "loss_parameters": member.loss_parameters}
 
 

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any, NamedTuple
 
 from lvm_lab.build import data as build_data
-from lvm_lab.build import members
+from lvm_lab.build import members, origin
 from lvm_lab.build.model import assemble
 from lvm_lab.config import binding, targets
 from lvm_lab.config.settings import Settings
@@ -15,6 +15,7 @@ from lvm_lab.data.parts import Parts
 from lvm_lab.errors import UserError
 from lvm_lab.judge import baselines, gates
 from lvm_lab.model import LatentVectorModel, identity
+from lvm_lab.runs.identity import fingerprint
 from lvm_lab.training.module import LatentVectorModule
 from lvm_lab.training.objective import WeightedTerms
 from lvm_lab.types import Stats
@@ -28,28 +29,43 @@ MOST_NEGATIVES = 1024
 
 
 class Training(NamedTuple):
-    """content: the digests of all that data and model are read from, for the fingerprint."""
+    """content: the digests of all that data and model are read from, for the fingerprint. notes: what a reader of its
+    numbers has to know of how it began."""
 
     data: Parts
     module: LatentVectorModule
     content: dict[str, str]
+    notes: list[str]
 
 
 def prepare(settings: Settings) -> Training:
-    """Data and a fresh model on it.
+    """Data and a model on it, fresh or with the weights that trainer.init_from or trainer.continue_from names.
 
-    Raises UserError where data, arch, head, loss and supervision do not go together, and for unknown gates.
+    Raises UserError where data, arch, head, loss, supervision and those weights do not go together, and for unknown
+    gates.
     """
     gates.check(settings.preset)
     baselines.check(settings.preset)
     parts = build_data.parts(settings)
-    fresh = module(settings, parts.stats, asdict(parts.contract))
-    _check_negatives(fresh.loss, parts)
-    return Training(parts, fresh, parts.content | members.content(settings.config))
+    weights = origin.read(settings, parts)
+    content = parts.content | members.content(settings.config) | (weights.content if weights else {})
+    recorded = {
+        "fingerprint": fingerprint(settings.config, content),
+        "content": content,
+        "ancestors": weights.ancestors if weights else [],
+    }
+    built = module(settings, parts.stats, asdict(parts.contract), recorded)
+    if weights:
+        origin.give(weights, built, settings.config["loss"]["terms"])
+    _check_negatives(built.loss, parts)
+    return Training(parts, built, content, [weights.note] if weights else [])
 
 
-def module(settings: Settings, stats: Stats, contract: dict[str, Any]) -> LatentVectorModule:
-    """The model with fresh weights drawn from the seed, and its loss. contract: what made the vectors.
+def module(
+    settings: Settings, stats: Stats, contract: dict[str, Any], recorded: dict[str, Any] | None = None
+) -> LatentVectorModule:
+    """The model with fresh weights drawn from the seed, and its loss. contract: what made the vectors. recorded: what
+    its checkpoints are to say of the run.
 
     Raises UserError where arch, head, loss and supervision do not go together.
     """
@@ -59,7 +75,8 @@ def module(settings: Settings, stats: Stats, contract: dict[str, Any]) -> Latent
     if models:
         # What the checkpoint says of the ensemble holds all that its members are, so that it needs no other file.
         config = config | {"arch": config["arch"] | {"members": [members.describe(member) for member in models]}}
-    model = assemble(config, stats, identity(config, contract, dim), models, settings.allow)
+    described = identity(config, contract, dim) | (recorded or {})
+    model = assemble(config, stats, described, models, settings.allow)
     every_position = settings.trainer.supervision == "all"
     if every_position and not model.backbone.causal:
         raise UserError(

@@ -6,6 +6,8 @@ import argparse
 import sys
 from collections.abc import Callable
 
+from lvm_lab import __version__
+from lvm_lab.config.command import command
 from lvm_lab.errors import UserError
 from lvm_lab.streams import open_closed, reader_has_left
 
@@ -13,11 +15,13 @@ FAILED, MISTAKE, INTERRUPTED = 1, 2, 130
 
 
 def parser(door: str, description: str, epilog: str | None = None) -> argparse.ArgumentParser:
-    return argparse.ArgumentParser(prog=f"python -m lvm_lab.{door}", description=description, epilog=epilog)
+    parser = argparse.ArgumentParser(prog=command(door), description=description, epilog=epilog)
+    parser.add_argument("--version", action="version", version=f"lvm_lab {__version__}", help="of the lab")
+    return parser
 
 
 def answer(body: Callable[[], None], way_out: str = "mend that and give the command again.") -> int:
-    """The exit code of a command that does `body`: 0, or 2 after a user's mistake, which is told.
+    """The exit code of a command that does `body`: 0, 2 after a user's mistake, which is told, or 130.
 
     way_out: what to do where the machine refuses a file.
     """
@@ -30,11 +34,24 @@ def answer(body: Callable[[], None], way_out: str = "mend that and give the comm
         return MISTAKE
     except BrokenPipeError:
         reader_has_left()
+    except KeyboardInterrupt:
+        tell("interrupted; give the command again.")
+        return INTERRUPTED
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
         tell(f"{place}{error.strerror or error}; {way_out}")
         return MISTAKE
     return 0
+
+
+def agreed(question: str) -> bool:
+    """Whether somebody at the terminal says yes; nobody does where there is none."""
+    if not (sys.stdin and sys.stdin.isatty()):
+        return False
+    try:
+        return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
+    except EOFError:
+        return False
 
 
 def tell(sentence: str) -> None:

@@ -16,6 +16,7 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 from lvm_lab.commands import composing
+from lvm_lab.commands.values import quoted
 from lvm_lab.config import conf
 from lvm_lab.errors import UserError
 from lvm_lab.sweeps.schedule import Row
@@ -35,15 +36,13 @@ class HydraLauncher:
     hydra: Callable[[Sequence[str]], list[Failure]]
 
     def compose(self, row: Row) -> dict[str, Any]:
-        settings = [a for a in self.arguments if not a.startswith("-") and not re.match(r"\+*hydra[./]", a)]
-        return compose(row, settings)
+        return compose(row, [*searched(self.arguments), *own_settings(self.arguments)])
 
     def launch(self, rows: Sequence[Row], folder: Path) -> list[Failure]:
         for row in rows:
             register(row, folder)
-        quoted = str(folder).replace("\\", "\\\\").replace("'", "\\'")
         choice = f"+{GROUP}={','.join(row.id for row in rows)}"
-        arguments = ["-m", *self.arguments, choice, f"hydra.sweep.dir='{quoted}'"]
+        arguments = ["-m", *self.arguments, choice, f"hydra.sweep.dir={quoted(str(folder))}"]
         try:
             return self.hydra(arguments)
         except (HydraException, OmegaConfBaseException) as error:
@@ -53,6 +52,17 @@ class HydraLauncher:
         """Run a row in this process, or do with it what the arguments say, such as --cfg job."""
         register(row, folder)
         return self.hydra([*self.arguments, f"+{GROUP}={row.id}"])
+
+
+def own_settings(arguments: Sequence[str]) -> list[str]:
+    """The arguments that are settings of a run: neither flags nor Hydra's own."""
+    return [a for a in arguments if not a.startswith("-") and not re.match(r"\+*hydra[./]", a)]
+
+
+def searched(arguments: Sequence[str]) -> list[str]:
+    """A command's --config-dir as the setting by which Hydra's compose finds the options in it."""
+    folders = [quoted(f"file://{folder.absolute()}") for folder in composing.own_folders(arguments)]
+    return [f"hydra.searchpath=[{','.join(folders)}]"] if folders else []
 
 
 def compose(row: Row, settings: Sequence[str] = ()) -> dict[str, Any]:
@@ -65,13 +75,13 @@ def compose(row: Row, settings: Sequence[str] = ()) -> dict[str, Any]:
         config = _with_options(tuple(f"{group}={option}" for group, option in options.items()), tuple(settings))
     except (HydraException, OmegaConfBaseException) as error:
         sentence = composing.explain(error, "train", [*row.overrides, *settings])
-        raise UserError(f"row {row.id}: {sentence}") from error
+        raise UserError(row.refusal(sentence)) from error
     # What the command says stands after the row.
     overruled = {setting.partition("=")[0] for setting in settings}
     for key, value in values.items():
         missing = composing.missing_key(key, config)
         if missing:
-            raise UserError(f"row {row.id}: {missing}")
+            raise UserError(row.refusal(missing))
         if key not in overruled:
             config = _put(config, key.split("."), value)
     # Only now: a reference takes what the row says.
@@ -98,7 +108,7 @@ def _parse(row: Row) -> tuple[dict[str, str], dict[str, Any]]:
     for one in _overrides(row):
         key = one.key_or_group
         if one.is_sweep_override() or one.is_add() or one.is_delete() or one.package is not None or key == "run.dir":
-            raise UserError(f"row {row.id}: {one.input_line} cannot stand in a row; write group=option or key=value.")
+            raise UserError(row.refusal(f"{one.input_line} cannot stand in a row; write group=option or key=value."))
         (options if key in groups else values)[key] = one.value()  # type: ignore[assignment]
     return options, values
 
@@ -107,7 +117,7 @@ def _overrides(row: Row) -> list[Override]:
     try:
         return OverridesParser.create().parse_overrides(row.overrides)
     except HydraException as error:
-        raise UserError(f"row {row.id}: {composing.explain(error, 'train', row.overrides)}") from error
+        raise UserError(row.refusal(composing.explain(error, "train", row.overrides))) from error
 
 
 @functools.cache

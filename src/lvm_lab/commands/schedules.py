@@ -7,16 +7,16 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from lvm_lab.commands import rows
+from lvm_lab.commands import composing, rows
+from lvm_lab.commands.arguments import MULTIRUN
 from lvm_lab.config import binding
 from lvm_lab.errors import UserError
 from lvm_lab.reporting import sweep as sweep_tables
 from lvm_lab.sweeps import schedule
 from lvm_lab.sweeps.sweep import Failure, Sweep
 
-MULTIRUN = ("-m", "--multirun")
-HELP = ("--help", "-h", "--hydra-help", "--info", "-i")
-SHOW = ("--cfg", "-c")
+# Flags with which nothing runs.
+SHOWS = ("--help", "-h", "--hydra-help", "--info")
 # A row's folder is its own; the sweep's is schedule.dir.
 REFUSED = ("run.dir", "hydra.sweep.dir")
 
@@ -34,11 +34,12 @@ def run(
         if any(a.lstrip("+").startswith(f"{key}=") for a in others):
             raise UserError(f"{key} is a row's own in a schedule; set schedule.dir instead.")
     launcher = rows.HydraLauncher(others, hydra)
-    scaled = schedule.load(request.name).scaled(request.scale, rows.compose)
+    table = schedule.load(request.name, composing.own_folders(arguments))
+    scaled = table.scaled(request.scale, lambda row: rows.compose(row, rows.searched(arguments)))
     sweep = Sweep(request, scaled, launcher, force="run.force=true" in others)
-    if set(HELP) & set(arguments):
+    if any(a.startswith(SHOWS) for a in arguments):
         return hydra(arguments)
-    if set(SHOW) & set(arguments) or any(a.startswith("--cfg=") for a in arguments):
+    if any(a.startswith("--cfg=") for a in arguments):
         return launcher.launch_one(sweep.one(write=False), sweep.folder)
     if request.dry_run:
         sweep.check()
@@ -62,7 +63,7 @@ def split(arguments: Sequence[str]) -> tuple[schedule.Request | None, list[str]]
     if not own:
         return None, others
     values = {key.lstrip("+"): value for key, _, value in (a.partition("=") for a in own)}
-    names = schedule.names()
+    names = schedule.names(composing.own_folders(arguments))
     name = values.pop("schedule", None)
     if name is None:
         raise UserError(f"{own[0]} needs a schedule; add schedule=NAME, one of {', '.join(names)}.")

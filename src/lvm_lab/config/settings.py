@@ -9,15 +9,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from lvm_lab.config import binding, loggers, targets
+from lvm_lab.config import binding, loggers, objective, targets
 from lvm_lab.config.data import DataSettings
+from lvm_lab.config.objective import SweepSettings
 from lvm_lab.config.presets import Preset
 from lvm_lab.errors import UserError
 
 NormaliserName = Literal["none", "standard", "robust", "whiten"]
 GROUPS = ("arch", "head", "loss", "data", "device", "five_cat", "trainer", "run")
 # Groups that a config may do without, as those of older versions do.
-OPTIONAL = ("logger", "callbacks")
+OPTIONAL = ("logger", "callbacks", "sweep")
 VALUES = ("seed", "normaliser")
 # Groups whose options have a name of their own, which runs and tables go by.
 NAMED = ("arch", "head", "loss", "data")
@@ -25,6 +26,8 @@ NAMED = ("arch", "head", "loss", "data")
 NAME = re.compile(r"\w[\w.+ -]{0,63}")
 # More threads than any machine has cores; far more than that end in a segmentation fault.
 MOST_THREADS = 1024
+# Lightning's names of strategies that leave no process with a whole model, without underscores.
+SHARDING = ("fsdp", "xlafsdp", "deepspeed", "modelparallel")
 DATA_KEYS = tuple(DataSettings.__dataclass_fields__)
 
 
@@ -62,7 +65,9 @@ class CheckpointSettings:
 class TrainerSettings:
     """How long and how to train. supervision: the last position, or all (causal backbones).
 
-    patience: epochs without a lower validation loss after which training ends (0: never).
+    patience: epochs without a lower validation loss after which training ends (0: never). init_from: a checkpoint or a
+    run's folder whose weights the training begins with. continue_from: the folder of a finished run that is trained for
+    `max_epochs` epochs more.
     """
 
     max_epochs: int = 20
@@ -70,6 +75,8 @@ class TrainerSettings:
     batch_size: int = 256
     supervision: Literal["last", "all"] = "last"
     precision: Literal["32-true", "bf16-mixed", "16-mixed", "64-true"] = "32-true"
+    init_from: str | None = None
+    continue_from: str | None = None
     optim: OptimSettings = field(default_factory=OptimSettings)
     checkpoint: CheckpointSettings = field(default_factory=CheckpointSettings)
 
@@ -78,6 +85,8 @@ class TrainerSettings:
         _not_negative("trainer.patience", self.patience)
         if self.batch_size < 2:
             raise UserError(f"trainer.batch_size={self.batch_size} leaves nothing to compare; set 2 or more.")
+        if self.init_from is not None and self.continue_from is not None:
+            raise UserError("trainer.init_from and trainer.continue_from are both given; set one of them.")
 
 
 @dataclass(frozen=True)
@@ -112,6 +121,11 @@ class DeviceSettings:
     kernels: Literal["auto", "fused", "plain"] = "auto"
 
     def __post_init__(self) -> None:
+        if self.strategy.lower().replace("_", "").startswith(SHARDING):
+            raise UserError(
+                f"device.strategy={self.strategy} shards parameters, which predictions in one process cannot use; "
+                "set device=ddp."
+            )
         if self.threads is not None:
             _positive("device.threads", self.threads)
             if self.threads > MOST_THREADS:
@@ -134,14 +148,20 @@ class Settings:
     device: DeviceSettings
     logger: loggers.Nodes
     preset: Preset
+    sweep: SweepSettings = field(default_factory=SweepSettings)
     allow: frozenset[str] = frozenset()
 
     @property
     def cache(self) -> Path:
-        if self.run.cache:
-            return Path(self.run.cache)
-        home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-        return Path(home) / "lvm_lab"
+        return cache_folder(self.run.cache)
+
+
+def cache_folder(cache: str | Path | None) -> Path:
+    """Where imported stores and fitted baselines are kept; None: the user's cache."""
+    if cache:
+        return Path(cache)
+    home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    return Path(home) / "lvm_lab"
 
 
 def settings(config: dict[str, Any], allow: Iterable[str] | None = None) -> Settings:
@@ -162,6 +182,9 @@ def settings(config: dict[str, Any], allow: Iterable[str] | None = None) -> Sett
             f"normaliser={config['normaliser']!r} does not fit; give it {binding.describe(NormaliserName)}."
         )
     run = typed(RunSettings, config["run"], "run")
+    preset, sweep = Preset.from_dict(config["five_cat"]), typed(SweepSettings, config.get("sweep", {}), "sweep")
+    if sweep.objective is not None:
+        objective.check(sweep.objective, [str(gate) for gate in preset.gates], judged=preset.eval_windows > 0)
     return Settings(
         config=config,
         seed=config["seed"],
@@ -171,7 +194,8 @@ def settings(config: dict[str, Any], allow: Iterable[str] | None = None) -> Sett
         run=run,
         device=typed(DeviceSettings, config["device"], "device"),
         logger=loggers.by_name(config.get("logger", {})),
-        preset=Preset.from_dict(config["five_cat"]),
+        preset=preset,
+        sweep=sweep,
         allow=targets.named(config).union(run.allow) if allow is None else frozenset(allow),
     )
 

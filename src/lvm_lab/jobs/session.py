@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
@@ -13,6 +14,7 @@ from rich.console import Console
 
 from lvm_lab import logs
 from lvm_lab.build.load import load
+from lvm_lab.config.command import command
 from lvm_lab.config.settings import Settings
 from lvm_lab.config.sources import without_secrets
 from lvm_lab.config.thresholds import DOCUMENTS_FOR_REPORT
@@ -44,16 +46,21 @@ log = logging.getLogger(__name__)
 
 
 class Session:
-    """Context manager around the work in one run folder; closes logs and loggers however the work ends."""
+    """Context manager around the work in one run folder; closes logs and loggers however the work ends.
 
-    def __init__(self, settings: Settings, data: Parts, run: runs.RunFolder, console: Console) -> None:
+    notes: what a reader of the result has to know; the work adds its own.
+    """
+
+    def __init__(
+        self, settings: Settings, data: Parts, run: runs.RunFolder, console: Console, notes: Sequence[str] = ()
+    ) -> None:
         self.settings, self.data, self.run, self.console = settings, data, run, console
         self.started = time.perf_counter()
         self.before = 0.0
         self.diverged = False
         self.params = 0
         self.data_gate: dict[str, Any] = {}
-        self.notes: list[str] = []
+        self.notes = [*notes]
 
     @staticmethod
     def check(settings: Settings) -> None:
@@ -66,6 +73,9 @@ class Session:
         self.log = None if silent else logs.RunLog(self.run.path).__enter__()
         self.loggers = Loggers({} if silent else self.settings.logger)
         self.loggers.begin(self.run, without_secrets(self.settings.config))
+        if self.run.state != "finished":
+            for note in self.notes:
+                self.tell(note)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
@@ -126,7 +136,7 @@ class Session:
         if run.state == "resume":
             resume_from = run.last
             last = read_checkpoint(run.last)
-            check_own(run.last, last[KEY]["config"], reading.read(run.path).config)
+            check_own(run.last, last[KEY], reading.read(run.path).config)
             epochs = int(last["epoch"]) + 1
             if is_leader():
                 run.cut_history(epochs)
@@ -199,7 +209,7 @@ class Session:
             finally:
                 card.write(files)
         except Exception as error:
-            way_out = f"python -m lvm_lab.plots {self.run.path} and python -m lvm_lab.card {self.run.path} make them"
+            way_out = f"{command('plots', self.run.path)} and {command('card', self.run.path)} make them"
             log.warning("no plots or no model card (%s: %s); %s", type(error).__name__, error, way_out)
         return pictures
 

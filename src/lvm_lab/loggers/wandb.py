@@ -29,6 +29,7 @@ from lvm_lab.reporting.plots import FIGURES
 from lvm_lab.runs.folder import RunFolder
 from lvm_lab.runs.judgement import Half
 from lvm_lab.runs.result import JUDGED, Result
+from lvm_lab.sweeps import objective
 from lvm_lab.sweeps.leaderboard import TABLE
 
 log = logging.getLogger(__name__)
@@ -74,6 +75,7 @@ class WandB:
         if mode is None:
             return
         self.folder = run
+        self.objective = config.get("sweep", {}).get("objective")
         arguments: dict[str, Any] = {
             "project": self.project,
             "entity": self.entity,
@@ -107,6 +109,9 @@ class WandB:
             if images:
                 self.run.log(images)
             self.run.summary.update(summary(result))
+            if self.objective is not None:
+                # By itself and by this name: a W&B sweep looks for its metric at the top of the summary.
+                self.run.summary["objective"] = objective.of_result(self.objective, result)
             self._gates(result)
             self._checkpoints(result)
 

@@ -32,6 +32,8 @@ FIRST_COLUMNS = (
     "seed",
     "params",
 )
+# So that the terminal's table has 80 columns.
+NAME_WIDTH, PART_WIDTH = 15, 8
 NESTED = ("parts", "five_cat", "speed", "skill")
 
 
@@ -46,8 +48,8 @@ def write(report: dict[str, Any], folder: Path) -> None:
 def show(report: dict[str, Any], folder: Path, console: Console) -> None:
     """One table of 80 columns, the checkpoints that its names stand for, and where the rest is."""
     table = terminal.table((), box=box.SIMPLE_HEAD, padding=0, pad_edge=False)
-    table.add_column("", overflow="fold", max_width=15)
-    table.add_column("part", overflow="fold", max_width=8)
+    for head, width in (("", NAME_WIDTH), ("part", PART_WIDTH)):
+        table.add_column(head, overflow="fold", max_width=width)
     for head in (*HEADS, "gates", "ms"):
         table.add_column(head, justify="right", no_wrap=True)
     for data in report["data"]:
@@ -56,10 +58,11 @@ def show(report: dict[str, Any], folder: Path, console: Console) -> None:
             for place, part in enumerate(predictor["parts"]):
                 name = ms = ""
                 if place == 0:
-                    name = words.predictor(predictor["name"])
+                    name = terminal.lines(words.predictor(predictor["name"]), NAME_WIDTH)
                     ms = fixed(predictor["speed"]["batch_1"]["p50_ms"], 2)
                 cells = [fixed(lookup.number(predictor, part, *HEADS[head]).get("value")) for head in HEADS]
-                table.add_row(name, part, *cells, lookup.gates(predictor, part), ms, style=style)
+                cells += [lookup.gates(predictor, part), ms]
+                table.add_row(name, terminal.lines(part, PART_WIDTH), *cells, style=style)
         table.add_section()
     console.print(table)
     for data in report["data"]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Container, Iterable
 from typing import Any
 
@@ -18,6 +19,17 @@ def table(heads: Iterable[str], right: Container[str] = (), **look: Any) -> Tabl
     for head in heads:
         grid.add_column(head, justify="right" if head in right else "left")
     return grid
+
+
+def lines(name: str, width: int) -> str:
+    """A name on as many lines as it needs, broken after `-`, `_`, `/`, `.` or a space; within a word only where one is
+    wider than all."""
+    broken = [""]
+    for word in re.findall(r"[^-_/. ]*[-_/. ]|[^-_/. ]+", name):
+        if len(broken[-1] + word.rstrip()) > width and broken[-1]:
+            broken.append("")
+        broken[-1] += word
+    return "\n".join(line.rstrip() for line in broken)
 
 
 def mark(state: bool | None) -> str:

@@ -12,12 +12,14 @@ from lvm_lab.config.presets import GATES
 from lvm_lab.errors import UserError
 
 # What changes where and how a run runs, not what it computes.
-NOT_HASHED = ("device", "logger", "run", "callbacks")
+NOT_HASHED = ("device", "logger", "run", "callbacks", "sweep")
 # Options that older configs lack, by dotted key: at this default they change nothing, and so enter nothing.
 ADDED: dict[str, Any] = {"five_cat.gates": list(GATES)}
 # Settings of an arch that name files, and what their digests are called in a run's content.
 ARCH_PATHS = ("members", "weights")
 ARCH_CONTENT = ("member_", "weights_")
+# The same of trainer: whose weights a training begins with.
+ORIGINS = ("init_from", "continue_from")
 # Keys of data that change neither vectors nor parts.
 TRAINING_ALONE = ("max_per_doc", "gate")
 
@@ -35,10 +37,17 @@ def computing(config: dict[str, Any]) -> dict[str, Any]:
     # What an arch reads from files stands in a fingerprint's content by their hashes.
     kept["arch"] = {k: v for k, v in kept.get("arch", {}).items() if k not in ARCH_PATHS}
     kept["data"] = {k: v for k, v in kept.get("data", {}).items() if k not in left_out(config)}
+    if isinstance(kept.get("trainer"), dict):
+        kept["trainer"] = {k: v if k not in ORIGINS else True for k, v in _given(kept["trainer"]).items()}
     for key, default in ADDED.items():
         kept = _without(kept, key.split("."), default)
     foreign = _foreign(config.get("callbacks") or {})
     return kept | ({"callbacks": foreign} if foreign else {})
+
+
+def _given(trainer: dict[str, Any]) -> dict[str, Any]:
+    """Settings of a trainer without the files that it is not given."""
+    return {k: v for k, v in trainer.items() if k not in ORIGINS or v is not None}
 
 
 def _without(node: dict[str, Any], path: list[str], default: Any) -> dict[str, Any]:
@@ -60,20 +69,39 @@ def _foreign(callbacks: dict[str, Any]) -> list[Any]:
 def check_own(file: Path, own: dict[str, Any], recorded: dict[str, Any]) -> None:
     """UserError for a checkpoint that another run wrote than the one in whose folder it lies.
 
-    own: the config that the checkpoint carries. recorded: that of the folder, with its identity. Nothing is imported.
+    own: what the checkpoint says of itself: its config and, since they are written, its run's fingerprint. recorded:
+    the config of the folder, with its identity. Nothing is imported.
     """
     identity = recorded.get("identity")
     if not isinstance(identity, dict) or not isinstance(identity.get("fingerprint"), str):
         return
-    content = identity.get("content") or {}
-    alike = targets.current(own) | {"identity": identity}
-    if fingerprint(alike, content) == identity["fingerprint"] or fingerprint(alike, {}) == fingerprint(recorded, {}):
+    alike = targets.current(own["config"]) | {"identity": identity}
+    # An older checkpoint says nothing of its data: the folder's stand for them.
+    by_config = fingerprint(alike, identity.get("content") or {})
+    written = own.get("fingerprint", by_config)
+    same_config = by_config == identity["fingerprint"] or fingerprint(alike, {}) == fingerprint(recorded, {})
+    if same_config and (written == identity["fingerprint"] or "fingerprint" not in own):
         return
     raise UserError(
-        f"{file} is of another run ({_title(own)}-{fingerprint(alike, content)[:8]}) than its folder "
+        f"{file} is of another run ({_title(own['config'])}-{str(written)[:8]}) than its folder "
         f"({_title(recorded)}-{identity['fingerprint'][:8]}); put it back where it was written, or train that folder's "
         "run again with run.force=true."
     )
+
+
+def difference(there: Any, here: Any, path: str = "") -> str | None:
+    """The first setting in which two configs differ, in words."""
+    if isinstance(there, dict) and isinstance(here, dict):
+        for key in (*there, *(k for k in here if k not in there)):
+            first = difference(there.get(key), here.get(key), f"{path}.{key}".lstrip("."))
+            if first:
+                return first.replace("five_cat", "5cat")
+        return None
+    # As the fingerprint sees it, a list is a tuple; 0 and 0.0 make two fingerprints, and compute the same.
+    numbers = all(isinstance(x, int | float) and not isinstance(x, bool) for x in (there, here))
+    if json.dumps(there) == json.dumps(here) or (numbers and there == here):
+        return None
+    return f"{path} is {there} there and {here} here"
 
 
 def _title(config: dict[str, Any]) -> str:
@@ -97,12 +125,17 @@ def ground(config: dict[str, Any], content: dict[str, str]) -> dict[str, Any]:
     """What VAL is made of: numbers of two runs compare where it is the same, whatever they were trained on.
 
     A validation set of its own stands whole; otherwise VAL is cut from what is split, by the fold. Out-of-domain
-    vectors and what an arch reads from files are none of it.
+    vectors, and weights that come from files, are none of it.
     """
     if "val" in content:
         return {"val": content["val"]}
-    read = {name: digest for name, digest in content.items() if name != "ood" and not name.startswith(ARCH_CONTENT)}
+    read = {k: v for k, v in of_data(content).items() if k != "ood"}
     return read | {"fold": config.get("data", {}).get("fold")}
+
+
+def of_data(content: dict[str, str]) -> dict[str, str]:
+    """A run's content without the weights that it reads from files."""
+    return {name: digest for name, digest in content.items() if not name.startswith((*ARCH_CONTENT, *ORIGINS))}
 
 
 def as_cut(data: dict[str, Any]) -> dict[str, Any]:
@@ -117,4 +150,5 @@ def as_cut(data: dict[str, Any]) -> dict[str, Any]:
 
 def reads_files(config: dict[str, Any]) -> bool:
     """Whether what a run computes hangs on files too, so that its config alone does not say it."""
-    return any(config["arch"].get(k) for k in ARCH_PATHS) or any(config["data"].get(k) for k in left_out(config))
+    nodes = ((config["arch"], ARCH_PATHS), (config["data"], left_out(config)), (config.get("trainer") or {}, ORIGINS))
+    return any(node.get(key) for node, keys in nodes for key in keys)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from lvm_lab.errors import UserError
 from lvm_lab.runs import reading
+from lvm_lab.runs.written import SWEEP_FILES
 
 
 @dataclass(frozen=True)
@@ -17,10 +18,6 @@ class Checkpoint:
 
     file: Path
     content: dict[str, str]
-
-
-# What `python -m lvm_lab.report` leaves in the folder of the runs.
-LEADERBOARD = ("index.html", "leaderboard.csv", "leaderboard.md")
 
 
 def find(patterns: Sequence[str]) -> tuple[list[Checkpoint], dict[str, str]]:
@@ -33,7 +30,9 @@ def find(patterns: Sequence[str]) -> tuple[list[Checkpoint], dict[str, str]]:
         raise UserError("no checkpoint is named; give .ckpt files, run folders or patterns, for instance outputs/*.")
     checkpoints: dict[Path, Checkpoint] = {}
     skipped: dict[str, str] = {}
-    for path in (path for pattern in patterns for path in _matching(pattern)):
+    matches = [path for pattern in patterns for path in _matching(pattern)]
+    # `outputs/*` means the runs, also where a shell has made it the names of everything there.
+    for path in [path for path in matches if path.name not in SWEEP_FILES or path.is_dir()] or matches:
         for one in _runs_in(path) if path.is_dir() else [path]:
             try:
                 file = reading.checkpoint_of(one)
@@ -48,8 +47,7 @@ def find(patterns: Sequence[str]) -> tuple[list[Checkpoint], dict[str, str]]:
 def _matching(pattern: str) -> list[Path]:
     if Path(pattern).exists():
         return [Path(pattern)]
-    # `outputs/*` means the runs, also where a leaderboard stands among them.
-    matches = [match for match in sorted(glob.glob(pattern, recursive=True)) if Path(match).name not in LEADERBOARD]
+    matches = sorted(glob.glob(pattern, recursive=True))
     if not matches:
         raise UserError(f"{pattern} matches no file and no folder; correct the path, or train a run first.")
     return [Path(match) for match in matches]

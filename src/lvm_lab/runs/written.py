@@ -12,6 +12,11 @@ from lvm_lab.errors import UserError
 from lvm_lab.runs.reading import CHECKPOINTS, CONFIG, HISTORY, LOCK
 from lvm_lab.runs.result import FILE as RESULT
 
+# What a sweep's folder says of itself: the rows of its table, and the rows that were settled as it went on.
+TABLE, RESOLVED = "schedule.yaml", "resolved.yaml"
+# What the lab leaves in a folder of runs beside these: a sweep's own files, and what `report` made of it.
+LEADERBOARD = ("index.html", "leaderboard.csv", "leaderboard.md", "leaderboard.json")
+SWEEP_FILES = (TABLE, RESOLVED, "optimization_results.yaml", *LEADERBOARD)
 # Files of the run itself and of what is made of it; then, by folder, those within. A folder goes once it is empty.
 FILES = (CONFIG, RESULT, HISTORY, "train.log", "moments.npz", "MODEL_CARD.md")
 IN_FOLDERS = {

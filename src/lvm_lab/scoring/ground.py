@@ -28,7 +28,8 @@ RESERVED = ("train", *KINDS)
 @dataclass(frozen=True)
 class Ground:
     """windows, sources: by part, and by name for further OOD stores; sources are files or data sources in a user's
-    words. stores: the content of each further OOD store, by name. cache: where fitted baselines are kept."""
+    words. stores: the content of each further OOD store, by name. cache: where fitted baselines are kept.
+    skipped: the further OOD stores that are not judged, path to reason."""
 
     parts: Parts
     preset: Preset
@@ -36,6 +37,7 @@ class Ground:
     windows: Mapping[str, Windows]
     sources: Mapping[str, str] = field(default_factory=dict)
     stores: Mapping[str, str] = field(default_factory=dict)
+    skipped: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of_run(cls, parts: Parts, preset: Preset, cache: Path) -> Ground:
@@ -83,22 +85,32 @@ def open_ground(
     sources: Mapping[str, str],
     stores: Iterable[str],
 ) -> Ground:
-    """Some parts of a data set with further OOD stores, each judged whole and on its own.
+    """Some parts of a data set with further OOD stores, each judged whole, on its own and once.
 
-    Raises UserError for a store of another encoder, and for a part or store of too few documents.
+    A store of another encoder is skipped, as is one with the content of a part or store that is judged already. Raises
+    UserError where nothing is left to judge on, and for a part or store of too few documents.
     """
     held_out = _held_out(parts)
     windows: dict[str, Windows] = {kind: held_out[kind] for kind in kinds if kind in held_out}
     sources = {name: sources[name] for name in windows}
     contents: dict[str, str] = {}
+    skipped: dict[str, str] = {}
+    judged = {parts.content["ood"]: "ood"} if "ood" in windows and "ood" in parts.content else {}
     for path in stores:
         store = open_source(Path(path), cache, context_length=settings.context_length)
         conflict = parts.contract.conflict(store.contract)
         if conflict:
-            raise UserError(f"{path} does not come from the encoder of the data ({conflict}); leave it out of ood.")
+            skipped[path] = f"{path} does not come from the encoder of the data ({conflict}); leave it out of ood."
+            continue
+        if store.content in judged:
+            skipped.setdefault(path, f"{path} has the content of {judged[store.content]}, which is judged already.")
+            continue
+        judged[store.content] = path
         name = store_label(Path(path), windows)
         windows[name] = whole_windows(store, settings, path)
         sources[name], contents[name] = path, store.content
+    if not windows and skipped:
+        raise UserError(next(iter(skipped.values())))
     for name, part in windows.items():
         if _documents(part) < DOCUMENTS_FOR_INTERVAL:
             has = f"{_documents(part)} documents with windows" if len(part) else "no window"
@@ -106,7 +118,7 @@ def open_ground(
                 f"the {name} part has {has}, and a bootstrap over documents needs {DOCUMENTS_FOR_INTERVAL}; "
                 "bring more documents, or leave the part out."
             )
-    return Ground(parts, preset, cache, windows, sources, contents)
+    return Ground(parts, preset, cache, windows, sources, contents, skipped)
 
 
 def source_of(node: Mapping[str, Any], part: str) -> str:

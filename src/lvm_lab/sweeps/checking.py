@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Container
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 from lvm_lab.config import signatures
 from lvm_lab.config.settings import settings
 from lvm_lab.errors import UserError
-from lvm_lab.runs.identity import computing, fingerprint
+from lvm_lab.runs.identity import computing, difference, fingerprint
 from lvm_lab.sweeps import leaderboard
 from lvm_lab.sweeps.plan import Standing, Standings, blocker
 from lvm_lab.sweeps.schedule import Row, Schedule
@@ -45,7 +44,7 @@ def check_types(row: Row, config: dict[str, Any]) -> None:
         baselines.check(preset)
         signatures.check_types(config)
     except UserError as error:
-        raise UserError(f"row {row.id}: {error}") from error
+        raise UserError(row.refusal(str(error))) from error
 
 
 def check_unchanged(folder: Path, standing: Standing, config: dict[str, Any]) -> None:
@@ -58,23 +57,9 @@ def check_unchanged(folder: Path, standing: Standing, config: dict[str, Any]) ->
         raise UserError(
             f"{folder / 'config.yaml'} was changed after it was written; put it back, or run.force=true to start over."
         )
-    difference = _difference(computing(recorded), computing(config))
-    if difference:
+    first = difference(computing(recorded), computing(config))
+    if first:
         raise UserError(
-            f"{folder} holds a run of another config ({difference}); choose another schedule.dir, or run.force=true "
+            f"{folder} holds a run of another config ({first}); choose another schedule.dir, or run.force=true "
             "to start over."
         )
-
-
-def _difference(there: Any, here: Any, path: str = "") -> str | None:
-    """The first setting in which two configs differ, in words."""
-    if isinstance(there, dict) and isinstance(here, dict):
-        for key in (*there, *(k for k in here if k not in there)):
-            difference = _difference(there.get(key), here.get(key), f"{path}.{key}".lstrip("."))
-            if difference:
-                return difference.replace("five_cat", "5cat")
-        return None
-    # As the fingerprint sees it: a list is a tuple.
-    if json.dumps(there) == json.dumps(here):
-        return None
-    return f"{path} is {there} there and {here} here"

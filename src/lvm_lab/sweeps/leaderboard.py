@@ -18,9 +18,8 @@ from lvm_lab.runs.judgement import Scores
 from lvm_lab.runs.reading import Run, Status
 from lvm_lab.runs.result import FILE as RESULT
 from lvm_lab.runs.result import Outcome, Result
+from lvm_lab.runs.written import RESOLVED, TABLE
 
-# What a sweep's folder says of itself: the rows of its table, and the rows that were settled as it went on.
-TABLE, RESOLVED = "schedule.yaml", "resolved.yaml"
 # Keys of 5CAT without which a run's halves and margin say something else.
 JUDGING = ("tool", "gates", "thresholds", "every_interval_clear", "eval_windows", "rollout_steps", "seed")
 
@@ -137,8 +136,13 @@ def read(sweep: Path) -> list[Entry]:
         for row in table_of(sweep).get("rows", [])
     ]
     listed = {e.name for e in entries}
-    runs = (p for p in sorted(sweep.iterdir()) if any((p / name).is_file() for name in (reading.CONFIG, RESULT)))
+    runs = (p for p in sorted(sweep.iterdir()) if is_run(p))
     return entries + [entry(folder) for folder in runs if folder.name not in listed]
+
+
+def is_run(folder: Path) -> bool:
+    """Whether a folder is a run's own."""
+    return any((folder / name).is_file() for name in (reading.CONFIG, RESULT))
 
 
 def table_of(sweep: Path) -> dict[str, Any]:

@@ -12,12 +12,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
 from lvm_lab.config import binding, conf
 from lvm_lab.errors import UserError
+from lvm_lab.sweeps import places
 
 TOP = "top3"
+# The folder of schedules in conf/, and in a user's own folder of options.
+GROUP = "schedule"
 BEST = re.compile(r"best([123])")
 ID = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
 
@@ -48,13 +49,17 @@ class Request:
 
 @dataclass(frozen=True)
 class Row:
-    """One run. source: best1 to best3, the earlier run whose settings come first, or nothing."""
+    """One run. source: best1 to best3, the earlier run whose settings come first, or nothing.
+
+    place: the file and line where it is written.
+    """
 
     id: str
     week: int
     phase: int
     overrides: list[str]
     source: str | None = None
+    place: str = field(default="", compare=False)
 
     @property
     def waits(self) -> bool:
@@ -66,6 +71,12 @@ class Row:
         """The architecture that its overrides name; empty where they name none."""
         names = [o.partition("=")[2] for o in self.overrides if o.startswith("arch=")]
         return names[-1] if names else ""
+
+    def refusal(self, sentence: str) -> str:
+        """What is wrong with the row, after its id; after its file and line too where its own overrides are meant."""
+        typed = sentence.replace("5cat", "five_cat")
+        own = any((o if "." not in o.partition("=")[0] else o.partition("=")[0]) in typed for o in self.overrides)
+        return f"{self.place}, row {self.id}: {sentence}" if own and self.place else f"row {self.id}: {sentence}"
 
 
 # A row's resolved config; raises UserError for a row that does not compose.
@@ -146,40 +157,52 @@ class Schedule:
         return written
 
 
-def names() -> list[str]:
-    return sorted(file.stem for file in (conf.conf_dir() / "schedule").glob("*.yaml"))
+def names(folders: Iterable[Path] = ()) -> list[str]:
+    """The lab's schedules, and those of a user's own folders of options."""
+    return sorted({file.stem for folder in (conf.conf_dir(), *folders) for file in (folder / GROUP).glob("*.yaml")})
 
 
-def load(name: str) -> Schedule:
-    """conf/schedule/<name>.yaml.
+def load(name: str, folders: Iterable[Path] = ()) -> Schedule:
+    """schedule/<name>.yaml of the lab's conf/ or of a user's own folder of options.
 
     Raises UserError for what is no schedule: an unknown key, an id that is no name or stands twice.
     """
-    return read(conf.conf_dir() / "schedule" / f"{name}.yaml")
+    files = [folder / GROUP / f"{name}.yaml" for folder in (conf.conf_dir(), *folders)]
+    there = [file for file in files if file.is_file()]
+    if len(there) > 1:
+        raise UserError(f"schedule={name} stands in {there[0]} and in {there[1]}; give one of them another name.")
+    return read(there[0] if there else files[0])
 
 
 def read(file: Path) -> Schedule:
     """A schedule's file; see load."""
-    name = file.stem
-    try:
-        node = yaml.safe_load(file.read_text())
-    except yaml.YAMLError as error:
-        raise UserError(f"{file} is no YAML ({str(error).splitlines()[0]}); mend it.") from error
+    name, table = file.stem, places.read(file)
+    node = table.node
     known = [f.name for f in dataclasses.fields(Schedule) if f.name != "name"]
     if not isinstance(node, dict) or not isinstance(node.get("rows"), list) or not node["rows"]:
-        raise UserError(f"{file} has no rows; write them as conf/schedule/smoke.yaml does.")
+        raise UserError(f"{table.place('rows')} has no rows; write them as conf/schedule/smoke.yaml does.")
     for key in node:
         if key not in known:
-            raise UserError(f"{file}: {binding.unknown_key(str(key), known)}")
-    plain = {key: node[key] for key in ("common", "best") if key in node}
-    binding.check(plain, Schedule, f"schedule {name}", ("name", "rows", "scales"))
-    rows = [_row(entry, name) for entry in node["rows"]]
-    twice = sorted({row.id for row in rows if sum(other.id == row.id for other in rows) > 1})
+            raise UserError(f"{table.place(str(key))}: {binding.unknown_key(str(key), known)}")
+    for key in ("common", "best"):
+        if key in node:
+            binding.check(
+                {key: node[key]}, Schedule, f"{table.place(key)}: schedule {name}", ("name", "rows", "scales")
+            )
+    rows = [_row(entry, table.row_place(number)) for number, entry in enumerate(node["rows"])]
+    ids = [row.id for row in rows]
+    twice = [row for number, row in enumerate(rows) if row.id in ids[:number]]
     if twice:
-        raise UserError(f"schedule={name} has several rows called {twice[0]}; give each row an id of its own.")
-    scales = {key: _scale(entry, key) for key, entry in node.get("scales", {}).items()}
-    common = conf.spell_out(node.get("common", []))
-    return Schedule(name, rows, common, scales, node.get("best", "passed"))
+        raise UserError(
+            f"{twice[0].place}: schedule={name} has several rows called {twice[0].id}; give each row an id of its own."
+        )
+    scales = {} if node.get("scales") is None else node["scales"]
+    if not isinstance(scales, dict) or not all(isinstance(entry, dict) for entry in scales.values()):
+        raise UserError(
+            f"{table.place('scales')}: scales={scales!r} does not fit; write NAME: {{set: [], times: {{}}}}."
+        )
+    read_scales = {key: _scale(entry, f"{table.place('scales')}: scales.{key}") for key, entry in scales.items()}
+    return Schedule(name, rows, conf.spell_out(node.get("common", [])), read_scales, node.get("best", "passed"))
 
 
 def merged(overrides: Iterable[str]) -> list[str]:
@@ -187,11 +210,11 @@ def merged(overrides: Iterable[str]) -> list[str]:
     return list({o.partition("=")[0]: o for o in overrides}.values())
 
 
-def _row(entry: Any, name: str) -> Row:
+def _row(entry: Any, place: str) -> Row:
     known = ("id", "week", "phase", "from", "overrides")
     if not isinstance(entry, dict) or not isinstance(entry.get("id"), str):
-        raise UserError(f"schedule={name} has a row without an id: {entry!r}; give it one.")
-    path = f"row {entry['id']}"
+        raise UserError(f"{place} has a row without an id: {entry!r}; give it one.")
+    path = f"{place}, row {entry['id']}"
     for key in entry:
         if key not in known:
             raise UserError(f"{path}: {binding.unknown_key(str(key), known)}")
@@ -209,11 +232,11 @@ def _row(entry: Any, name: str) -> Row:
         "source": source,
     }
     row: Row = binding.dataclass_from(Row, values, path)
-    return replace(row, overrides=conf.spell_out(row.overrides))
+    return replace(row, overrides=conf.spell_out(row.overrides), place=place)
 
 
-def _scale(entry: dict[str, Any], name: str) -> Scale:
-    scale: Scale = binding.dataclass_from(Scale, {"set": [], "times": {}} | entry, f"scales.{name}")
+def _scale(entry: dict[str, Any], path: str) -> Scale:
+    scale: Scale = binding.dataclass_from(Scale, {"set": [], "times": {}} | entry, path)
     return replace(scale, set=conf.spell_out(scale.set))
 
 

@@ -101,7 +101,8 @@ class Sweep:
 
     def write_table(self) -> None:
         """Say in the sweep's folder which rows it has, so that those who read it know what is missing."""
-        rows = [{k: v for k, v in asdict(row).items() if v is not None} for row in self.schedule.rows]
+        # Where a row is written is a machine's affair, and no part of what the sweep runs.
+        rows = [{k: v for k, v in asdict(row).items() if v is not None and k != "place"} for row in self.schedule.rows]
         table = {"name": self.schedule.name, "scale": self.request.scale, "rows": rows}
         if leaderboard.table_of(self.folder) != table:
             self.folder.mkdir(parents=True, exist_ok=True)

@@ -75,7 +75,7 @@ def lead(config: dict[str, Any], sweep_dir: Path | None) -> None:
         os.environ[JOB] = json.dumps({"config": config, "sweep_dir": sweep_dir and str(sweep_dir)})
 
 
-def follow(job: Callable[[dict[str, Any], Path | None], None]) -> None:
+def follow(job: Callable[[dict[str, Any], Path | None], Any]) -> None:
     """In a process that another one started: run what that one runs, and leave. Elsewhere nothing."""
     if is_leader() or JOB not in os.environ:
         return

@@ -27,6 +27,8 @@ class LatentVectorModule(pl.LightningModule):
 
     every_position: supervise all positions of a causal backbone, not the last alone.
     metrics: the epoch's numbers so far; callbacks add theirs and History writes them down.
+    loss_stats: the training data's statistics where the model's own are those that its first weights were learned with.
+    optimiser_state: AdamW's, by parameter, to begin with.
     """
 
     def __init__(
@@ -35,13 +37,19 @@ class LatentVectorModule(pl.LightningModule):
         super().__init__()
         self.model, self.loss, self.optim, self.every_position = model, loss, optim, every_position
         self.metrics: dict[str, Any] = {}
+        self.loss_stats: Stats | None = None
+        self.optimiser_state: dict[str, Any] | None = None
         self._sums: dict[str, Tensor] = {}
         self._count = 0
         self.register_load_state_dict_pre_hook(_names_here)
 
     @property
     def stats(self) -> Stats:
-        return self.model.stats
+        """The training part's, which losses and diagnoses measure by."""
+        own = self.model.stats
+        if self.loss_stats is None:
+            return own
+        return Stats(self.loss_stats.mean_D.to(own.mean_D), self.loss_stats.std_D.to(own.std_D))
 
     def predict(self, context_BLD: Tensor) -> Prediction:
         """The next vector after each context."""
@@ -106,6 +114,9 @@ class LatentVectorModule(pl.LightningModule):
             # A fused optimiser unscales gradients by itself, which Lightning's mixed precision cannot clip.
             fused=self.device.type == "cpu" and "mixed" not in str(self.trainer.precision),
         )
+        if self.optimiser_state is not None:
+            # The rate and the decay are this run's own.
+            optimizer.load_state_dict(optimizer.state_dict() | {"state": self.optimiser_state})
         total = int(self.trainer.estimated_stepping_batches)
         scale = WarmupCosine(round(self.optim.warmup * total), total, self.optim.final_lr)
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, scale)

@@ -133,10 +133,8 @@ def read_material(npz: NpzFile, source: str, bank: NpzFile | None = None) -> Mat
 
 def measure_contract(path: Path, vectors_ND: np.ndarray, contract: EncoderContract) -> EncoderContract:
     """The contract with `normalised` as measured; refuse one that the vectors contradict."""
-    farthest = 0.0
-    for start in range(0, len(vectors_ND), 16_384):
-        squares = np.square(vectors_ND[start : start + 16_384], dtype=np.float32).sum(axis=1)
-        farthest = max(farthest, float(np.abs(np.sqrt(squares) - 1).max(initial=0)))
+    starts = range(0, len(vectors_ND), 16_384)
+    farthest = max((distance_from_unit(vectors_ND[start : start + 16_384]) for start in starts), default=0.0)
     normalised = farthest <= UNIT_TOLERANCE
     if contract.normalised is not None and contract.normalised != normalised:
         measured = "all of length 1" if normalised else f"up to {farthest:.3g} away from length 1"
@@ -151,6 +149,12 @@ def measure_contract(path: Path, vectors_ND: np.ndarray, contract: EncoderContra
             f"set dim={dim} or give the right file."
         )
     return replace(contract, normalised=normalised)
+
+
+def distance_from_unit(vectors: np.ndarray) -> float:
+    """How far from 1 the length of a vector along the last axis is, of the one that is farthest."""
+    squares = np.square(vectors, dtype=np.float32).sum(axis=-1)
+    return float(np.abs(np.sqrt(squares) - 1).max(initial=0))
 
 
 def _check_layout(npz: NpzFile, context_length: int, bank: NpzFile | None) -> None:

@@ -16,6 +16,8 @@ from lvm_lab.sweeps.leaderboard import Entry
 # A cell of a run that has no such number, or not yet, is None.
 Cell = str | int | float | None
 LETTERS = "ABCDE"
+# The preset of a run that was not to be judged.
+OFF = "off"
 
 
 @dataclass(frozen=True)
@@ -122,7 +124,10 @@ def _skill(key: str, title: str, says: str, short: bool = False) -> Column:
 
 
 def _passes(entry: Entry) -> Cell:
-    return None if entry.passes is None else STATES[entry.passes]
+    if entry.passes is not None:
+        return STATES[entry.passes]
+    # Nothing else finishes without a verdict.
+    return OFF if entry.status == "finished" and entry.result and entry.result.verdict is None else None
 
 
 def _gates_passed(entry: Entry) -> Cell:
@@ -134,7 +139,13 @@ AHEAD = (
     Column("arch", "arch", "architecture", lambda e: e.arch or None),
     Column("loss", "loss", "loss", lambda e: e.option("loss")),
     Column("status", "status", "missing: in the table and not begun; started: cut off", lambda e: e.status),
-    Column("preset", "preset", "whether it passes its 5CAT preset on VAL, and so may be best", _passes, "state"),
+    Column(
+        "preset",
+        "preset",
+        "whether it passes its 5CAT preset on VAL; off: 5cat=off",
+        _passes,
+        "state",
+    ),
     Column("passed", "gates", "gates of 5CAT passed", _gates_passed, "whole"),
 )
 BEHIND = (

@@ -19,6 +19,13 @@ function filled(node, attributes, children) {
   return node;
 }
 
+// A long name is broken behind its own marks first.
+function breakable(text) {
+  const pieces = document.createDocumentFragment();
+  text.split(/(?<=[_\-.])/).forEach((piece, i) => pieces.append(...(i ? [document.createElement("wbr"), piece] : [piece])));
+  return pieces;
+}
+
 function byId(id) {
   return document.getElementById(id);
 }

@@ -3,14 +3,14 @@
 
 const data = JSON.parse(byId("data").textContent);
 const SELECTS = { arch: "arch", loss: "loss", "data-name": "data", status: "status", preset: "preset" };
-const QUALITIES = ["A/margin", "A/cos", "B/mrr_unseen", "skill/A/cos", "skill/B/mrr_unseen", "passed"];
-const CURVES = ["val/loss", "train/loss", "val/cos", "5cat/val/A/margin"];
+const [READABLE, GAP] = [440, 24];
 const state = { column: data.columns[0], down: false, open: new Set() };
 const records = {
   runs: data.runs.map((_, index) => runRecord(data, index)),
   groups: data.groups.map((group) => groupRecord(data, group)),
 };
 const tableRows = new Map();
+const reasonRows = new Map();
 const openRows = new Map();
 
 for (const run of data.runs) {
@@ -41,10 +41,15 @@ function show() {
     const open = state.open.has(record);
     row.querySelector(".run button").setAttribute("aria-expanded", String(open));
     rows.push(row);
+    if (!reasonRows.has(record)) reasonRows.set(record, reasonRow(data, record));
     if (open) {
-      if (!openRows.has(record)) openRows.set(record, detailsRow(data, record));
+      if (!openRows.has(record)) openRows.set(record, detailsRow(data, record, byId("board").clientWidth - 40));
       rows.push(openRows.get(record));
-    }
+    } else if (reasonRows.get(record)) rows.push(reasonRows.get(record));
+  }
+  if (!rows.length) {
+    rows.push(element("tr", {}, element("td", { class: "empty", colspan: data.columns.length },
+      element("div", { class: "inside" }, "No run matches. Clear the filter to see all."))));
   }
   byId("rows").replaceChildren(...rows);
   byId("count").textContent = `${found.length} of ${current().length}`;
@@ -65,53 +70,48 @@ function toggle(record) {
 
 function reveal(record) {
   if (!state.open.has(record)) toggle(record);
-  tableRows.get(record)?.scrollIntoView({ block: "center" });
+  const row = tableRows.get(record);
+  row?.scrollIntoView({ block: "start" });
+  row?.querySelector(".run button").focus({ preventScroll: true });
 }
 
 function figures(found) {
   const part = byId("part").value;
-  const runs = found.flatMap((record) => record.members.map((index) => ({ index, record, run: data.runs[index] })));
-  const look = (record, index) => (state.open.has(record) ? "open" : index === data.best ? "best" : "");
-  const lines = (points) => runs.map(({ index, record, run }) =>
-    ({ name: run.name, look: look(record, index), points: points(run) })).filter((line) => line.points.length);
   const quality = data.columns.find((column) => column.key === byId("quality").value);
-  const against = (key, label) => scatter(label, found.map((record) => ({
-    name: record.name,
-    look: state.open.has(record) ? "open" : record.best ? "best" : "",
-    passing: record.cells.preset === "pass" || record.cells.preset === 1,
-    x: record.cells[key],
-    y: record.cells[quality.key],
-    reach: record.numbers[quality.key]?.[1],
-    choose: () => reveal(record),
-  })), label, quality.title);
-  const curve = byId("curve").value;
-  const named = quality.title;
-  const drawings = [
-    [`Offset curves (${part.toUpperCase()})`,
-      lineChart("offset curves", lines((run) => run.offsets[part]), "offset k (+1 is the target)", "mean cosine", OFFSETS)],
-    [`${named} against parameters`, against("params", "parameters (log)")],
-    [`${named} against throughput`, against("throughput", "training windows a second (log)")],
-    [`${curve} by epoch`, lineChart("curves by epoch", lines((run) => pointsOf(run, curve)), "epoch", curve)],
-  ];
+  const width = figureWidth();
+  const drawings = figureList(data, found, { part, quality, curve: byId("curve").value },
+    { reveal, isOpen: (record) => state.open.has(record), width });
+  byId("figures").style.setProperty("--figure", `${width}px`);
   byId("figures").replaceChildren(...drawings.map(([title, drawing]) =>
     element("figure", {}, element("figcaption", {}, title), drawing)));
+  const runs = found.flatMap((record) => record.members.map((index) => ({ index, run: data.runs[index] })));
   byId("heat").replaceChildren(...heatTable(runs, part, (index) =>
     reveal(current().find((record) => record.members.includes(index)))));
+  byId("heat-note").textContent = heatNote(runs);
+}
+
+// As many beside each other as are readable, none wider than the page.
+function figureWidth() {
+  const room = byId("figures").clientWidth;
+  const count = Math.max(1, Math.floor((room + GAP) / (READABLE + GAP)));
+  return Math.min(WIDEST, Math.floor((room - (count - 1) * GAP) / count));
+}
+
+function sortBy(column) {
+  // Numbers begin with the largest, places and texts with the first.
+  const largest = ["number", "state", "whole"].includes(column.kind) && column.key !== "place";
+  state.down = state.column === column ? !state.down : largest;
+  state.column = column;
+  show();
 }
 
 function start() {
   byId("name").textContent = data.name;
   byId("summary").textContent = data.summary;
   byId("read").textContent = `Read from the run folders at ${data.read}.`;
-  byId("heads").append(...data.columns.map((column) => element("th", {
-    scope: "col", class: `${column.key === "run" ? "run " : ""}${column.kind}`, title: column.says, "data-key": column.key,
-  }, element("button", { type: "button", onclick: () => {
-    // Numbers begin with the largest, places and texts with the first.
-    const largest = ["number", "state", "whole"].includes(column.kind) && column.key !== "place";
-    state.down = state.column === column ? !state.down : largest;
-    state.column = column;
-    show();
-  } }, column.title))));
+  byId("heads").append(...data.columns.map((column) => columnHead(column, sortBy)));
+  byId("meanings").append(...data.columns.flatMap((column) =>
+    [element("dt", {}, column.title), element("dd", {}, column.says)]));
   for (const [id, key] of Object.entries(SELECTS)) {
     const found = [...new Set(data.runs.map((run) => run.cells[key]).filter(Boolean))].sort(collator.compare);
     byId(id).append(element("option", { value: "" }, "all"), ...found.map((name) => element("option", { value: name }, name)));
@@ -127,6 +127,16 @@ function start() {
     // The fields are empty only after the event.
     byId(form).addEventListener("reset", () => setTimeout(show));
   }
+  byId("all-columns").addEventListener("change", (event) => byId("table").classList.toggle("all", event.target.checked));
+  for (const box of document.querySelectorAll(".frame")) hinted(box);
+  let drawnFor = window.innerWidth;
+  window.addEventListener("resize", () => {
+    // On a telephone the height alone changes with every scroll.
+    if (window.innerWidth === drawnFor) return;
+    drawnFor = window.innerWidth;
+    openRows.clear();
+    requestAnimationFrame(show);
+  });
   show();
 }
 

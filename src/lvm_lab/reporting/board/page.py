@@ -17,7 +17,18 @@ from lvm_lab.reporting.board.details import details, rounded
 from lvm_lab.reporting.board.seeds import Group, groups
 from lvm_lab.reporting.board.tables import summary
 
-SCRIPTS = ("dom.js", "table.js", "charts.js", "details.js", "page.js")
+SCRIPTS = (
+    "dom.js",
+    "table.js",
+    "scroll.js",
+    "axes.js",
+    "naming.js",
+    "charts.js",
+    "heat.js",
+    "details.js",
+    "figures.js",
+    "page.js",
+)
 
 
 def page(board: Board, folder: Path, out: Path) -> str:
@@ -56,8 +67,8 @@ def _data(board: Board, name: str, out: Path) -> dict[str, Any]:
         "halves": board.halves,
         "best": None if board.best is None else number_of[board.best],
         "columns": [
-            {"key": "place", "title": "#", "says": "place by VAL alone", "kind": "whole", "digits": 0},
-            {"key": "run", "title": "run", "says": "a click opens its details", "kind": "text", "digits": 0},
+            _column(Column("place", "#", "place by VAL alone", _nothing, "whole")),
+            _column(Column("run", "run", "opens the run's details", _nothing)),
             *(_column(c) for c in board.columns),
         ],
         "runs": runs,
@@ -66,7 +77,11 @@ def _data(board: Board, name: str, out: Path) -> dict[str, Any]:
 
 
 def _column(column: Column) -> dict[str, Any]:
-    return {name: getattr(column, name) for name in ("key", "title", "says", "kind", "digits")}
+    return {name: getattr(column, name) for name in ("key", "title", "says", "kind", "digits", "short")}
+
+
+def _nothing(_: Any) -> None:
+    """Place and name are a line's own and no cells."""
 
 
 def _group(group: Group, members: list[int]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import takewhile
 
 from lvm_lab.reporting.board.columns import Board, Column, Line
+from lvm_lab.reporting.words import STATES
 from lvm_lab.runs.identity import computing
 
 
@@ -65,7 +66,7 @@ def _numbers(lines: Sequence[Line], columns: Sequence[Column]) -> dict[str, Spre
     for column in columns:
         cells = [line.cells[column.key] for line in lines]
         if column.kind == "state":
-            values = [float(cell == "pass") for cell in cells if cell is not None]
+            values = [float(cell == STATES[True]) for cell in cells if cell in STATES.values()]
         elif column.kind in ("whole", "number") and column.key not in ("week", "seed"):
             values = [float(cell) for cell in cells if isinstance(cell, int | float)]
         else:

@@ -33,7 +33,7 @@ function cellText(column, record) {
       return deviation ? `${fixed(mean, digits)} ± ${fixed(deviation, Math.max(digits, 1))}` : grouped(mean, digits);
     }
   }
-  if (column.kind === "number") return fixed(value, column.digits);
+  if (column.kind === "number") return column.digits ? fixed(value, column.digits) : grouped(value, 0);
   return column.kind === "whole" ? grouped(value, 0) : String(value);
 }
 
@@ -41,7 +41,7 @@ function grouped(value, digits) {
   return value.toLocaleString("en-US", { minimumFractionDigits: digits, maximumFractionDigits: digits });
 }
 
-const STATE_ORDER = { pass: 1, null: 0.5, fail: 0 };
+const STATE_ORDER = { pass: 1, null: 0.5, fail: 0, off: -1 };
 
 // Empty cells stay at the end whichever way a column is sorted.
 function compareBy(column, down) {
@@ -86,14 +86,29 @@ function tableRow(data, record, toggle) {
   } });
   for (const column of data.columns) {
     const text = cellText(column, record);
+    const look = `${column.key === "run" ? "run" : column.kind} ${column.short ? "" : "long"}`.trim();
     if (column.key === "run") {
-      const button = element("button", { type: "button", "aria-expanded": "false" }, text);
-      row.append(element("td", { class: "run" }, button, record.best ? " ★ best" : null));
+      const button = element("button", { type: "button", "aria-expanded": "false" }, breakable(text));
+      row.append(element("td", { class: look }, button, record.best ? " ★ best" : null));
     } else {
       const marked = (column.kind === "state" || column.key === "status") && /^\w+$/.test(text);
-      const td = element("td", { class: column.kind }, marked ? element("span", { class: text }, text) : text);
-      row.append(td);
+      row.append(element("td", { class: look }, marked ? element("span", { class: text }, text) : breakable(text)));
     }
   }
   return row;
+}
+
+// What went wrong stands under the row, and whole in its details; nothing where nothing did.
+function reasonRow(data, record) {
+  const wrong = record.members.map((index) => data.runs[index]).filter((run) => run.error);
+  if (!wrong.length) return null;
+  const reasons = wrong.map((run) => `${record.members.length > 1 ? `${run.name} ` : ""}${run.cells.status}: ${run.error}`);
+  return element("tr", { class: "reason" }, element("td", { colspan: data.columns.length },
+    element("div", { class: "inside" }, ...reasons.map((reason) => element("p", { class: "clamped" }, reason)))));
+}
+
+function columnHead(column, sort) {
+  const look = `${column.key === "run" ? "run " : ""}${column.kind}${column.short ? "" : " long"}`;
+  return element("th", { scope: "col", class: look, title: column.says, "data-key": column.key },
+    element("button", { type: "button", onclick: () => sort(column) }, column.title));
 }

@@ -35,12 +35,14 @@ def new(title: str, subtitle: str, rows: int = 1, columns: int = 1) -> tuple[Fig
     """A figure with one title, a line under it that says what passes, and its panels row by row."""
     width, height = (6.4, 4.4) if rows * columns == 1 else (3.6 * columns + 0.6, 2.7 * rows + 1.3)
     figure = Figure(figsize=(width, height), dpi=110)
-    top = 1 - (0.7 if rows * columns == 1 else 0.95) / height
+    subtitle = textwrap.fill(subtitle, int(15 * width))
+    # A gate's reason may take several lines, which panels make room for.
+    lines = 0.16 * subtitle.count("\n")
+    top = 1 - ((0.7 if rows * columns == 1 else 0.95) + lines) / height
     panels = figure.subplots(rows, columns, squeeze=False)
     figure.subplots_adjust(left=0.7 / width, right=1 - 0.15 / width, bottom=0.5 / height, top=top)
     figure.subplots_adjust(wspace=0.28, hspace=0.32)
     figure.suptitle(title, x=0.02, y=1 - 0.1 / height, ha="left", va="top", fontsize=11, fontweight="bold")
-    subtitle = textwrap.fill(subtitle, int(15 * width))
     figure.text(0.02, 1 - 0.34 / height, subtitle, ha="left", va="top", fontsize=8, color="#404040")
     listed = list(panels.flat)
     for axes in listed:

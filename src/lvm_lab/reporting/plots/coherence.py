@@ -38,11 +38,12 @@ def figure(run: Record) -> Figure | None:
         x_X = np.arange(len(BINS)) + place
         points = curve(numbers, list(BINS))
         _style.draw_curve(axes, x_X, points, part, part.upper(), linestyle="none", markersize=7)
+        # Points of the page, so that a marker never covers them.
+        look: dict[str, Any] = {"textcoords": "offset points", "va": "center", "fontsize": 7}
+        look |= {"xytext": (-7, 0), "ha": "right"} if place < 0 else {"xytext": (7, 0), "ha": "left"}
         for x, name, value in zip(x_X, BINS, points[0], strict=True):
             if name in numbers:
-                side: Any = "right" if place < 0 else "left"
-                windows = str(numbers[name].windows)
-                axes.text(x + place / 2, value, windows, ha=side, va="center", fontsize=7, color=_style.COLOURS[part])
+                axes.annotate(str(numbers[name].windows), (x, value), color=_style.COLOURS[part], **look)
     axes.set_xticks(range(len(BINS)), list(BINS.values()))
     axes.set_xlim(-0.5, len(BINS) - 0.5)
     axes.set_xlabel("mean cosine of adjacent context vectors; beside each point its windows", fontsize=8)

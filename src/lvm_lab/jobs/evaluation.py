@@ -44,6 +44,11 @@ def evaluate(settings: EvaluationSettings) -> dict[str, Any]:
     models = [model for _, listed in tables for model in listed]
     names = model_labels([(model.file, model.config) for model in models])
     labels = dict(zip((model.file for model in models), names, strict=True))
+    passed_over = [{"path": path, "reason": reason} for path, reason in skipped.items()]
+    for ground, listed in tables:
+        for path, reason in ground.skipped.items():
+            passed_over.append({"path": path, "reason": f"{', '.join(labels[m.file] for m in listed)}: {reason}"})
+            log.warning("skipped %s", passed_over[-1]["reason"])
     return {
         "version": __version__,
         "commit": commit(),
@@ -53,7 +58,7 @@ def evaluate(settings: EvaluationSettings) -> dict[str, Any]:
         "data": [
             _score({labels[m.file]: m for m in listed}, ground, device, settings.allow) for ground, listed in tables
         ],
-        "skipped": [{"path": path, "reason": reason} for path, reason in skipped.items()],
+        "skipped": passed_over,
     }
 
 
