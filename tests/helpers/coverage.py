@@ -1,7 +1,7 @@
 """How often intervals hold the truth where it is known: documents drawn from real ones' mean reciprocal ranks.
 
-tests/fixtures/document_mrr.csv has, for every document of three stores of MiniLM vectors (PEPs, Wikipedia, science), its
-number of windows and three baselines' summed reciprocal ranks of the target, the context's chunks aside.
+tests/fixtures/document_mrr.csv has, for every document of three stores of MiniLM vectors (PEPs, Wikipedia, science),
+its number of windows and three baselines' summed reciprocal ranks of the target, the context's chunks aside.
 
 Shape suffixes: N documents of a store, n drawn ones, W windows.
 """
@@ -26,7 +26,8 @@ PAIRED = ("copy_last - exponential", "copy_last - mean_of_context", "exponential
 
 @dataclass(frozen=True)
 class Share:
-    """Of so many draws. covered: intervals that hold the truth, or that are not given; false: p < .05 of a difference that is 0 in truth."""
+    """Of many draws. covered: intervals that hold the truth, or that are not given; false: p < .05 of a number that is
+    0 in truth."""
 
     covered: float
     false: float

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from helpers.judge_data import DIM, LENGTH, Leaky, linear, moving_average, predictor, preset, windows_of
 from lvm_lab.data.store import Documents, EncoderContract, write_store
 from lvm_lab.data.windows import Windows, index_windows
-from lvm_lab.judge.five_cat import measure_part
 from lvm_lab.judge.cosines import normalise
+from lvm_lab.judge.five_cat import measure_part
 from lvm_lab.judge.gates.ablations import CHANGES, derangements, foreign_partners, left_out_order, order_changes
 from lvm_lab.judge.gates.coherence import coherence, coherence_bins
 from lvm_lab.judge.gates.offsets import offset_cosines
@@ -226,9 +226,7 @@ def test_ranks_against_brute_force(seed, stretches, context_length, zero, pessim
     places = [(row, d, s, e) for d, s, e in all_S3.tolist() for row in range(s + context_length, e)]
     rows, document_W, starts, stops = np.array(places, dtype=np.int64).reshape(-1, 4).T
     vectors = np.concatenate(chains) if chains else np.empty((0, 3), dtype=np.float16)
-    windows = Windows(
-        vectors, rows, document_W, starts, stops, context_length, isolated=isolated, stretches_S3=all_S3
-    )
+    windows = Windows(vectors, rows, document_W, starts, stops, context_length, isolated=isolated, stretches_S3=all_S3)
     unit = np.zeros((len(rows), 3)) if zero else rng.integers(-1, 2, size=(len(rows), 3)) + 0.25
     scores = retrieval_scores(unit.astype(np.float32), windows, pessimistic=pessimistic)
     for w, (row, document, _, _) in enumerate(places):

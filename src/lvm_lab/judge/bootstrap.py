@@ -49,16 +49,23 @@ class Number:
         """value -+ t x error, with effective - 1 degrees of freedom; NaN where there is no error."""
         if math.isnan(self.error):
             return math.nan, math.nan
-        half = float(stdtrit(self.effective - 1, (1 + level) / 2)) * self.error
-        return self.value - half, self.value + half
+        return t_interval(self.value, self.error, self.effective, level)
 
     def to_dict(self) -> dict[str, Any]:
         return {
             "value": finite(self.value),
             "interval": None if math.isnan(self.error) else [finite(x) for x in self.interval()],
+            "error": finite(self.error),
+            "effective": finite(self.effective),
             "windows": self.windows,
             "documents": self.documents,
         }
+
+
+def t_interval(value: float, error: float, effective: float, level: float = LEVEL) -> tuple[float, float]:
+    """value -+ Student's t x error, for so many effective documents."""
+    half = float(stdtrit(effective - 1, (1 + level) / 2)) * error
+    return value - half, value + half
 
 
 def finite(value: float) -> float | None:
