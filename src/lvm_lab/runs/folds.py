@@ -1,6 +1,6 @@
 """Numbers of several folds as one: every document is in VAL, and in test, of one of five folds; no torch.
 
-A number of the pool is the folds' mean, weighted by windows: value = sum w_f value_f, with w_f = windows_f / all of them.
+A number of the pool is the folds' mean, weighted by windows: value = sum w_f value_f, with w_f = windows_f / windows.
 The folds' documents are disjoint, so that their errors are independent given the trained models: error^2 =
 sum (w_f error_f)^2, with degrees of freedom by Welch and Satterthwaite: error^4 / sum ((w_f error_f)^4 / (effective_f -
 1)). How much another draw of training documents would change is not in it. OOD is the same for every fold: value and

@@ -156,7 +156,7 @@ AHEAD = (
     Column(
         "preset",
         "preset",
-        f"whether it passes its 5CAT preset on VAL; null: VAL has under {DOCUMENTS_FOR_VERDICT} documents; off: not judged",
+        f"whether it passes its preset on VAL; null: under {DOCUMENTS_FOR_VERDICT} documents there; off: 5cat=off",
         _passes,
         "state",
     ),
