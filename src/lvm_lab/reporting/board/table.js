@@ -48,7 +48,8 @@ const STATE_ORDER = { pass: 1, null: 0.5, fail: 0, off: -1 };
 function compareBy(column, down) {
   const value = (record) => {
     // A fold stands below its pool.
-    if (column.key === "place" && record.pool) return record.pool.cells.place + 0.5;
+    const above = column.key === "place" && record.pool ? record.pool.cells.place : null;
+    if (above !== null) return above + 0.5;
     const cell = record.cells[column.key];
     return column.kind === "state" && typeof cell === "string" ? STATE_ORDER[cell] : cell ?? null;
   };
