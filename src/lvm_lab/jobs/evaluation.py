@@ -22,8 +22,9 @@ from lvm_lab.jobs import candidates
 from lvm_lab.jobs.candidates import Candidate
 from lvm_lab.judge import baselines, gates
 from lvm_lab.runs import selecting
+from lvm_lab.runs.folds import fold_of
 from lvm_lab.runs.process import commit
-from lvm_lab.scoring.folds import fold_of, pooled_tables
+from lvm_lab.scoring.folds import pooled_tables
 from lvm_lab.scoring.ground import Ground, open_ground, source_of
 from lvm_lab.scoring.labels import model_labels
 from lvm_lab.scoring.scores import EVALUATION, score

@@ -9,15 +9,27 @@ error are the folds' means, since more models on the same documents are no more 
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from lvm_lab.config.thresholds import DOCUMENTS_FOR_VERDICT
 from lvm_lab.judge.bootstrap import t_interval
+from lvm_lab.runs.identity import computing
 
 Json = dict[str, Any]
 COUNTS = ("windows", "documents", "not_finite")
+
+
+def fold_of(config: Json, content: Mapping[str, str]) -> tuple[str, int] | None:
+    """(everything that a run computes from but for the fold, its fold); None without a fold or a recorded content."""
+    fold = config.get("data", {}).get("fold")
+    if fold is None or not content:
+        return None
+    settings = computing(config)
+    settings["data"] = {key: value for key, value in settings["data"].items() if key != "fold"}
+    return json.dumps([settings, dict(content)], sort_keys=True, default=str), fold
 
 
 def pooled_number(numbers: Sequence[Json], disjoint: bool = True) -> Json:

@@ -2,25 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lvm_lab.runs.folds import pooled_number, pooled_part, pooled_verdict
-from lvm_lab.runs.identity import computing
 from lvm_lab.scoring.ground import kind_of
 
 Json = dict[str, Any]
-
-
-def fold_of(config: Json, content: Mapping[str, str]) -> tuple[str, int] | None:
-    """(what a run computes from but for the fold, its fold); None for a run without folds or a recorded content."""
-    fold = config["data"].get("fold")
-    if fold is None or not content:
-        return None
-    settings = computing(config)
-    settings["data"] = {key: value for key, value in settings["data"].items() if key != "fold"}
-    return json.dumps([settings, dict(content)], sort_keys=True, default=str), fold
 
 
 def pooled_tables(tables: Sequence[Json], folds: Mapping[str, tuple[str, int] | None], clear: bool) -> list[Json]:

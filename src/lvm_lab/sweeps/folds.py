@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from lvm_lab.runs.folds import pooled_number, pooled_part, pooled_verdict
-from lvm_lab.runs.identity import computing
+from lvm_lab.runs.folds import fold_of, pooled_number, pooled_part, pooled_verdict
 from lvm_lab.runs.reading import Run
 from lvm_lab.runs.result import PARTS, Result
 from lvm_lab.sweeps.leaderboard import Entry
@@ -21,17 +19,10 @@ def pooled(entries: Iterable[Entry]) -> list[Entry]:
     """
     alike: dict[str, dict[int, Entry]] = {}
     for entry in sorted(entries, key=lambda e: e.name):
-        fold = entry.config.get("data", {}).get("fold")
-        if entry.rank is not None and fold is not None and entry.run.identity.content:
-            alike.setdefault(_key(entry), {}).setdefault(fold, entry)
+        known = fold_of(entry.config, entry.run.identity.content)
+        if entry.rank is not None and known is not None:
+            alike.setdefault(known[0], {}).setdefault(known[1], entry)
     return [_pool([by_fold[fold] for fold in sorted(by_fold)]) for by_fold in alike.values() if len(by_fold) > 1]
-
-
-def _key(entry: Entry) -> str:
-    """Everything that a run computes from, but for the fold."""
-    settings = computing(entry.config)
-    settings["data"] = {key: value for key, value in settings["data"].items() if key != "fold"}
-    return json.dumps([settings, entry.run.identity.content], sort_keys=True, default=str)
 
 
 def _pool(entries: Sequence[Entry]) -> Entry:
