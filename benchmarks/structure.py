@@ -3,7 +3,7 @@
 From the files: modules at the top (files beside __init__ and __main__), children of the package outside the layers
 contract of the pyproject.toml beside `src`, lines, the longest file.
 
-From a tiny `python -m lvm_lab.train`, up to the first step of the optimiser: how many of our files and functions run,
+From a tiny `lvm-lab train`, up to the first step of the optimiser: how many of our files and functions run,
 and how often each room is entered, a room being the first folder below lvm_lab or a file at its top. An entry is a
 function of another room that the job calls by itself, as a reader of the function `train` follows them; what a room
 calls in turn is its own business. The last row counts the same for the session, into whose hands the job gives a run.

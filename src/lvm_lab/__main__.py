@@ -1,4 +1,4 @@
-"""Lists the commands, `python -m lvm_lab`, or runs one: `lvm-lab train arch=gru`."""
+"""Lists the commands, `lvm-lab`, or runs one: `lvm-lab train arch=gru`."""
 
 from __future__ import annotations
 

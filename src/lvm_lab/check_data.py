@@ -1,4 +1,4 @@
-"""Examine data before training on it: `python -m lvm_lab.check_data FILE`."""
+"""Examine data before training on it: `lvm-lab check-data FILE`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from lvm_lab.commands import launch
 from lvm_lab.commands.arguments import Files
 
-HEADER = "Examine data before training on it; takes the settings of lvm_lab.train, of which data.* and run.cache count."
+HEADER = "Examine data before training on it; takes the settings of lvm-lab train, of which data.* and run.cache count."
 
 
 def main() -> None:

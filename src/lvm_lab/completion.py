@@ -1,4 +1,4 @@
-"""What a shell offers behind <TAB>: `eval "$(python -m lvm_lab.completion bash)"`."""
+"""What a shell offers behind <TAB>: `eval "$(lvm-lab completion bash)"`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether a model collapses, copies or leaves the scale: `python -m lvm_lab.diagnose RUN_OR_CHECKPOINT`."""
+"""Whether a model collapses, copies or leaves the scale: `lvm-lab diagnose RUN_OR_CHECKPOINT`."""
 
 from __future__ import annotations
 

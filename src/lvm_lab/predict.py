@@ -1,4 +1,4 @@
-"""A trained model's predictions for vectors: `python -m lvm_lab.predict RUN vectors.npz out.npz`."""
+"""A trained model's predictions for vectors: `lvm-lab predict RUN vectors.npz out.npz`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a sweep stands, read from its folder while it runs: `python -m lvm_lab.status multirun/hundred`."""
+"""How a sweep stands, read from its folder while it runs: `lvm-lab status multirun/hundred`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Train, judge and record one latent vector model: `python -m lvm_lab.train arch=mamba2 loss=infonce`."""
+"""Train, judge and record one latent vector model: `lvm-lab train arch=mamba2 loss=infonce`."""
 
 from __future__ import annotations
 

@@ -109,7 +109,7 @@ MISTAKES = {
     "unknown preset": (["5cat=nope"], ["5cat=nope does not exist", "smoke, standard, strict"]),
     "unknown key": (
         ["trainer.max_epoch=3"],
-        ["trainer.max_epoch does not exist (did you mean max_epochs?)", "batch_size, checkpoint, max_epochs"],
+        ["trainer.max_epoch does not exist (did you mean max_epochs?)", "batch_size, checkpoint, continue_from"],
     ),
     "unknown key of an option": (
         ["arch=transformer", "arch.head=2"],

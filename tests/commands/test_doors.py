@@ -1,4 +1,4 @@
-"""The doors, `python -m lvm_lab.X`: short, listed with one line each, answering --help without torch."""
+"""The doors, `lvm-lab X`: short, listed with one line each, answering --help without torch."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import lvm_lab
 from helpers.commands import ENVIRONMENT
 from lvm_lab import __main__ as lister
 from lvm_lab.commands import plain
+from lvm_lab.config.command import command
 from lvm_lab.errors import UserError
 
 PACKAGE = Path(lvm_lab.__file__).parent
@@ -53,7 +54,7 @@ def test_a_door_is_short_and_says_what_it_is_for(door: str) -> None:
     assert len(source.splitlines()) <= LONGEST
     first = (ast.get_docstring(ast.parse(source)) or "").splitlines()[0]
     assert len(first.partition(": `")[0]) <= 80
-    assert f"python -m lvm_lab{'' if door == '__main__' else f'.{door}'}" in first
+    assert ("`lvm-lab`" if door == "__main__" else command(door)) in first
 
 
 def test_every_door_helps_without_torch(tmp_path: Path) -> None:

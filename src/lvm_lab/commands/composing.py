@@ -15,6 +15,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 
+from lvm_lab.commands.plain import NO_MEMORY
 from lvm_lab.commands.values import quoted
 from lvm_lab.config.binding import unknown_key
 from lvm_lab.config.conf import conf_dir, groups, options_of, spell_back
@@ -34,6 +35,15 @@ def check_local(arguments: Sequence[str]) -> None:
             continue
         if not any((folder / "local" / f"{name}.yaml").is_file() for folder in (conf_dir(), *own_folders(arguments))):
             raise UserError(f"local={name} does not exist; write {conf_dir() / 'local' / name}.yaml, or leave it out.")
+
+
+def check_names(arguments: Sequence[str]) -> None:
+    """Raise UserError for a setting of nothing, which Hydra asserts that there is none of."""
+    for argument in arguments:
+        if re.match(r"[+~]*=", argument):
+            raise UserError(
+                f"{argument!r} has nothing before its =; write group=option or key=value, for instance arch=gru."
+            )
 
 
 def compose(config_name: str, overrides: Sequence[str], resolved: bool = True) -> dict[str, Any]:
@@ -66,11 +76,15 @@ def explain(error: Exception, config_name: str, arguments: Sequence[str]) -> str
 def _sentence(error: Exception, config_name: str, arguments: Sequence[str]) -> str:
     if isinstance(error, UserError):
         return str(error)
+    if isinstance(error, MemoryError):
+        return f"{NO_MEMORY} ({str(error) or 'it did not say for what'}); set smaller data or a smaller arch."
     if isinstance(error, OSError) and not isinstance(error, HydraException):
         place = f"{error.filename}: " if error.filename else ""
         return f"{place}{error.strerror or error}; mend that and give the same command again."
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, option = str(error.missing_cfg_file).rpartition("/")
+        if not group:
+            return f"{option} is no config of the lab; leave --config-name out."
         # Of a group with several options at once Hydra says not which there are.
         options = error.options if error.options is not None else options_of(group)
         return f"{group}={option} does not exist; choose one of {', '.join(sorted(options))}."

@@ -46,7 +46,7 @@ def show(config_name: str, door: str, line: CommandLine, files: Files | None, he
 
 def for_hydra(door: str, header: str | None) -> list[str]:
     """Settings that have Hydra's own help speak of this door."""
-    words = [f"hydra.help.app_name=lvm_lab.{door}"]
+    words = [f'hydra.help.app_name="{command(door)}"']
     return words if header is None else [*words, f'hydra.help.header="{header}"']
 
 

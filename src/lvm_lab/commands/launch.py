@@ -23,7 +23,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from lvm_lab.commands import composing, helping, multirun, schedules, sweepers
 from lvm_lab.commands.arguments import MULTIRUN, Files, sort
-from lvm_lab.commands.composing import check_local, explain, unreadable
+from lvm_lab.commands.composing import check_local, check_names, explain, unreadable
 from lvm_lab.commands.plain import FAILED, INTERRUPTED, MISTAKE, tell
 from lvm_lab.commands.rows import GROUP
 from lvm_lab.config.conf import conf_dir
@@ -72,6 +72,7 @@ def launch(
             helping.show(config_name, door or config_name, line, files, header)
             sys.stdout.flush()
             return
+        check_names(arguments)
         check_local(arguments)
         request, others = schedules.split(arguments) if runs_schedules else (None, arguments)
         if request is None:
@@ -81,7 +82,7 @@ def launch(
     except KeyboardInterrupt:
         print(f"interrupted; {interrupted}", file=sys.stderr)
         sys.exit(INTERRUPTED)
-    except (HydraException, OmegaConfBaseException, UserError, OSError) as error:
+    except (HydraException, OmegaConfBaseException, UserError, OSError, MemoryError) as error:
         if isinstance(error, BrokenPipeError) and not hydra_run.composed_once:
             reader_has_left()
             sys.exit(0)
@@ -171,7 +172,7 @@ class Task:
             if isinstance(error, runs.Busy) and multirun and row:
                 # In a sweep somebody else's run is work that is shared, and no failure.
                 return None
-            known = isinstance(error, UserError | OmegaConfBaseException | OSError)
+            known = isinstance(error, UserError | OmegaConfBaseException | OSError | MemoryError)
             sentence = explain(error, self.config_name, self.arguments) if known else f"{type(error).__name__}: {error}"
             if not multirun and known:
                 # Leaving here keeps Hydra from announcing an error in a job that never ran.
@@ -183,7 +184,7 @@ class Task:
             if not known:
                 log.error("failed", exc_info=error)
             # A full disk is no failure of the run: what was reached is kept to go on from.
-            if row and config and not isinstance(error, OSError):
+            if row and config and not isinstance(error, OSError | MemoryError):
                 runs.record_failure(Path(config["run"]["dir"]), config, sentence)
             self._leave_word(row, sentence, [o for o in run.overrides.task if o not in self.arguments])
             return None

@@ -5,4 +5,4 @@ from __future__ import annotations
 
 def command(door: str, *arguments: object) -> str:
     """What to type for a door and its arguments."""
-    return " ".join([f"python -m lvm_lab.{door}", *map(str, arguments)])
+    return " ".join(["lvm-lab", door.replace("_", "-"), *map(str, arguments)])

@@ -158,7 +158,7 @@ class Session:
         model = load(file, device, self.settings.allow)
         ground = Ground.of_run(self.data, self.settings.preset, self.settings.cache)
         try:
-            scores = score({self.run.name: lambda: model.predict}, ground, TRAINING, device)
+            scores = score({self.run.name: lambda: model.forward}, ground, TRAINING, device)
         except (RuntimeError, MemoryError) as error:
             if not devices.out_of_memory(error):
                 raise

@@ -1,4 +1,4 @@
-"""How a sweep stands, read from its folder while it runs: `python -m lvm_lab.status multirun/hundred`; no torch."""
+"""How a sweep stands, read from its folder while it runs: `lvm-lab status multirun/hundred`; no torch."""
 
 from __future__ import annotations
 
