@@ -1,10 +1,12 @@
 """Windows: an index of (context, target) places over a store's rows, gathered when asked for.
 
-Shape suffixes: W windows, B a batch of them, L context length, D vector dim, N rows of the store.
+Shape suffixes: W windows, B a batch of them, L context length, D vector dim, N rows of the store, S stretches,
+K rows of a document.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -26,6 +28,8 @@ class Windows:
     normalised: the encoder's vectors have unit length.
     documents_known: whether `document_W` numbers true documents, and not windows that share a vector.
     text_N: digests of the texts of the store's rows, 0 for none, where it has any.
+    stretches_S3: document, start and end of every stretch of the windows' documents, also of those too short for a
+        window; None: of the windows alone.
     """
 
     vectors_ND: Rows
@@ -39,6 +43,7 @@ class Windows:
     normalised: bool = False
     text_N: np.ndarray | None = None
     documents_known: bool = True
+    stretches_S3: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.target_row_W)
@@ -80,6 +85,19 @@ class Windows:
         context_BLD: np.ndarray = self.vectors_ND[rows_BL].astype(np.float32)
         return context_BLD
 
+    def by_document(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """For each document that has windows: their positions, and the rows_K of all its stretches, ascending."""
+        if self.stretches_S3 is None:
+            stretches_S3 = np.unique(np.stack([self.document_W, self.start_W, self.end_W], axis=1), axis=0)
+        else:
+            stretches_S3 = self.stretches_S3[np.lexsort(self.stretches_S3.T[1::-1])]
+        order = np.argsort(self.document_W, kind="stable")
+        edges = np.flatnonzero(np.diff(self.document_W[order])) + 1
+        for some in np.split(order, edges) if len(order) else []:
+            document = self.document_W[some[0]]
+            first, last = np.searchsorted(stretches_S3[:, 0], [document, document + 1])
+            yield some, np.concatenate([np.arange(start, end) for _, start, end in stretches_S3[first:last]])
+
     def vectors(self, rows: np.ndarray) -> np.ndarray:
         """The vectors at the given rows in float32, of shape rows.shape + (D,)."""
         vectors: np.ndarray = self.vectors_ND[rows].astype(np.float32)
@@ -103,9 +121,9 @@ def index_windows(
     """
     document_of_stretch = store.documents.numbers()
     targets, documents, starts, ends = [], [], [], []
-    for stretch in stretches:
-        start = int(store.documents.start[stretch])
-        end = start + int(store.documents.length[stretch])
+    start_S = np.asarray(store.documents.start, dtype=np.int64)[stretches]
+    end_S = start_S + store.documents.length[stretches]
+    for stretch, start, end in zip(stretches, start_S.tolist(), end_S.tolist(), strict=True):
         rows = np.arange(start + context_length, end, dtype=np.int64)
         if excluded_N is not None and len(rows):
             supervised = context_length if every_position else 1
@@ -129,6 +147,7 @@ def index_windows(
         normalised=bool(store.contract.normalised),
         text_N=text_N,
         documents_known=store.documents_known,
+        stretches_S3=np.stack([document_of_stretch[stretches], start_S, end_S], axis=1),
     )
 
 
