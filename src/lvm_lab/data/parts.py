@@ -128,12 +128,11 @@ def cut_parts(
 
 def _unknown(opened: Opened) -> list[str]:
     """Why windows stand alone and what cannot be measured of them, a sentence a store."""
-    stores = {"": opened.store, "data.val_path: ": opened.val_store, "data.ood_path: ": opened.ood_store}
     return [
-        f"{name}{store.reason}: the offset sweep and the rollout are not measurable"
+        f"{store.name}: {store.reason}; the offset sweep and the rollout are not measurable"
         + ("" if store.documents_known else ", no intervals are given and the verdict is undecided")
         + "; data.bank_path with the article bank that they were cut from mends that"
-        for name, store in stores.items()
+        for store in (opened.store, opened.val_store, opened.ood_store)
         if store is not None and store.reason
     ]
 
