@@ -18,8 +18,8 @@ from lvm_lab.data.sketch import row_digests
 # Windows are every s-th of their documents where nearly all links are of one stride, and most windows have one.
 ONE_STRIDE, LINKED = 0.95, 0.5
 UNKNOWN = (
-    "it names no documents (no article_ids) and its windows do not follow each other at one distance; those that share a "
-    "vector are kept in one part"
+    "it names no documents (no article_ids) and its windows do not follow each other at one distance; those that share "
+    "a vector are kept in one part"
 )
 
 
