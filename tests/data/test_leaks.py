@@ -163,7 +163,7 @@ def test_what_the_store_holds_elsewhere_is_no_target_out_of_domain(make_store, s
 
 def test_a_sketch_knows_its_rows_again_and_no_others(make_store, store, cache):
     parts = cut(store, cache)
-    sketch = parts.sketch()
+    (sketch,) = parts.sketches()
     again = cut(make_store(LENGTHS, vectors_ND=noisy(store.vectors_ND), ids=renamed(60)), cache)
     seen_N = trained_on([sketch], again.val)
     rows = rows_of(again.val)

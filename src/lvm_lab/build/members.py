@@ -73,6 +73,11 @@ def trainings(settings: Settings, ensemble: LatentVectorModel) -> dict[str, Trai
     return {file: seen.of(model, file) for file, model in zip(files, models, strict=True)}
 
 
+def learns_a_mix(config: dict[str, Any]) -> bool:
+    """Whether an ensemble learns how much each of its members counts."""
+    return "members" in config["arch"] and config["arch"].get("mix", "mean") != "mean"
+
+
 def describe(member: LatentVectorModel) -> dict[str, Any]:
     """What an ensemble's checkpoint has to say of a member, so that it can be built again without its file."""
     state = member.state_dict()

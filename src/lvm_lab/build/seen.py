@@ -32,7 +32,7 @@ def of(model: LatentVectorModel, name: str) -> Trainings:
 
 def record(parts: Parts, before: Sequence[Trainings]) -> dict[str, Any]:
     """What checkpoints of a training on `parts` say of it. before: what members or first weights have seen."""
-    sketches = [parts.sketch(), *(sketch for trainings in before for sketch in trainings.sketches)]
+    sketches = [*parts.sketches(), *(sketch for trainings in before for sketch in trainings.sketches)]
     arrays = ("codes_MC", "digests_K")
     return {
         TRAINED_ON: {

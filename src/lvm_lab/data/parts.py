@@ -13,6 +13,7 @@ import numpy as np
 
 from lvm_lab.config.data import DataSettings
 from lvm_lab.config.settings import NormaliserName
+from lvm_lab.data.mixing import Mixing
 from lvm_lab.data.repeated import Chunks, repeated_rows, rows_within
 from lvm_lab.data.seen import rows_of, take_out
 from lvm_lab.data.sketch import Sketch, sketch
@@ -35,7 +36,8 @@ class Parts:
     """The windows of each part, the training statistics, and what the judge must know of the data.
 
     documents: how many documents the store has, all parts together. notes: what a reader of numbers has to know of
-    them. cut: what makes each part what it is, as a digest: two data sets of equal ones hold out the same windows.
+    them. mixing: VAL's halves, where an ensemble learns the weights of its members. cut: what makes each part what it
+    is, as a digest: two data sets of equal ones hold out the same windows.
     """
 
     train: Windows
@@ -49,11 +51,17 @@ class Parts:
     oracle: Callable[[str], Predictor] | None
     cut: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    mixing: Mixing | None = None
 
-    def sketch(self) -> Sketch:
+    def sketches(self) -> list[Sketch]:
         """What a model that is trained on these parts has seen, for its checkpoints."""
         train = self.train
-        return sketch(train.vectors_ND, rows_of(train), train.text_N, self.cut)
+        own = sketch(train.vectors_ND, rows_of(train), train.text_N, self.cut)
+        return [own] if self.mixing is None else [own, self.mixing.sketch(self.cut)]
+
+    def for_fitting(self) -> Parts:
+        """The parts as a training goes through them."""
+        return self if self.mixing is None else replace(self, train=self.mixing.learn, val=self.mixing.choose)
 
 
 def cut_parts(
@@ -142,10 +150,10 @@ def _cut(content: dict[str, str], settings: DataSettings) -> dict[str, str]:
     by = [settings.fold, settings.skip_repeated]
     split = {name: digest for name, digest in content.items() if name != "ood"}
 
-    def digest(read: dict[str, str]) -> str:
-        return hashlib.sha256(json.dumps([read, *by], sort_keys=True).encode()).hexdigest()
+    def digest(part: str, read: dict[str, str]) -> str:
+        return hashlib.sha256(json.dumps([part, read, *by], sort_keys=True).encode()).hexdigest()
 
-    return {"val": digest(split), "test": digest(split), "ood": digest(content)}
+    return {part: digest(part, content if part == "ood" else split) for part in ("val", "test", "ood")}
 
 
 @dataclass(frozen=True)
