@@ -1,4 +1,4 @@
-"""The model cards of runs, written again: `python -m lvm_lab.card RUN...`."""
+"""The model cards of runs, written again: `lvm-lab card RUN...`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The figures of runs, drawn again: `python -m lvm_lab.plots RUN...`."""
+"""The figures of runs, drawn again: `lvm-lab plots RUN...`."""
 
 from __future__ import annotations
 

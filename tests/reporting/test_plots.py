@@ -385,7 +385,7 @@ def test_a_figure_that_fails_costs_no_run_its_numbers(tmp_path: Path, monkeypatc
     said = call(tmp_path, *TINY, "run.cache=cache", "trainer.max_epochs=1")
     assert said.code == 0, said.err
     folder = only_run(tmp_path / "outputs")
-    assert "python -m lvm_lab.plots" in (folder / "train.log").read_text()
+    assert "lvm-lab plots" in (folder / "train.log").read_text()
     assert json.loads((folder / "result.json").read_text())["status"] == "finished"
     assert (folder / "MODEL_CARD.md").exists()
     assert not (folder / "plots").exists()

@@ -18,15 +18,15 @@ import yaml
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from lvm_lab.commands import multirun, schedules, sweepers
-from lvm_lab.commands.arguments import gather, with_help
+from lvm_lab.commands import composing, helping, multirun, schedules, sweepers
+from lvm_lab.commands.arguments import MULTIRUN, Files, sort
 from lvm_lab.commands.composing import check_local, check_names, explain, unreadable
 from lvm_lab.commands.plain import FAILED, INTERRUPTED, MISTAKE, tell
 from lvm_lab.commands.rows import GROUP
-from lvm_lab.config.conf import conf_dir, spell_out
+from lvm_lab.config.conf import conf_dir
 from lvm_lab.errors import UserError
 from lvm_lab.runs import folder as runs
 from lvm_lab.streams import open_closed, reader_has_left
@@ -43,31 +43,35 @@ def launch(
     config_name: str,
     job: Job,
     *,
-    paths: str | None = None,
+    files: Files | None = None,
     runs_schedules: bool = False,
     interrupted: str = "the same command goes on from the last checkpoint",
-    header: tuple[str, str] | None = None,
+    door: str | None = None,
+    header: str | None = None,
 ) -> None:
     """Compose `config_name` from the command line and call `job(config, sweep_dir)`, for a schedule row by row.
 
-    config is resolved and in plain containers; sweep_dir is a multirun's folder, else None. paths: the key that
-    takes the arguments which are paths and no settings. runs_schedules: whether schedule=NAME runs a table.
-    interrupted: what is said after Ctrl-C. header: a door's name and its own words at the top of --help.
+    config is resolved and in plain containers; sweep_dir is a multirun's folder, else None. files: the setting that
+    takes the arguments which are files. runs_schedules: whether schedule=NAME runs a table. interrupted: what is said
+    after Ctrl-C. door: the command's name where it is not the config's; header: its own words at the top of --help.
     Exit codes: 0 done, 2 a user's mistake, 1 a failed job of a multirun or our own bug, 130 interrupted.
     """
     find_packages_here()
     # Lightning brings matplotlib in, whose first words are about its fonts.
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
     open_closed()
-    arguments = spell_out(sys.argv[1:])
-    if header is not None:
-        arguments = with_help(arguments, *header)
-    if paths is not None:
-        arguments = gather(arguments, paths)
+    line = sort(sys.argv[1:], None if files is None else helping.keys(config_name))
+    arguments = line.words(files)
+    if line.help is not None:
+        arguments = ["--help", *arguments, *helping.for_hydra(door or config_name, header)]
     # Hydra then raises instead of printing and leaving with 1; what is raised is told below.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     hydra_run = HydraRun(config_name, job)
     try:
+        if line.version or line.help == "":
+            helping.show(config_name, door or config_name, line, files, header)
+            sys.stdout.flush()
+            return
         check_names(arguments)
         check_local(arguments)
         request, others = schedules.split(arguments) if runs_schedules else (None, arguments)
@@ -131,7 +135,7 @@ class HydraRun:
                 task(config)
 
             # A launcher may send it to another process, where nothing of this one is known.
-            called = task if set(schedules.MULTIRUN) & set(arguments) else single
+            called = task if set(MULTIRUN) & set(arguments) else single
             try:
                 hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=self.config_name)(called)()
             except ValueError as error:
@@ -160,7 +164,7 @@ class Task:
         row = run.runtime.choices.get(GROUP)
         config: dict[str, Any] = {}
         try:
-            config = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)  # type: ignore[assignment]
+            config = composing.plain(composed)
             if multirun and row and standings.settled(Path(config["run"]["dir"]), self.since):
                 return None
             return self.job(config, Path(run.sweep.dir) if multirun else None)

@@ -7,6 +7,8 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from lvm_lab import __version__
+from lvm_lab.config.command import command
 from lvm_lab.errors import UserError
 from lvm_lab.streams import open_closed, reader_has_left
 
@@ -15,7 +17,9 @@ NO_MEMORY = "this machine has no memory left for that"
 
 
 def parser(door: str, description: str, epilog: str | None = None) -> argparse.ArgumentParser:
-    return argparse.ArgumentParser(prog=f"python -m lvm_lab.{door}", description=description, epilog=epilog)
+    parser = argparse.ArgumentParser(prog=command(door), description=description, epilog=epilog)
+    parser.add_argument("--version", action="version", version=f"lvm_lab {__version__}", help="of the lab")
+    return parser
 
 
 def answer(body: Callable[[], None], way_out: str = "mend that and give the command again.") -> int:
