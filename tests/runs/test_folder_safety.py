@@ -219,6 +219,7 @@ COMMANDS: dict[str, Callable[[Path, Path], object]] = {
     "compare": lambda home, run: call(home, main=command(compare.main, str(run), str(run), "--cache", "cache")),
     "predict": lambda home, run: call(home, main=command(predict.main, str(run), "notes.npz", str(run / "notes.npz"))),
     "prune": lambda home, run: call(home, main=command(prune.main, str(run.parent), "--keep", "none", "--yes")),
+    "completion": lambda home, run: call(home, main=command(completion.main, "bash")),
     "train": lambda home, run: call(home, *TINY, "run.cache=cache", f"run.dir={run}"),
     "train by force": lambda home, run: call(home, *TINY, "run.cache=cache", f"run.dir={run}", "run.force=true"),
     "multirun": lambda home, run: call(home, "-m", *TINY, "run.cache=cache", f"hydra.sweep.dir={run}", "seed=0"),
