@@ -1,5 +1,6 @@
-"""One door to every check: nox -s lint, types, tests, slow, optuna, lowest, bench, parity, honest."""
+"""One door to every check: nox -s lint, types, tests, slow, optuna, lowest, bench, parity, honest, fuzz."""
 
+import os
 import re
 from pathlib import Path
 
@@ -94,3 +95,12 @@ def honest(session: nox.Session) -> None:
     """Trains one model and writes the two tables of docs/5cat.md."""
     install(session, "test")
     session.run("python", "benchmarks/honest_gates.py", env=ONE_THREAD)
+
+
+@nox.session
+def fuzz(session: nox.Session) -> None:
+    """Ten minutes of damaged files and odd settings, with seeds of their own: docs/reliability.md."""
+    install(session, "test")
+    minutes = {"LVM_LAB_FUZZ_MINUTES": os.environ.get("LVM_LAB_FUZZ_MINUTES", "10")}
+    hunt = ("pytest", "tests/commands/test_fuzz.py", "-m", "slow", "-k", "hunt", "-s", *session.posargs)
+    session.run(*hunt, env=ONE_THREAD | minutes)

@@ -3,7 +3,7 @@
 From the files: modules at the top (files beside __init__ and __main__), children of the package outside the layers
 contract of the pyproject.toml beside `src`, lines, the longest file.
 
-From a tiny `python -m lvm_lab.train`, up to the first step of the optimiser: how many of our files and functions run,
+From a tiny `lvm-lab train`, up to the first step of the optimiser: how many of our files and functions run,
 and how often each room is entered, a room being the first folder below lvm_lab or a file at its top. An entry is a
 function of another room that the job calls by itself, as a reader of the function `train` follows them; what a room
 calls in turn is its own business. The last row counts the same for the session, into whose hands the job gives a run.
@@ -29,7 +29,7 @@ HERE = Path(__file__).resolve().parents[1] / "src"
 SETTINGS = ("arch=gru", "arch.width=16", "data.dim=64", "data.documents=60", "data.ood_documents=20", "data.planes=8")
 SETTINGS += ("data.topic_dims=8", "trainer.max_epochs=1", "trainer.batch_size=32", "five_cat=smoke", "logger=none")
 SETTINGS += ("device=cpu",)
-JOB, SESSION = ("train.py", "jobs/train.py"), ("session.py", "jobs/session.py")
+JOB, SESSION = ("train.py", "jobs/training.py"), ("session.py", "jobs/session.py")
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""The model cards of runs, written again: `python -m lvm_lab.card RUN...`."""
+"""The model cards of runs, written again: `lvm-lab card RUN...`."""
 
 from __future__ import annotations
 
@@ -16,12 +16,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="a finished run's folder")
     args = parser.parse_args(argv)
 
-    def body() -> None:
-        # Every run is read before the first file is written.
-        for record in [read(folder) for folder in args.runs]:
-            print(card.write(record))
-
-    return plain.answer(body)
+    return plain.answer_each(args.runs, lambda folder: print(card.write(read(folder))))
 
 
 if __name__ == "__main__":

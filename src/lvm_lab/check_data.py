@@ -1,4 +1,4 @@
-"""Examine data before training on it: `python -m lvm_lab.check_data data=npz data.path=FILE`."""
+"""Examine data before training on it: `lvm-lab check-data FILE`."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from lvm_lab.commands import launch
+from lvm_lab.commands.arguments import Files
 
-HEADER = "Examine data before training on it; takes the settings of lvm_lab.train, of which data.* and run.cache count."
+HEADER = "Examine data before training on it; takes the settings of lvm-lab train, of which data.* and run.cache count."
 
 
 def main() -> None:
-    header = ("lvm_lab.check_data", HEADER)
-    launch.launch("train", check_data, interrupted="nothing was written", header=header)
+    files = Files("data.path", implies="data=npz")
+    launch.launch("train", check_data, files=files, interrupted="nothing was written", door="check_data", header=HEADER)
 
 
 def check_data(config: dict[str, Any], sweep_dir: Path | None = None) -> None:

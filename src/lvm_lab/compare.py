@@ -1,4 +1,4 @@
-"""Two runs side by side, settings and paired numbers: `python -m lvm_lab.compare RUN RUN`."""
+"""Two runs side by side, settings and paired numbers: `lvm-lab compare RUN RUN`."""
 
 from __future__ import annotations
 

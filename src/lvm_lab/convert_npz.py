@@ -1,4 +1,4 @@
-"""A store from a trusted `.npz` with pickles: `python -m lvm_lab.convert_npz IN.npz OUT_FOLDER --trust-pickle`."""
+"""A store from a trusted `.npz` with pickles: `lvm-lab convert-npz IN.npz OUT_FOLDER --trust-pickle`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether a model collapses, copies or leaves the scale: `python -m lvm_lab.diagnose RUN_OR_CHECKPOINT`."""
+"""Whether a model collapses, copies or leaves the scale: `lvm-lab diagnose RUN_OR_CHECKPOINT`."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from pathlib import Path
 
 from lvm_lab import logs
 from lvm_lab.commands import plain
+from lvm_lab.config.command import command
 from lvm_lab.jobs import diagnose
 from lvm_lab.reporting import diagnostics
 
 SUMMARY = "Whether a model's predictions collapse, copy, or leave the encoder's scale."
-EPILOG = "For data before training see python -m lvm_lab.check_data."
-ALLOW = "a package of your own whose classes a checkpoint may be built of; may be given several times"
+ALLOW = "a package of your own whose classes a checkpoint may be built of; several times for several"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = plain.parser("diagnose", SUMMARY, EPILOG)
+    parser = plain.parser("diagnose", SUMMARY, f"For data before training see {command('check_data')}.")
     parser.add_argument("models", nargs="+", metavar="RUN_OR_CHECKPOINT", help="run folders, .ckpt files, patterns")
     parser.add_argument("--part", choices=diagnose.PARTS, default="val", help="of the data (val)")
     parser.add_argument("--windows", type=int, default=5000, help="at most so many, drawn evenly over documents (5000)")

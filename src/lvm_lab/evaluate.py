@@ -1,4 +1,4 @@
-"""Evaluate one or many checkpoints: `python -m lvm_lab.evaluate outputs/* ood=[novel.npz]`."""
+"""Evaluate one or many checkpoints: `lvm-lab evaluate outputs/* ood=[novel.npz]`."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from lvm_lab.commands import launch
+from lvm_lab.commands.arguments import Files
 from lvm_lab.errors import UserError
 
 
 def main() -> None:
-    launch.launch("evaluate", evaluate, paths="checkpoints", interrupted="nothing was written")
+    launch.launch("evaluate", evaluate, files=Files("checkpoints"), interrupted="nothing was written")
 
 
 def evaluate(config: dict[str, Any], sweep_dir: Path | None = None) -> None:
@@ -20,7 +21,7 @@ def evaluate(config: dict[str, Any], sweep_dir: Path | None = None) -> None:
     # Torch comes in only now: --help and --cfg job answer without it.
     from lvm_lab import logs
     from lvm_lab.config.evaluation import EvaluationSettings
-    from lvm_lab.jobs import evaluate as evaluation
+    from lvm_lab.jobs import evaluation
     from lvm_lab.reporting import evaluation as evaluation_report
 
     console = logs.to_terminal()

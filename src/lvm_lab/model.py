@@ -28,7 +28,7 @@ GOLDEN_TOLERANCE = 1e-2
 
 
 class LatentVectorModel(nn.Module):
-    """`predict` is the whole interface to judges, decoders and servers; it knows no trainer and no config library.
+    """`predict` is the whole interface to decoders and servers; it knows no trainer and no config library.
 
     normaliser: what the context goes through on its way in, where one is asked for.
     identity: what its checkpoint says of it: config, contract (of the encoder), version, golden_input and, once it was
@@ -77,12 +77,38 @@ class LatentVectorModel(nn.Module):
         return Reading(context_BLD, self.backbone(self.normaliser(context_BLD)), every)
 
     def predict(self, context_BLD: Tensor) -> Prediction:
-        """The next vector after each context, oldest vector first."""
+        """The next vector after each context.
+
+        context_BLD: a float tensor on the model's device, windows x length x dim, oldest vector first, all finite.
+        Raises TypeError and ValueError, with the shape that is wanted, for any other.
+        """
+        self._check(context_BLD)
+        return self(context_BLD)
+
+    def forward(self, context_BLD: Tensor) -> Prediction:
+        """`predict` for judges and trainers, whose contexts have the right shape and may hold a bad model's NaN."""
         reading = self.read(context_BLD)
         prediction: Prediction = self.head(reading.hidden_NH, reading)
         return prediction
 
-    forward = predict
+    def _check(self, context_BLD: Tensor) -> None:
+        dim = len(self.mean_D)
+        wanted = f"a context is a float tensor of shape (windows, {self.context_length}, {dim}), oldest vector first"
+        if not isinstance(context_BLD, Tensor):
+            way_out = " (torch.from_numpy makes one of an array)" if hasattr(context_BLD, "__array__") else ""
+            raise TypeError(f"this is {type(context_BLD).__name__}; {wanted}{way_out}.")
+        if not context_BLD.is_floating_point():
+            raise TypeError(f"this tensor is of {context_BLD.dtype}; {wanted}.")
+        shape = tuple(context_BLD.shape)
+        if len(shape) != 3 or shape[1] == 0 or shape[2] != dim:
+            raise ValueError(f"this tensor has shape {shape}; {wanted}.")
+        if context_BLD.device != self.mean_D.device:
+            raise ValueError(
+                f"this tensor is on {context_BLD.device} and the model on {self.mean_D.device}; move one of them with "
+                ".to(DEVICE)."
+            )
+        if not bool(context_BLD.isfinite().all()):
+            raise ValueError(f"this tensor holds NaN or infinite numbers; {wanted}, all of them finite.")
 
     def step(self, x_BD: Tensor, state: dict[str, Any] | None = None) -> tuple[Prediction, dict[str, Any]]:
         """One more vector of each sequence: (`predict` on all that was read so far, the next state); None begins.
@@ -113,7 +139,7 @@ class LatentVectorModel(nn.Module):
         training = self.training
         self.eval()
         with torch.no_grad():
-            output_BD = self.predict(golden_BLD.to(self.mean_D.device, self.mean_D.dtype)).raw_ND.float().cpu()
+            output_BD = self.forward(golden_BLD.to(self.mean_D.device, self.mean_D.dtype)).raw_ND.float().cpu()
         self.train(training)
         return output_BD
 

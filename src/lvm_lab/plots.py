@@ -1,4 +1,4 @@
-"""The figures of runs, drawn again: `python -m lvm_lab.plots RUN...`."""
+"""The figures of runs, drawn again: `lvm-lab plots RUN...`."""
 
 from __future__ import annotations
 
@@ -15,17 +15,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="a finished run's folder")
     args = parser.parse_args(argv)
 
-    def body() -> None:
-        # Every run is read before the first file is written.
-        records = [read(folder) for folder in args.runs]
+    def body(folder: Path) -> None:
+        record = read(folder)
         # matplotlib comes in only now: --help answers without it.
         from lvm_lab.reporting.plots.draw import draw
 
-        for record in records:
-            for file in draw(record).values():
-                print(file)
+        for file in draw(record).values():
+            print(file)
 
-    return plain.answer(body)
+    return plain.answer_each(args.runs, body)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A trained model's predictions for vectors: `python -m lvm_lab.predict RUN vectors.npz out.npz`."""
+"""A trained model's predictions for vectors: `lvm-lab predict RUN vectors.npz out.npz`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lvm_lab.commands import plain
-from lvm_lab.jobs import predict
+from lvm_lab.jobs import prediction
 
 VECTORS = "a store's folder, an article bank, one document's vectors (N x D), contexts (N x L x D); .npz or .npy"
 
@@ -17,7 +17,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("run", type=Path, metavar="RUN", help="a finished run's folder, or a .ckpt file")
     parser.add_argument("vectors", type=Path, metavar="VECTORS", help=VECTORS)
     parser.add_argument("out", type=Path, metavar="OUT", help="NAME.npz, or without an ending a folder of .npy files")
-    parser.add_argument("--output", choices=predict.OUTPUTS, default="both", help="for a decoder, for cosine; both")
+    parser.add_argument("--output", choices=prediction.OUTPUTS, default="both", help="for a decoder, for cosine; both")
     parser.add_argument("--batch", type=int, default=1024, metavar="N", help="contexts at once (1024)")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto")
     parser.add_argument("--allow", action="append", default=[], metavar="PACKAGE", help="its classes may be used")
@@ -27,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     def body() -> None:
         options = {"output": args.output, "batch_size": args.batch, "device": args.device, "force": args.force}
-        made = predict.predict(args.run, args.vectors, args.out, **options, allow=args.allow, cache=args.cache)
+        made = prediction.predict(args.run, args.vectors, args.out, **options, allow=args.allow, cache=args.cache)
         of = "" if made.documents is None else f" in {made.documents:,} documents"
         print(f"{made.out}: {', '.join(made.arrays)}; {made.count:,} predictions{of} of {made.checkpoint}")
         if made.not_finite:

@@ -1,4 +1,4 @@
-"""Frees the checkpoints of runs that nothing needs: `python -m lvm_lab.prune multirun/hundred --keep best,last`."""
+"""Frees the checkpoints of runs that nothing needs: `lvm-lab prune multirun/hundred --keep best,last`."""
 
 from __future__ import annotations
 

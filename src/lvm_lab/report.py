@@ -1,4 +1,4 @@
-"""The leaderboard of a folder of runs: `python -m lvm_lab.report multirun/hundred`."""
+"""The leaderboard of a folder of runs: `lvm-lab report multirun/hundred`."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""Train, judge and record one latent vector model: `python -m lvm_lab.train arch=mamba2 loss=infonce`."""
+"""Train, judge and record one latent vector model: `lvm-lab train arch=mamba2 loss=infonce`."""
 
 from __future__ import annotations
 
 from lvm_lab.commands import launch
-from lvm_lab.jobs.train import trial
+from lvm_lab.jobs.training import trial
 from lvm_lab.training import devices
 
 

@@ -1,4 +1,4 @@
-"""W&B's page of comparison for mirrored runs: `python -m lvm_lab.wandb_dashboard --project P`."""
+"""W&B's page of comparison for mirrored runs: `lvm-lab wandb-dashboard --project P`."""
 
 from __future__ import annotations
 

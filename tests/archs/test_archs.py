@@ -59,7 +59,7 @@ def test_yaml_names_every_hyper_parameter_and_no_other(arch: str) -> None:
     cls, options = conf(arch)
     bound = inspect.signature(cls).bind(dim=DIM, context_length=CONTEXT, **options)
     assert set(bound.arguments) == set(inspect.signature(cls).parameters)
-    assert (CONF / f"{arch}.yaml").read_text().startswith(f"# python -m lvm_lab.train arch={arch}\n")
+    assert (CONF / f"{arch}.yaml").read_text().startswith(f"# lvm-lab train arch={arch}\n")
 
 
 @pytest.mark.parametrize("arch", ARCHS)

@@ -95,7 +95,7 @@ class Noisy(torch.nn.Module):
         super().__init__()
         self.dropout = torch.nn.Dropout(0.5)
 
-    def predict(self, context_BLD: torch.Tensor) -> Prediction:
+    def forward(self, context_BLD: torch.Tensor) -> Prediction:
         return Prediction.from_raw(self.dropout(context_BLD[:, -1]))
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -119,3 +122,33 @@ def test_step_by_step_a_model_predicts_what_it_predicts_of_the_whole_prefix(file
             whole = model.predict(context_BLD[:, : t + 1])
             torch.testing.assert_close(prediction.raw_ND, whole.raw_ND, atol=1e-5, rtol=1e-4)
             torch.testing.assert_close(prediction.unit_ND, whole.unit_ND, atol=1e-5, rtol=1e-4)
+
+
+CHECKPOINT = Path(__file__).parents[1] / "fixtures" / "schema1" / "checkpoints" / "gru-linear.ckpt"
+
+
+@pytest.mark.parametrize(
+    ("context", "kind", "words"),
+    [
+        (np.ones((1, 5, 8), np.float32), TypeError, "this is ndarray; .*torch.from_numpy makes one of an array"),
+        ([[1.0]], TypeError, "this is list"),
+        (torch.ones(1, 5, 8, dtype=torch.long), TypeError, "this tensor is of torch.int64"),
+        (torch.ones(5, 8), ValueError, r"this tensor has shape \(5, 8\)"),
+        (torch.ones(1, 0, 1), ValueError, "this tensor has shape"),
+        (torch.ones(1, 5, 3), ValueError, r"this tensor has shape \(1, 5, 3\)"),
+    ],
+)
+def test_a_context_that_is_none_is_told_with_the_shape_that_is_wanted(context: Any, kind: Any, words: str) -> None:
+    model = lvm_lab.load(CHECKPOINT)
+    shape = rf"a float tensor of shape \(windows, {model.context_length}, {len(model.mean_D)}\), oldest vector first"
+    with pytest.raises(kind, match=words) as told:
+        model.predict(context)
+    assert re.search(shape, str(told.value))
+
+
+def test_a_context_with_nan_is_told_to_users_and_not_to_judges() -> None:
+    model = lvm_lab.load(CHECKPOINT)
+    context_BLD = torch.full((1, model.context_length, len(model.mean_D)), float("nan"))
+    with pytest.raises(ValueError, match="holds NaN or infinite numbers"):
+        model.predict(context_BLD)
+    assert model(context_BLD).raw_ND.isnan().any()

@@ -13,7 +13,7 @@ import torch
 from filelock import FileLock
 
 from helpers.commands import ENVIRONMENT, PATIENCE, TINY, call, finish, fork, only_run, run, tree
-from lvm_lab.commands import launch as cli
+from lvm_lab.config import conf
 
 
 @pytest.mark.parametrize(
@@ -35,10 +35,12 @@ from lvm_lab.commands import launch as cli
         ("5cat_more=1", "5cat_more=1"),
         ("five_cat=strict", "five_cat=strict"),
         ("-m", "-m"),
+        ("local=mine", "local@_global_=mine"),
+        ("locale=mine", "locale=mine"),
     ],
 )
 def test_5cat_is_spelt_out(typed: str, read: str) -> None:
-    assert cli.spell_out([typed]) == [read]
+    assert conf.spell_out([typed]) == [read]
 
 
 def test_both_spellings_reach_the_config(tmp_path: Path) -> None:
@@ -67,7 +69,8 @@ sys.exit(code)
 @pytest.mark.parametrize(
     ("arguments", "answer"),
     [
-        (["--help"], "arch: amn, "),
+        (["--help"], "    amn, distilgpt2, "),
+        (["arch=gru", "--help", "all"], "_target_: lvm_lab.archs.gru.GRU"),
         (["arch=gru", "5cat=off", "--cfg", "job"], "_target_: lvm_lab.archs.gru.GRU"),
         (["arch=nope"], "arch=nope does not exist"),
         # Every row is typed; device=cuda is a matter of where it will run.
@@ -88,8 +91,8 @@ def test_composing_needs_no_torch_and_leaves_nothing(tmp_path: Path, arguments: 
     assert tree(tmp_path) == {}
 
 
-def test_help_names_every_group(tmp_path: Path) -> None:
-    shown = call(tmp_path, "--help")
+def test_help_of_everything_names_every_group(tmp_path: Path) -> None:
+    shown = call(tmp_path, "--help", "all")
     assert shown.code == 0
     for group in ("arch", "data", "device", "five_cat", "head", "logger", "loss"):
         assert f"\n{group}: " in shown.out, group
@@ -106,7 +109,7 @@ MISTAKES = {
     "unknown preset": (["5cat=nope"], ["5cat=nope does not exist", "smoke, standard, strict"]),
     "unknown key": (
         ["trainer.max_epoch=3"],
-        ["trainer.max_epoch does not exist (did you mean max_epochs?)", "batch_size, checkpoint, max_epochs"],
+        ["trainer.max_epoch does not exist (did you mean max_epochs?)", "batch_size, checkpoint, continue_from"],
     ),
     "unknown key of an option": (
         ["arch=transformer", "arch.head=2"],
@@ -119,10 +122,10 @@ MISTAKES = {
     ),
     "added key": (["+arch.widht=3"], ["arch.widht does not exist (did you mean width?)"]),
     "added group": (["+foo=1"], ["foo does not exist", "arch, callbacks, data"]),
-    "group taken away": (["~5cat"], ["five_cat is taken away"]),
+    "group taken away": (["~5cat"], ["5cat is taken away"]),
     "malformed": (["arch=gru=3"], ["'arch=gru=3' is no setting", "group=option"]),
     "no setting": (["foo"], ["'foo' is no setting"]),
-    "list without -m": (["arch=gru,lstm"], ["put -m before"]),
+    "list without -m": (["arch=gru,lstm"], ["add -m"]),
     "null group": (["loss=null"], ["loss=null names no option"]),
     "number for a group": (["trainer=3"], ["trainer=3 does not fit"]),
     "broken reference": (["arch.layers=${nothing}"], ["Interpolation key 'nothing' not found"]),

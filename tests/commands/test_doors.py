@@ -1,4 +1,4 @@
-"""The doors, `python -m lvm_lab.X`: short, listed with one line each, answering --help without torch."""
+"""The doors, `lvm-lab X`: short, listed with one line each, answering --help without torch."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import lvm_lab
 from helpers.commands import ENVIRONMENT
 from lvm_lab import __main__ as lister
 from lvm_lab.commands import plain
+from lvm_lab.config.command import command
 from lvm_lab.errors import UserError
 
 PACKAGE = Path(lvm_lab.__file__).parent
@@ -53,7 +54,7 @@ def test_a_door_is_short_and_says_what_it_is_for(door: str) -> None:
     assert len(source.splitlines()) <= LONGEST
     first = (ast.get_docstring(ast.parse(source)) or "").splitlines()[0]
     assert len(first.partition(": `")[0]) <= 80
-    assert f"python -m lvm_lab{'' if door == '__main__' else f'.{door}'}" in first
+    assert ("`lvm-lab`" if door == "__main__" else command(door)) in first
 
 
 def test_every_door_helps_without_torch(tmp_path: Path) -> None:
@@ -67,7 +68,7 @@ def test_the_package_lists_its_doors(capsys: pytest.CaptureFixture[str], monkeyp
         monkeypatch.setattr(sys, "argv", ["lvm_lab", *arguments])
         assert lister.main() == 0
         lines = capsys.readouterr().out.strip().splitlines()[2:]
-        assert [line.split()[0] for line in lines] == DOORS
+        assert [line.split()[0].replace("-", "_") for line in lines] == DOORS
         assert all(len(line.split()) > 3 for line in lines)
 
 
@@ -77,13 +78,15 @@ def test_an_unknown_door_is_told_with_the_nearest(
     monkeypatch.setattr(sys, "argv", ["lvm_lab", "evalute"])
     assert lister.main() == 2
     said = capsys.readouterr().err
-    assert said == "error: evalute is no command of lvm_lab (did you mean evaluate?); python -m lvm_lab lists them.\n"
+    assert said == "error: evalute is no command of lvm_lab (did you mean evaluate?); lvm-lab --help lists them.\n"
 
 
 def test_a_door_behind_the_package_is_the_door(tmp_path: Path) -> None:
     direct = answer("-m", "lvm_lab.train", "arch=gru", "--cfg", "job", cwd=tmp_path)
     through = answer("-m", "lvm_lab", "train", "arch=gru", "--cfg", "job", cwd=tmp_path)
     assert (through.returncode, through.stdout, through.stderr) == (0, direct.stdout, "")
+    for name in ("convert-npz", "convert_npz"):
+        assert answer("-m", "lvm_lab", name, "--version", cwd=tmp_path).stdout == "lvm_lab 0.1.0\n"
     refused = answer("-m", "lvm_lab", "status", "nowhere", cwd=tmp_path)
     assert (refused.returncode, refused.stdout) == (2, "")
     assert refused.stderr.startswith("error: nowhere is no folder")

@@ -11,8 +11,11 @@ from pathlib import Path
 import pytest
 
 from helpers.commands import ENVIRONMENT, PATIENCE, TINY, call, only_run
+from lvm_lab import status
 from lvm_lab.commands.multirun import check_folders
 from lvm_lab.config import conf
+from lvm_lab.errors import UserError
+from lvm_lab.sweeps import schedule
 
 FINITE = "does not fit; give it a finite number"
 HUGE = "give it a number up to"
@@ -24,11 +27,11 @@ NUMBERS = {
     "five_cat.thresholds.a.val.margin=nan": FINITE,
     "five_cat.seed=99999999999999999999": HUGE,
     "five_cat.max_windows=99999999999999999999": HUGE,
-    "five_cat.max_windows=abc": "five_cat.max_windows='abc' does not fit; give it a whole number",
-    "five_cat.every_n_epochs=null": "five_cat.every_n_epochs=None does not fit; give it a whole number",
+    "five_cat.max_windows=abc": "5cat.max_windows='abc' does not fit; give it a whole number",
+    "five_cat.every_n_epochs=null": "5cat.every_n_epochs=None does not fit; give it a whole number",
     "five_cat.rollout_steps=1.5": "give it a whole number",
-    "five_cat.rollout_steps=1000000": "five_cat.rollout_steps=1000000 is too large",
-    "five_cat.resamples=100000000000": "five_cat.resamples=100000000000 is too large",
+    "five_cat.rollout_steps=1000000": "5cat.rollout_steps=1000000 is too large",
+    "five_cat.resamples=100000000000": "5cat.resamples=100000000000 is too large",
     "seed=18446744073709551616": "seed=18446744073709551616 does not fit; give it a whole number from 0 to",
     "data.seed=-1": "data.seed=-1 does not fit",
     "data.seed=99999999999999999999": HUGE,
@@ -162,3 +165,73 @@ def test_without_posix_locks(tmp_path: Path, door: str, argument: str) -> None:
     outcome = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert "Traceback" not in outcome.stderr
     assert outcome.returncode == 0 or (door != "train" and outcome.stderr.startswith("error: "))
+
+
+def test_jobs_that_would_share_a_folder_by_an_option_of_the_users_own(tmp_path: Path) -> None:
+    (tmp_path / "own" / "arch").mkdir(parents=True)
+    (tmp_path / "own" / "arch" / "mine.yaml").write_text("name: mine\n_target_: lvm_lab.archs.gru.GRU\n")
+    outcome = call(tmp_path, "--config-dir", "own", "-m", "arch=mine,gru", "run.dir=one")
+    assert outcome.code == 2
+    assert "is the folder of several of these 2 runs" in outcome.sentence
+
+
+UNUSUAL = {
+    "device.strategy=banana": "device.strategy='banana' does not exist; set auto, ddp or fsdp",
+    "device.accelerator=tpu": "device.accelerator='tpu' does not fit; give it one of auto, cpu",
+    "device.devices=0": "device.devices=0 does not fit; set it from 1 to 1024, or to auto",
+    "device.devices=-2": "device.devices=-2 does not fit",
+    "device.devices=banana": "device.devices='banana' does not fit",
+    "device.devices=100000": "device.devices=100000 does not fit",
+    "device.devices=128": "128 devices cannot share trainer.batch_size=64; set device.devices=64 or fewer",
+    "arch.width=1e400": "arch.width=inf does not fit; give it a finite number",
+    "seed=true": "seed=True does not fit",
+    "run.root=/proc": "/proc/gru-infonce-planted-",
+    "run.cache=/dev/null": "/dev/null",
+    "run.cache=/proc": "/proc/.planted",
+    "callbacks=[]": "callbacks.reseed is missing",
+    "trainer.optim=null": "trainer.optim=None does not fit; give it its keys",
+    "5cat.gates=[]": "five_cat.gates=[] does not fit; give it a list of at least one",
+    "~data.context_length": "data.context_length",
+    "loss.terms.infonce=[]": "",
+    "=x": "'=x' has nothing before its =",
+    "+=": "'+=' has nothing before its =",
+    f"data.speeds=[{2**63}]": "data.speeds=[9223372036854775808] does not fit",
+    "run.dir=/dev/full": "/dev/full is a file where a run's folder is needed",
+    f"run.root={'x' * 5000}": "File name too long",
+    f"run.cache={'x' * 5000}": "File name too long",
+    f"arch.name={'n' * 300}": "because folders are called by it",
+    "run.dir=a\udcffb": "is no setting; write group=option",
+    "": "is no setting; write group=option",
+}
+
+
+@pytest.mark.parametrize(("argument", "sentence"), UNUSUAL.items(), ids=lambda text: ascii(text[:40]))
+def test_what_nobody_would_type(tmp_path: Path, argument: str, sentence: str) -> None:
+    outcome = call(tmp_path, *TINY, "run.cache=cache", argument)
+    assert outcome.code == 2
+    assert sentence in outcome.sentence
+    assert {item.name for item in tmp_path.iterdir()} <= {"cache"}
+
+
+@pytest.mark.parametrize("path", ["/dev/zero", "/dev/null", "/proc/self/mem", ".", "x" * 5000, "''"])
+def test_data_that_are_no_file(tmp_path: Path, path: str) -> None:
+    settings = ("data=npz", f"data.path={path}", "run.cache=cache", "device=cpu", "logger=none")
+    assert call(tmp_path, *settings).sentence
+
+
+@pytest.mark.parametrize("content", [b"rows: [1,\n", b"\xff\xfe\x00"])
+def test_a_broken_schedule_names_its_file_and_line(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "mine.yaml").write_bytes(content)
+    with pytest.raises(UserError, match=r"mine.yaml(, line 2,)? is no YAML"):
+        schedule.read(tmp_path / "mine.yaml")
+
+
+def test_memory_that_runs_out_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise MemoryError("Unable to allocate 3.00 TiB for an array")
+
+    monkeypatch.setattr("lvm_lab.build.training.prepare", fail)
+    assert call(tmp_path, *TINY).sentence.startswith("this machine has no memory left for that (Unable to allocate")
+    monkeypatch.setattr("lvm_lab.sweeps.leaderboard.read", fail)
+    outcome = call(tmp_path, main=lambda: sys.exit(status.main(["."])))
+    assert (outcome.code, outcome.sentence.startswith("this machine has no memory left")) == (2, True)

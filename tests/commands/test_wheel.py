@@ -64,6 +64,7 @@ def test_the_wheel_holds_all_of_conf_and_no_tests(wheel: Path) -> None:
 def test_the_console_script_is_declared(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         (name,) = (n for n in archive.namelist() if n.endswith(".dist-info/entry_points.txt"))
+        assert "lvm-lab = lvm_lab.__main__:main" in archive.read(name).decode()
         assert "lvm-train = lvm_lab.train:main" in archive.read(name).decode()
 
 
@@ -83,5 +84,7 @@ def test_conf_is_found_from_another_folder(installed: Path, tmp_path: Path) -> N
 
 
 def test_the_installed_script_answers(installed: Path, tmp_path: Path) -> None:
+    lab = installed / "bin" / "lvm-lab"
+    assert execute(lab, "check-data", "--version", cwd=tmp_path, PYTHONPATH=str(installed)) == "lvm_lab 0.1.0\n"
     script = installed / "bin" / "lvm-train"
-    assert "arch: amn, " in execute(script, "--help", cwd=tmp_path, PYTHONPATH=str(installed))
+    assert "    amn, distilgpt2, " in execute(script, "--help", cwd=tmp_path, PYTHONPATH=str(installed))

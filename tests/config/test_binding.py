@@ -83,7 +83,7 @@ def test_fits(value, hint, expected):
         (Literal["a", "b"], "one of a, b"),
         (list[int], "a list"),
         (tuple[float, ...], "a list"),
-        (Wheel, "Wheel"),
+        (Wheel, "its keys"),
     ],
 )
 def test_describe(hint, words):

@@ -126,7 +126,7 @@ def test_a_typo_in_an_option_would_be_seen():
 @every_option
 def test_an_option_opens_with_its_command(group, stem):
     text = (CONF / group / f"{stem}.yaml").read_text()
-    command = f"# python -m lvm_lab.train {SPELT.get(group, group)}={stem}"
+    command = f"# lvm-lab train {SPELT.get(group, group)}={stem}"
     first = text.splitlines()[0]
     assert first == command or first.startswith(f"{command} "), first
 
@@ -135,7 +135,7 @@ def test_an_option_opens_with_its_command(group, stem):
 def test_a_recipe_opens_with_its_command_and_changes_settings_that_are_there(stem):
     lines = (CONF / "recipe" / f"{stem}.yaml").read_text().splitlines()
     assert lines[0] == "# @package _global_"
-    assert lines[1].startswith(f"# python -m lvm_lab.train recipe={stem}")
+    assert lines[1].startswith(f"# lvm-lab train recipe={stem}")
     plain, composed = compose(), compose(f"recipe={stem}")
     assert composed != plain
     settings(composed)
@@ -259,7 +259,7 @@ def test_a_device_that_is_not_there_is_told(monkeypatch):
 def test_the_primary_config_fits_a_screen_and_is_commented():
     lines = (CONF / "train.yaml").read_text().splitlines()
     assert len(lines) <= 60
-    assert lines[0].startswith("# One run:     python -m lvm_lab.train ")
+    assert lines[0].startswith("# One run:     lvm-lab train ")
     plain = yaml.safe_load((CONF / "train.yaml").read_text())
     for section in (line for line in lines if line and line[0].isalpha()):
         key = section.partition(":")[0]

@@ -420,7 +420,7 @@ BAD_ARRAYS: list[tuple[str, dict[str, Any], str]] = [
     ("empty", {k: v[:0] for k, v in BANK.items()}, "vectors is empty"),
     ("empty windows", {k: v[:0] for k, v in WINDOWS.items()}, "contexts is empty"),
     ("no dimensions", BANK | {"vectors": np.ones((11, 0), "f4")}, "vectors is empty"),
-    ("pickled vectors", BANK | {"vectors": OBJECTS}, "never unpickled.*python -m lvm_lab.convert_npz"),
+    ("pickled vectors", BANK | {"vectors": OBJECTS}, "never unpickled.*lvm-lab convert-npz"),
     ("pickled ids", BANK | {"article_indices": OBJECTS}, "article_indices is a pickled object array"),
     ("pickled X", without(BANK, "vectors") | {"X": OBJECTS}, "X is a pickled object array"),
     ("several parts", WINDOWS | {"val_context_sequences": WINDOWS["contexts"]}, "windows of several parts"),
@@ -576,7 +576,7 @@ def test_pickles_beside_good_vectors_give_one_warning(tmp_path: Path, caplog: py
     assert store.texts() is None
     (record,) = [r for r in caplog.records if r.levelno == logging.WARNING]
     assert "concept_texts, metadata left unread" in record.getMessage()
-    assert "python -m lvm_lab.convert_npz" in record.getMessage()
+    assert "lvm-lab convert-npz" in record.getMessage()
 
 
 # --- the converter -------------------------------------------------------------------------------

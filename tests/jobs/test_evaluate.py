@@ -20,7 +20,6 @@ from helpers.commands import ENVIRONMENT, Outcome, call, tree
 from helpers.run_files import without_model
 from lvm_lab import diagnose
 from lvm_lab import evaluate as command
-from lvm_lab.commands import launch as cli
 from lvm_lab.judge.latency import latency
 from lvm_lab.runs.selecting import find
 
@@ -406,23 +405,6 @@ def test_a_run_whose_file_changed_is_not_judged_on_the_new_one(work: Path) -> No
     assert "trained on other content than its data has now (store)" in said.sentence
     named = evaluate(work, "outputs/gru", "data=npz", "data.path=bank.npz", "parts=[val]")
     assert named.code == 0, named.err
-
-
-@pytest.mark.parametrize(
-    ("typed", "read"),
-    [
-        (["a", "b/c.ckpt", "ood=[x]"], ["ood=[x]", "k=['a','b/c.ckpt']"]),
-        (["./epoch=04.ckpt", "runs/*/epoch=0?.ckpt"], ["k=['./epoch=04.ckpt','runs/*/epoch=0?.ckpt']"]),
-        (["epoch=04.ckpt"], ["epoch=04.ckpt"]),
-        (["hydra/launcher=joblib", "~five_cat", "+x=1"], ["hydra/launcher=joblib", "~five_cat", "+x=1"]),
-        (["--cfg", "job", "a"], ["--cfg", "job", "k=['a']"]),
-        (["a", "--cfg", "job", "x=1", "b", "-m"], ["--cfg", "job", "-m", "x=1", "k=['a','b']"]),
-        (["-m", "it's, [odd]"], ["-m", r"k=['it\'s, [odd]']"]),
-        (["--help"], ["--help"]),
-    ],
-)
-def test_paths_are_told_from_settings(typed: list[str], read: list[str]) -> None:
-    assert cli.gather(typed, "k") == read
 
 
 def test_odd_names_reach_the_command_whole(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from lvm_lab import predict as command
 from lvm_lab.data.store import EncoderContract, write_store
 from lvm_lab.errors import UserError
 from lvm_lab.files import StreamedArrays
-from lvm_lab.jobs.predict import Predictions, predict
+from lvm_lab.jobs.prediction import Predictions, predict
 
 DIM, LENGTH = 24, 5
 
@@ -278,7 +278,7 @@ import numpy as np
 from pathlib import Path
 from memory import anonymous_mib
 from lvm_lab.data.store import Documents, EncoderContract, write_store
-from lvm_lab.jobs.predict import predict
+from lvm_lab.jobs.prediction import predict
 
 for rows in (20_000, 200_000):
     vectors = np.lib.format.open_memmap("raw.npy", mode="w+", dtype=np.float16, shape=(rows, 24))

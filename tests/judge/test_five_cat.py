@@ -349,7 +349,7 @@ def test_the_old_tool_drops_coherent_windows(tmp_path):
 def test_every_preset_is_whole_and_opens_with_its_command(name):
     found = preset(name)
     assert found.name == name
-    assert (CONF / f"{name}.yaml").read_text().startswith(f"# python -m lvm_lab.train 5cat={name}\n")
+    assert (CONF / f"{name}.yaml").read_text().startswith(f"# lvm-lab train 5cat={name}\n")
 
 
 def test_the_presets_say_what_the_design_says():

@@ -203,8 +203,10 @@ def test_the_command(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
     (tmp_path / "empty").mkdir()
     assert main([str(folder), str(tmp_path / "empty")]) == 2
     said = capsys.readouterr()
-    assert said.err.count("\n") == 1
+    assert said.out.strip() == str(folder / CARD)
+    assert said.err.startswith(f"skipped {tmp_path}/empty: ")
     assert "empty has no result.json" in said.err
+    assert said.err.endswith("error: 1 of 2 runs were skipped; mend them, or leave them out.\n")
 
 
 def test_runs_get_a_card_that_agrees_with_their_result(tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ from lvm_lab.plots import main
 from lvm_lab.reporting.plots import FIGURES, _style, coherence
 from lvm_lab.reporting.plots.draw import DRAW, draw, figures
 from lvm_lab.reporting.plots.record import Record, read
+from lvm_lab.runs.result import WAY_OUT
 
 
 @pytest.fixture
@@ -260,18 +261,33 @@ MISTAKES = {
 
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_mistake_is_one_sentence_and_draws_nothing(
-    mistake: str, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    mistake: str, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    good = run_files.write_run(tmp_path / "good")
     spoil, told = MISTAKES[mistake]
     spoil(folder)
-    assert main([str(good), str(folder)]) == 2
+    assert main([str(folder)]) == 2
     said = capsys.readouterr()
     assert said.out == ""
     assert said.err.startswith("error: ")
     assert said.err.count("\n") == 1
     assert told in said.err
-    assert not (good / "plots").exists()
+    assert not (folder / "plots").exists()
+
+
+def test_a_damaged_run_keeps_no_other_from_being_drawn(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lvm_lab.reporting.plots._style.png", lambda figure: b"a figure")
+    good = run_files.write_run(tmp_path / "good")
+    (folder / "result.json").write_text("{")
+    assert main([str(folder), str(tmp_path / "nowhere"), str(good)]) == 2
+    told = capsys.readouterr()
+    assert {Path(line).parents[1] for line in told.out.splitlines()} == {good}
+    torn, missing, count = told.err.splitlines()
+    assert torn.startswith(f"skipped {folder}: {folder}/result.json cannot be read")
+    assert torn.endswith(WAY_OUT + ".")
+    assert missing.startswith(f"skipped {tmp_path}/nowhere: ")
+    assert count == "error: 2 of 3 runs were skipped; mend them, or leave them out."
 
 
 def test_a_folder_that_does_not_exist(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -369,7 +385,7 @@ def test_a_figure_that_fails_costs_no_run_its_numbers(tmp_path: Path, monkeypatc
     said = call(tmp_path, *TINY, "run.cache=cache", "trainer.max_epochs=1")
     assert said.code == 0, said.err
     folder = only_run(tmp_path / "outputs")
-    assert "python -m lvm_lab.plots" in (folder / "train.log").read_text()
+    assert "lvm-lab plots" in (folder / "train.log").read_text()
     assert json.loads((folder / "result.json").read_text())["status"] == "finished"
     assert (folder / "MODEL_CARD.md").exists()
     assert not (folder / "plots").exists()

@@ -14,6 +14,7 @@ from urllib.parse import unquote
 
 import pytest
 
+from helpers import run_files
 from helpers.commands import ENVIRONMENT, TINY, call, tree
 from helpers.run_files import graded, scores, write_ranked, write_table
 from lvm_lab.report import main
@@ -310,3 +311,21 @@ def test_a_plain_multirun_that_really_trained(tmp_path: Path) -> None:
     assert [point[0] for point in run["offsets"]["val"]] == [-3, -2, -1, 0, 1, 2, 3]
     assert len(run["offsets"]["copy_last"]) == 7
     assert {row["name"] for row in run["baselines"]["rows"]} >= {"gru", "copy-last", "ridge"}
+
+
+@pytest.mark.parametrize("name", ["config.yaml", "result.json", "history.jsonl", "moments.npz", "train.log"])
+def test_a_pipe_among_a_runs_files_is_not_waited_for(tmp_path: Path, name: str) -> None:
+    """In a process of its own, which is ended where it waits."""
+    run = run_files.write_run(tmp_path / "sweep" / "run")
+    (run / name).unlink(missing_ok=True)
+    os.mkfifo(run / name)
+    code = (
+        "import sys; from lvm_lab import card, report, status; "
+        "sys.exit(max(card.main([sys.argv[1] + '/run']), report.main([sys.argv[1]]), status.main([sys.argv[1]])))"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "sweep")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == (0 if name in ("history.jsonl", "train.log") else 2), done.stderr
+    assert "Traceback" not in done.stderr
+    assert name in done.stderr or done.returncode == 0
+    assert (tmp_path / "sweep" / "index.html").is_file()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -16,8 +17,23 @@ import torch
 import yaml
 
 import lvm_lab
+from helpers import run_files
 from helpers.commands import TINY, call
-from lvm_lab import card, diagnose, evaluate, plots, report, status
+from lvm_lab import __main__ as lister
+from lvm_lab import (
+    card,
+    check_data,
+    compare,
+    convert_npz,
+    diagnose,
+    evaluate,
+    plots,
+    predict,
+    prune,
+    report,
+    status,
+    wandb_dashboard,
+)
 from lvm_lab.errors import UserError
 from lvm_lab.runs import folder as runs
 from lvm_lab.runs import written
@@ -26,6 +42,7 @@ SCHEMA1 = Path(__file__).parents[1] / "fixtures" / "schema1"
 (RUN,) = (SCHEMA1 / "outputs").iterdir()
 SMOKE = SCHEMA1 / "multirun" / "smoke"
 CONFIG: dict[str, Any] = {key: {"name": key} for key in ("arch", "loss", "data")} | {"seed": 0}
+LABS = (*written.FILES, *written.IN_FOLDERS)
 USERS = (
     "notes.txt",
     ".env.local",
@@ -186,6 +203,131 @@ def command(body: Callable[[list[str]], int], *arguments: str) -> Callable[[], N
         sys.exit(body(list(arguments)))
 
     return main
+
+
+# Every command, and what it is given of a home with a run in outputs/, vectors and a sweep's settings.
+COMMANDS: dict[str, Callable[[Path, Path], object]] = {
+    "plots": lambda home, run: call(home, main=command(plots.main, str(run))),
+    "card": lambda home, run: call(home, main=command(card.main, str(run))),
+    "report": lambda home, run: call(home, main=command(report.main, str(run.parent))),
+    "status": lambda home, run: call(home, main=command(status.main, str(run.parent))),
+    "diagnose": lambda home, run: call(home, main=command(diagnose.main, str(run), "--device", "cpu")),
+    "evaluate": lambda home, run: call(home, str(run), "device=cpu", "5cat=smoke", "cache=cache", main=evaluate.main),
+    "check_data": lambda home, run: call(home, *TINY[:3], "run.cache=cache", main=check_data.main),
+    "convert_npz": lambda home, run: call(home, main=command(convert_npz.main, "notes.npz", str(run))),
+    "wandb_dashboard": lambda home, run: call(home, main=command(wandb_dashboard.main)),
+    "compare": lambda home, run: call(home, main=command(compare.main, str(run), str(run), "--cache", "cache")),
+    "predict": lambda home, run: call(home, main=command(predict.main, str(run), "notes.npz", str(run / "notes.npz"))),
+    "prune": lambda home, run: call(home, main=command(prune.main, str(run.parent), "--keep", "none", "--yes")),
+    "train": lambda home, run: call(home, *TINY, "run.cache=cache", f"run.dir={run}"),
+    "train by force": lambda home, run: call(home, *TINY, "run.cache=cache", f"run.dir={run}", "run.force=true"),
+    "multirun": lambda home, run: call(home, "-m", *TINY, "run.cache=cache", f"hydra.sweep.dir={run}", "seed=0"),
+    "schedule": lambda home, run: call(home, "schedule=smoke", f"schedule.dir={run.parent}", "schedule.dry_run=true"),
+}
+
+
+def everything(folder: Path) -> dict[str, str]:
+    """Digests of all files, targets of all links, kinds of the rest."""
+    kinds = {item: os.readlink(item) if item.is_symlink() else "no file" for item in folder.rglob("*")}
+    plain = {str(item.relative_to(folder)): kind for item, kind in kinds.items()}
+    return plain | content(folder, *(str(f.relative_to(folder)) for f in kinds if f.is_file() and not f.is_symlink()))
+
+
+def test_no_command_is_left_out() -> None:
+    assert {name.partition(" ")[0] for name in COMMANDS} >= set(lister.summaries())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_spares_a_repository_a_users_files_and_links(name: str, tmp_path: Path) -> None:
+    home, elsewhere = tmp_path / "home", tmp_path / "elsewhere"
+    home.mkdir()
+    users_files(elsewhere)
+    run = home / "outputs" / RUN.name
+    shutil.copytree(RUN, run)
+    users_files(run)
+    subprocess.run(["git", "init", "-q", str(run)], check=True)
+    subprocess.run(["git", "init", "-q", str(home)], check=True)
+    (home / "notes.npz").write_text("no vectors")
+    (run / "outwards").symlink_to(elsewhere)
+    (run / "checkpoints" / "mine").symlink_to(elsewhere / "checkpoints")
+    (run / "plots" / "mine.svg").symlink_to(elsewhere / "notes.txt")
+    (home / "inwards").symlink_to(run)
+    users = {item for item in everything(run) if item.split("/")[0] not in LABS and item not in content(RUN)}
+    users |= {"checkpoints/mine", "plots/mine.svg", *USERS}
+    before, far, git = everything(run), everything(elsewhere), everything(home / ".git")
+    COMMANDS[name](home, run)
+    after = everything(run)
+    assert {item: after.get(item) for item in users} == {item: before[item] for item in users}
+    assert everything(elsewhere) == far
+    assert everything(home / ".git") == git
+    assert (home / "notes.npz").read_text() == "no vectors"
+    assert os.readlink(home / "inwards") == str(run)
+
+
+WRITTEN_BY_TRAINING = ("history.jsonl", "train.log", "checkpoints", "plots", "MODEL_CARD.md", "moments.npz")
+
+
+@pytest.mark.parametrize("kind", ["file", "folder", "nowhere", "pipe"])
+@pytest.mark.parametrize("name", [*WRITTEN_BY_TRAINING, "csv", "tensorboard", "wandb", "checkpoints/last.ckpt"])
+def test_no_run_goes_on_through_a_link_or_a_pipe(tmp_path: Path, name: str, kind: str) -> None:
+    run, elsewhere = tmp_path / "run", tmp_path / "elsewhere"
+    claim(run)
+    elsewhere.mkdir()
+    (elsewhere / "dear").write_text("dear")
+    place = run / name
+    place.parent.mkdir(exist_ok=True)
+    if kind == "pipe":
+        os.mkfifo(place)
+    else:
+        place.symlink_to({"file": elsewhere / "dear", "folder": elsewhere, "nowhere": tmp_path / "nowhere"}[kind])
+    before, far = everything(run), everything(elsewhere)
+    with pytest.raises(UserError, match=f"{name} is no .* of the run's own but a .*; move it away and give"):
+        claim(run)
+    assert everything(run) == before
+    assert everything(elsewhere) == far
+    assert not (tmp_path / "nowhere").exists()
+
+
+@pytest.mark.parametrize(
+    ("body", "name"), [(card.main, "MODEL_CARD.md"), (plots.main, "plots"), (plots.main, "plots/offsets.png")]
+)
+def test_a_figure_or_a_card_is_not_written_through_a_link(tmp_path: Path, body: Any, name: str) -> None:
+    run, elsewhere = tmp_path / "run", tmp_path / "elsewhere"
+    run_files.write_run(run)
+    elsewhere.mkdir()
+    (elsewhere / "dear").write_text("dear")
+    (run / name).parent.mkdir(exist_ok=True)
+    (run / name).symlink_to(elsewhere if name == "plots" else elsewhere / "dear")
+    before, far = everything(run), everything(elsewhere)
+    outcome = call(tmp_path, main=command(body, str(run)))
+    assert (outcome.code, "is no" in outcome.sentence, "of the run's own but a symbolic link" in outcome.sentence) == (
+        2,
+        True,
+        True,
+    )
+    assert everything(run) == before
+    assert everything(elsewhere) == far
+
+
+@pytest.mark.parametrize("name", ["leaderboard.csv", "leaderboard.md", "index.html"])
+def test_a_leaderboard_is_not_written_through_a_link(tmp_path: Path, name: str) -> None:
+    run_files.write_ranked(tmp_path / "sweep" / "one", 0.2)
+    (tmp_path / "dear").write_text("dear")
+    (tmp_path / "sweep" / name).symlink_to(tmp_path / "dear")
+    before = everything(tmp_path / "sweep")
+    outcome = call(tmp_path, main=command(report.main, "sweep"))
+    assert (outcome.code, "is a symbolic link where a file is written" in outcome.sentence) == (2, True)
+    assert everything(tmp_path / "sweep") == before
+    assert (tmp_path / "dear").read_text() == "dear"
+
+
+def test_a_folder_that_is_no_runs_is_refused_before_data_are_opened(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("dear")
+    outcome = call(tmp_path, *TINY, "run.dir=.", "run.cache=cache")
+    assert outcome.code == 2
+    assert outcome.sentence == f"{tmp_path} is not a run's folder and is not empty; choose another run.dir."
+    assert [item.name for item in tmp_path.iterdir()] == ["notes.txt"]
 
 
 def test_every_command_leaves_what_is_a_users(tmp_path: Path) -> None:

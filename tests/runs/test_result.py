@@ -14,7 +14,7 @@ import pytest
 from helpers import run_files
 from lvm_lab.runs import judgement
 from lvm_lab.runs.judgement import Finding, Number
-from lvm_lab.runs.result import NoResult, Result, upgraded
+from lvm_lab.runs.result import WAY_OUT, NoResult, Result, upgraded
 
 ROOT = Path(__file__).parents[2]
 OLD = sorted((ROOT / "tests" / "fixtures" / "schema1").rglob("result.json"))
@@ -112,7 +112,7 @@ def test_what_is_no_result_is_refused_with_file_and_key(words: str) -> None:
     with pytest.raises(NoResult) as refused:
         Result.from_json(node, Path("outputs/run/result.json"))
     sentence = f"outputs/run/result.json is no result of lvm_lab ({words})"
-    assert str(refused.value) == f"{sentence}; give the training's command with run.force=true."
+    assert str(refused.value) == f"{sentence}; {WAY_OUT}."
 
 
 def test_every_field_stands_in_the_documentation() -> None:

@@ -17,7 +17,7 @@ from lvm_lab.config.evaluation import EvaluationSettings
 from lvm_lab.config.presets import Preset
 from lvm_lab.config.settings import DeviceSettings, settings
 from lvm_lab.data.parts import Parts
-from lvm_lab.jobs.evaluate import evaluate
+from lvm_lab.jobs.evaluation import evaluate
 from lvm_lab.judge.baselines.copy_last import CopyLast
 from lvm_lab.runs.result import Result
 from lvm_lab.scoring import scores as scoring

@@ -14,7 +14,7 @@ from lvm_lab.commands import composing
 from lvm_lab.commands.multirun import check_folders
 from lvm_lab.config import objective
 from lvm_lab.errors import UserError
-from lvm_lab.jobs.train import trial
+from lvm_lab.jobs.training import trial
 from lvm_lab.runs.identity import fingerprint
 from lvm_lab.runs.result import Result
 from lvm_lab.sweeps.objective import KEYS, numbers, of_result

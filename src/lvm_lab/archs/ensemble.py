@@ -52,7 +52,7 @@ class Ensemble(nn.Module):
 
     def forward(self, x_BLD: Tensor) -> Tensor:
         members: list[Any] = list(self.members)
-        predictions = [member.predict(x_BLD) for member in members]
+        predictions = [member.forward(x_BLD) for member in members]
         if self.gate is not None:
             score_BE = self.gate(x_BLD)
         else:

@@ -23,13 +23,19 @@ def load(path: str | Path, device: str = "cpu", allow: Iterable[str] = ()) -> La
     """The model of a run's folder or of a checkpoint, built from the config it carries; see `lvm_lab.load`."""
     file = checkpoint_file(Path(path))
     checkpoint = read_checkpoint(file)
-    if KEY not in checkpoint:
+    if not isinstance(checkpoint, dict) or KEY not in checkpoint:
         raise UserError(f"{file} was not written by lvm_lab; take a checkpoint of a run's folder.")
     if lacking := _lacking(checkpoint):
         raise UserError(f"{file} is no whole checkpoint of lvm_lab ({lacking} is missing); take another one.")
-    check_own(file, checkpoint[KEY], reading.read(file.parent.parent).config)
-    model = _unloaded(checkpoint[KEY], _stats(checkpoint["state_dict"]), tuple(allow))
-    restore(model, checkpoint, str(file))
+    try:
+        check_own(file, checkpoint[KEY], reading.read(file.parent.parent).config)
+        model = _unloaded(checkpoint[KEY], _stats(checkpoint["state_dict"]), tuple(allow))
+        restore(model, checkpoint, str(file))
+    except UserError:
+        raise
+    except Exception as error:  # what its values raise where a class takes them is without end
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        raise UserError(f"{file} describes no model that can be made ({reason}); take another one.") from error
     return model.eval().to(device)
 
 

@@ -98,6 +98,8 @@ def _loss(node: dict[str, Any], allow: Iterable[str]) -> WeightedTerms:
         raise UserError(f"loss.terms={node.get('terms')!r} does not fit; start from an option of conf/loss/.")
     for name, term in node["terms"].items():
         path = f"loss.terms.{name}"
+        if not isinstance(term, dict):
+            raise UserError(f"{path}={term!r} does not fit; give it a weight and its class, as conf/loss/ does.")
         weights[name] = term.get("weight", 1.0)
         if not binding.fits(weights[name], float) or weights[name] < 0:
             raise UserError(f"{path}.weight={weights[name]!r} does not fit; give it a number from 0.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,22 +13,37 @@ import hydra
 import yaml
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
+from lvm_lab.commands.plain import NO_MEMORY
+from lvm_lab.commands.values import quoted
 from lvm_lab.config.binding import unknown_key
-from lvm_lab.config.conf import conf_dir, groups, options_of
+from lvm_lab.config.conf import conf_dir, groups, options_of, spell_back
+from lvm_lab.config.paths import expand_all
 from lvm_lab.errors import UserError
 
 # Groups of which several options go together.
 LISTS = ("logger", "callbacks")
+LOCAL = "local@_global_"
 
 
 def check_local(arguments: Sequence[str]) -> None:
     """Raise UserError for own settings that are named and do not exist: Hydra takes the group as optional."""
     for argument in arguments:
-        key, _, name = argument.partition("=")
-        if key == "local" and name not in ("null", "default") and not (conf_dir() / "local" / f"{name}.yaml").exists():
+        key, _, name = argument.lstrip("+").partition("=")
+        if key != LOCAL or name in ("null", "default", "evaluate"):
+            continue
+        if not any((folder / "local" / f"{name}.yaml").is_file() for folder in (conf_dir(), *own_folders(arguments))):
             raise UserError(f"local={name} does not exist; write {conf_dir() / 'local' / name}.yaml, or leave it out.")
+
+
+def check_names(arguments: Sequence[str]) -> None:
+    """Raise UserError for a setting of nothing, which Hydra asserts that there is none of."""
+    for argument in arguments:
+        if re.match(r"[+~]*=", argument):
+            raise UserError(
+                f"{argument!r} has nothing before its =; write group=option or key=value, for instance arch=gru."
+            )
 
 
 def compose(config_name: str, overrides: Sequence[str], resolved: bool = True) -> dict[str, Any]:
@@ -35,42 +51,78 @@ def compose(config_name: str, overrides: Sequence[str], resolved: bool = True) -
     GlobalHydra.instance().clear()
     with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
         config = hydra.compose(config_name, overrides=list(overrides))
-    return OmegaConf.to_container(config, resolve=resolved, throw_on_missing=True)  # type: ignore[return-value]
+    return plain(config) if resolved else _containers(config, resolve=False)
+
+
+def plain(config: DictConfig) -> dict[str, Any]:
+    """A config in plain containers, its references looked up and its paths expanded."""
+    return expand_all(_containers(config, resolve=True))
 
 
 def resolve(config: dict[str, Any]) -> dict[str, Any]:
     """A config whose references are looked up."""
-    return OmegaConf.to_container(OmegaConf.create(config), resolve=True)  # type: ignore[return-value]
+    return plain(OmegaConf.create(config))
+
+
+def _containers(config: DictConfig, resolve: bool) -> dict[str, Any]:
+    return OmegaConf.to_container(config, resolve=resolve, throw_on_missing=True)  # type: ignore[return-value]
 
 
 def explain(error: Exception, config_name: str, arguments: Sequence[str]) -> str:
     """One sentence for what we, Hydra, OmegaConf or the machine refused, with the right options or keys."""
+    return spell_back(_sentence(error, config_name, arguments))
+
+
+def _sentence(error: Exception, config_name: str, arguments: Sequence[str]) -> str:
     if isinstance(error, UserError):
         return str(error)
+    if isinstance(error, MemoryError):
+        return f"{NO_MEMORY} ({str(error) or 'it did not say for what'}); set smaller data or a smaller arch."
     if isinstance(error, OSError) and not isinstance(error, HydraException):
         place = f"{error.filename}: " if error.filename else ""
         return f"{place}{error.strerror or error}; mend that and give the same command again."
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, option = str(error.missing_cfg_file).rpartition("/")
-        typed = group.replace("five_cat", "5cat")
+        if not group:
+            return f"{option} is no config of the lab; leave --config-name out."
         # Of a group with several options at once Hydra says not which there are.
         options = error.options if error.options is not None else options_of(group)
-        return f"{typed}={option} does not exist; choose one of {', '.join(sorted(options))}."
+        return f"{group}={option} does not exist; choose one of {', '.join(sorted(options))}."
     if isinstance(error, OverrideParseException):
-        return f"{error.override!r} is no setting; write group=option or key=value, for instance arch=gru."
+        return _no_setting(error.override, config_name)
     if isinstance(error, ConfigCompositionException):
         key = re.search(r"Could not (?:override|append to) '([^']+)'", str(error))
         if key:
             return _unknown(key.group(1), config_name, arguments)
     if "Config group override must be a string or a list" in str(error):
         return _no_option(arguments)
-    ambiguous = re.match(r"Ambiguous value for argument '([^']+)'", str(error))
+    ambiguous = re.match(r"Ambiguous value for argument '([^'=]+)=(.*)'", str(error).splitlines()[0])
     if ambiguous:
-        group, _, options = ambiguous.group(1).partition("=")
-        at_once = f", or write {group}=[{options}] for one run with all of them" if group in LISTS else ""
-        return f"{ambiguous.group(1)} names several values; put -m before the settings to run them all{at_once}."
+        return _several(*ambiguous.groups())
     first = str(error).strip().splitlines()[0]
     return f"{first.rstrip('.')}; see --help for the options."
+
+
+def _no_setting(word: str, config_name: str) -> str:
+    if config_name == "train" and "=" not in word and Path(word).exists():
+        return f"{word} is a file and no setting; to train on it write {shlex.join(['data=npz', f'data.path={word}'])}."
+    return f"{word!r} is no setting; write group=option or key=value, for instance arch=gru."
+
+
+def _several(key: str, values: str) -> str:
+    """A sentence for a setting with several values at a command that takes one."""
+    if key in LISTS:
+        other = f", or write {key}=[{values}] for one run with all of them"
+    elif key in groups():
+        other = ""
+    else:
+        other = f", or quote what is one text: {_in_shell(f'{key}={quoted(values)}')}"
+    return f"{key}={values} names several values; add -m to run them all{other}."
+
+
+def _in_shell(word: str) -> str:
+    """A word with quotation marks as it has to be typed."""
+    return shlex.quote(word) if re.search(r'["$`\\!]', word) else f'"{word}"'
 
 
 def unreadable(arguments: Sequence[str], error: Exception) -> str:
@@ -107,7 +159,7 @@ def _no_option(arguments: Sequence[str]) -> str:
     for argument in arguments:
         key, _, value = argument.lstrip("+").partition("=")
         if key in groups() and (value in ("", "null") or re.fullmatch(r"[-+.\d]+|true|false", value, re.IGNORECASE)):
-            typed = argument.lstrip("+").replace("five_cat", "5cat")
+            typed = argument.lstrip("+")
             options = ", ".join(sorted(options_of(key)))
             return f"{typed} names no option; choose {'one or several' if key in LISTS else 'one'} of {options}."
     return "a group is set to what names no option; choose one of those that --help lists."
@@ -125,7 +177,7 @@ def missing_key(key: str, config: dict[str, Any]) -> str | None:
     if not wrong:
         return None
     keys = [str(k) for k in node if k not in ("_target_", "name")] if isinstance(node, dict) else []
-    return unknown_key(f"{known}.{wrong}".lstrip("."), keys).replace("five_cat", "5cat")
+    return unknown_key(f"{known}.{wrong}".lstrip("."), keys)
 
 
 def _unknown(key: str, config_name: str, arguments: Sequence[str]) -> str:

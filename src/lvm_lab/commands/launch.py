@@ -18,15 +18,15 @@ import yaml
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from lvm_lab.commands import multirun, schedules, sweepers
-from lvm_lab.commands.arguments import gather, with_help
-from lvm_lab.commands.composing import check_local, explain, unreadable
+from lvm_lab.commands import composing, helping, multirun, schedules, sweepers
+from lvm_lab.commands.arguments import MULTIRUN, Files, sort
+from lvm_lab.commands.composing import check_local, check_names, explain, unreadable
 from lvm_lab.commands.plain import FAILED, INTERRUPTED, MISTAKE, tell
 from lvm_lab.commands.rows import GROUP
-from lvm_lab.config.conf import conf_dir, spell_out
+from lvm_lab.config.conf import conf_dir
 from lvm_lab.errors import UserError
 from lvm_lab.runs import folder as runs
 from lvm_lab.streams import open_closed, reader_has_left
@@ -43,31 +43,36 @@ def launch(
     config_name: str,
     job: Job,
     *,
-    paths: str | None = None,
+    files: Files | None = None,
     runs_schedules: bool = False,
     interrupted: str = "the same command goes on from the last checkpoint",
-    header: tuple[str, str] | None = None,
+    door: str | None = None,
+    header: str | None = None,
 ) -> None:
     """Compose `config_name` from the command line and call `job(config, sweep_dir)`, for a schedule row by row.
 
-    config is resolved and in plain containers; sweep_dir is a multirun's folder, else None. paths: the key that
-    takes the arguments which are paths and no settings. runs_schedules: whether schedule=NAME runs a table.
-    interrupted: what is said after Ctrl-C. header: a door's name and its own words at the top of --help.
+    config is resolved and in plain containers; sweep_dir is a multirun's folder, else None. files: the setting that
+    takes the arguments which are files. runs_schedules: whether schedule=NAME runs a table. interrupted: what is said
+    after Ctrl-C. door: the command's name where it is not the config's; header: its own words at the top of --help.
     Exit codes: 0 done, 2 a user's mistake, 1 a failed job of a multirun or our own bug, 130 interrupted.
     """
     find_packages_here()
     # Lightning brings matplotlib in, whose first words are about its fonts.
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
     open_closed()
-    arguments = spell_out(sys.argv[1:])
-    if header is not None:
-        arguments = with_help(arguments, *header)
-    if paths is not None:
-        arguments = gather(arguments, paths)
+    line = sort(sys.argv[1:], None if files is None else helping.keys(config_name))
+    arguments = line.words(files)
+    if line.help is not None:
+        arguments = ["--help", *arguments, *helping.for_hydra(door or config_name, header)]
     # Hydra then raises instead of printing and leaving with 1; what is raised is told below.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     hydra_run = HydraRun(config_name, job)
     try:
+        if line.version or line.help == "":
+            helping.show(config_name, door or config_name, line, files, header)
+            sys.stdout.flush()
+            return
+        check_names(arguments)
         check_local(arguments)
         request, others = schedules.split(arguments) if runs_schedules else (None, arguments)
         if request is None:
@@ -77,7 +82,7 @@ def launch(
     except KeyboardInterrupt:
         print(f"interrupted; {interrupted}", file=sys.stderr)
         sys.exit(INTERRUPTED)
-    except (HydraException, OmegaConfBaseException, UserError, OSError) as error:
+    except (HydraException, OmegaConfBaseException, UserError, OSError, MemoryError) as error:
         if isinstance(error, BrokenPipeError) and not hydra_run.composed_once:
             reader_has_left()
             sys.exit(0)
@@ -130,7 +135,7 @@ class HydraRun:
                 task(config)
 
             # A launcher may send it to another process, where nothing of this one is known.
-            called = task if set(schedules.MULTIRUN) & set(arguments) else single
+            called = task if set(MULTIRUN) & set(arguments) else single
             try:
                 hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=self.config_name)(called)()
             except ValueError as error:
@@ -159,7 +164,7 @@ class Task:
         row = run.runtime.choices.get(GROUP)
         config: dict[str, Any] = {}
         try:
-            config = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)  # type: ignore[assignment]
+            config = composing.plain(composed)
             if multirun and row and standings.settled(Path(config["run"]["dir"]), self.since):
                 return None
             return self.job(config, Path(run.sweep.dir) if multirun else None)
@@ -167,7 +172,7 @@ class Task:
             if isinstance(error, runs.Busy) and multirun and row:
                 # In a sweep somebody else's run is work that is shared, and no failure.
                 return None
-            known = isinstance(error, UserError | OmegaConfBaseException | OSError)
+            known = isinstance(error, UserError | OmegaConfBaseException | OSError | MemoryError)
             sentence = explain(error, self.config_name, self.arguments) if known else f"{type(error).__name__}: {error}"
             if not multirun and known:
                 # Leaving here keeps Hydra from announcing an error in a job that never ran.
@@ -179,7 +184,7 @@ class Task:
             if not known:
                 log.error("failed", exc_info=error)
             # A full disk is no failure of the run: what was reached is kept to go on from.
-            if row and config and not isinstance(error, OSError):
+            if row and config and not isinstance(error, OSError | MemoryError):
                 runs.record_failure(Path(config["run"]["dir"]), config, sentence)
             self._leave_word(row, sentence, [o for o in run.overrides.task if o not in self.arguments])
             return None

@@ -11,9 +11,10 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 from lvm_lab.commands import sweepers
+from lvm_lab.commands.arguments import MULTIRUN
 from lvm_lab.commands.composing import compose
 from lvm_lab.commands.rows import own_settings, searched
-from lvm_lab.commands.schedules import HELP, MULTIRUN, SHOW
+from lvm_lab.commands.schedules import SHOWS
 from lvm_lab.errors import UserError
 
 
@@ -22,7 +23,11 @@ def check_folders(config_name: str, arguments: Sequence[str]) -> None:
 
     What Hydra will refuse is left to it.
     """
-    if config_name != "train" or not {*MULTIRUN} & {*arguments} or {*HELP, *SHOW} & {*arguments}:
+    if (
+        config_name != "train"
+        or not {*MULTIRUN} & {*arguments}
+        or any(a.startswith((*SHOWS, "--cfg=")) for a in arguments)
+    ):
         return
     optimiser = sweepers.named(arguments) is not None
     settings = [*searched(arguments), *own_settings(arguments)]

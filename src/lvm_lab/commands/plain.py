@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
+from lvm_lab import __version__
+from lvm_lab.config.command import command
 from lvm_lab.errors import UserError
 from lvm_lab.streams import open_closed, reader_has_left
 
 FAILED, MISTAKE, INTERRUPTED = 1, 2, 130
+NO_MEMORY = "this machine has no memory left for that"
 
 
 def parser(door: str, description: str, epilog: str | None = None) -> argparse.ArgumentParser:
-    return argparse.ArgumentParser(prog=f"python -m lvm_lab.{door}", description=description, epilog=epilog)
+    parser = argparse.ArgumentParser(prog=command(door), description=description, epilog=epilog)
+    parser.add_argument("--version", action="version", version=f"lvm_lab {__version__}", help="of the lab")
+    return parser
 
 
 def answer(body: Callable[[], None], way_out: str = "mend that and give the command again.") -> int:
@@ -28,6 +34,9 @@ def answer(body: Callable[[], None], way_out: str = "mend that and give the comm
     except UserError as error:
         tell(str(error))
         return MISTAKE
+    except MemoryError as error:
+        tell(f"{NO_MEMORY} ({error}); {way_out}" if str(error) else f"{NO_MEMORY}; {way_out}")
+        return MISTAKE
     except BrokenPipeError:
         reader_has_left()
     except KeyboardInterrupt:
@@ -38,6 +47,29 @@ def answer(body: Callable[[], None], way_out: str = "mend that and give the comm
         tell(f"{place}{error.strerror or error}; {way_out}")
         return MISTAKE
     return 0
+
+
+def answer_each(folders: Sequence[Path], body: Callable[[Path], None]) -> int:
+    """The exit code of a command that does `body` for each run's folder: 0, or 2 where one was passed over.
+
+    A damaged run keeps no other from being done; what was passed over is told last, with the reason.
+    """
+    if len(folders) == 1:
+        return answer(lambda: body(folders[0]))
+    skipped: list[str] = []
+
+    def one_by_one() -> None:
+        for folder in folders:
+            try:
+                body(folder)
+            except UserError as error:
+                skipped.append(f"skipped {folder}: {error}")
+        for sentence in skipped:
+            print(sentence, file=sys.stderr)
+        if skipped:
+            raise UserError(f"{len(skipped)} of {len(folders)} runs were skipped; mend them, or leave them out.")
+
+    return answer(one_by_one)
 
 
 def agreed(question: str) -> bool:

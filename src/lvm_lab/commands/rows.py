@@ -16,7 +16,7 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 from lvm_lab.commands import composing
-from lvm_lab.commands.arguments import VALUE_FLAGS, quoted
+from lvm_lab.commands.values import quoted
 from lvm_lab.config import conf
 from lvm_lab.errors import UserError
 from lvm_lab.sweeps.schedule import Row
@@ -55,13 +55,8 @@ class HydraLauncher:
 
 
 def own_settings(arguments: Sequence[str]) -> list[str]:
-    """The arguments that are settings of a run: neither flags, nor flags' values, nor Hydra's own."""
-    before = ["", *arguments]
-    return [
-        argument
-        for flag, argument in zip(before, arguments, strict=False)
-        if not argument.startswith("-") and flag not in VALUE_FLAGS and not re.match(r"\+*hydra[./]", argument)
-    ]
+    """The arguments that are settings of a run: neither flags nor Hydra's own."""
+    return [a for a in arguments if not a.startswith("-") and not re.match(r"\+*hydra[./]", a)]
 
 
 def searched(arguments: Sequence[str]) -> list[str]:

@@ -8,15 +8,15 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from lvm_lab.commands import composing, rows
+from lvm_lab.commands.arguments import MULTIRUN
 from lvm_lab.config import binding
 from lvm_lab.errors import UserError
 from lvm_lab.reporting import sweep as sweep_tables
 from lvm_lab.sweeps import schedule
 from lvm_lab.sweeps.sweep import Failure, Sweep
 
-MULTIRUN = ("-m", "--multirun")
-HELP = ("--help", "-h", "--hydra-help", "--info", "-i")
-SHOW = ("--cfg", "-c")
+# Flags with which nothing runs.
+SHOWS = ("--help", "-h", "--hydra-help", "--info")
 # A row's folder is its own; the sweep's is schedule.dir.
 REFUSED = ("run.dir", "hydra.sweep.dir")
 
@@ -37,9 +37,9 @@ def run(
     table = schedule.load(request.name, composing.own_folders(arguments))
     scaled = table.scaled(request.scale, lambda row: rows.compose(row, rows.searched(arguments)))
     sweep = Sweep(request, scaled, launcher, force="run.force=true" in others)
-    if set(HELP) & set(arguments):
+    if any(a.startswith(SHOWS) for a in arguments):
         return hydra(arguments)
-    if set(SHOW) & set(arguments) or any(a.startswith("--cfg=") for a in arguments):
+    if any(a.startswith("--cfg=") for a in arguments):
         return launcher.launch_one(sweep.one(write=False), sweep.folder)
     if request.dry_run:
         sweep.check()

@@ -79,8 +79,9 @@ def fits(value: Any, hint: Any) -> bool:
     if origin is dict:
         return isinstance(value, dict)
     if hint is float:
-        # Neither nan nor what overflows; a whole number may be larger than any float.
-        return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
+        # Neither nan nor what overflows; numpy takes a whole number for an int64 before it is a float.
+        most = LARGEST_INT if isinstance(value, int) else sys.float_info.max
+        return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= most
     if hint is int:
         return isinstance(value, int) and not isinstance(value, bool) and abs(value) <= LARGEST_INT
     return isinstance(value, hint) if inspect.isclass(hint) else True
@@ -101,6 +102,8 @@ def describe(hint: Any) -> str:
         return "one of " + ", ".join(map(str, typing.get_args(hint)))
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
         return " or ".join(describe(one) for one in typing.get_args(hint))
+    if dataclasses.is_dataclass(hint):
+        return "its keys"
     names = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", type(None): "null"}
     return names.get(
         hint, "a list" if typing.get_origin(hint) in (list, tuple) else getattr(hint, "__name__", str(hint))

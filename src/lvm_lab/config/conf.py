@@ -11,6 +11,8 @@ from lvm_lab.config import loggers
 
 # Hydra's grammar refuses a key that begins with a digit, so 5cat is spelt five_cat before it looks.
 FIVE_CAT = re.compile(r"^(\+{0,2}|~)5cat(?=$|[=.@])")
+# One's own settings are those of the whole config, and no group of their own.
+LOCAL = re.compile(r"^(\+{0,2}|~)local(?=$|=)")
 # Folders of conf/ that hold no options of a run's config.
 NO_GROUPS = ("local", "schedule")
 
@@ -33,5 +35,13 @@ def options_of(group: str) -> list[str]:
 
 
 def spell_out(arguments: Sequence[str]) -> list[str]:
-    """Arguments with 5cat written as Hydra can read it, and W&B's settings under its name."""
-    return [loggers.spell_out(FIVE_CAT.sub(r"\1five_cat", argument)) for argument in arguments]
+    """Arguments with 5cat written as Hydra can read it, local as it stands in conf/, W&B's settings under its name."""
+    return [
+        loggers.spell_out(LOCAL.sub(r"\1local@_global_", FIVE_CAT.sub(r"\1five_cat", argument)))
+        for argument in arguments
+    ]
+
+
+def spell_back(sentence: str) -> str:
+    """A sentence for people, with 5cat and local as they type them; folders keep their name."""
+    return re.sub(r"(?<![\w/.])five_cat(?![\w/])", "5cat", sentence).replace("local@_global_", "local")

@@ -74,7 +74,7 @@ class Preset:
         for name, most in (("resamples", MOST_RESAMPLES), ("rollout_steps", MOST_STEPS)):
             if getattr(self, name) > most:
                 raise UserError(f"five_cat.{name}={getattr(self, name)} is too large; set it to {most} or less.")
-        _entries(self.gates, "five_cat.gates", "a list")
+        _entries(self.gates, "five_cat.gates", "a list of at least one")
         of = len(self.gates)
         if not 0 <= self.required <= of:
             raise UserError(f"five_cat.required={self.required} of {of} gates cannot be; set it from 0 to {of}.")

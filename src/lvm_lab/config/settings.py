@@ -26,6 +26,8 @@ NAMED = ("arch", "head", "loss", "data")
 NAME = re.compile(r"\w[\w.+ -]{0,63}")
 # More threads than any machine has cores; far more than that end in a segmentation fault.
 MOST_THREADS = 1024
+MOST_DEVICES = 1024
+ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps")
 # Lightning's names of strategies that leave no process with a whole model, without underscores.
 SHARDING = ("fsdp", "xlafsdp", "deepspeed", "modelparallel")
 DATA_KEYS = tuple(DataSettings.__dataclass_fields__)
@@ -130,6 +132,20 @@ class DeviceSettings:
             _positive("device.threads", self.threads)
             if self.threads > MOST_THREADS:
                 raise UserError(f"device.threads={self.threads} does not fit; set it from 1 to {MOST_THREADS}.")
+        if self.accelerator not in ACCELERATORS:
+            raise UserError(
+                f"device.accelerator={self.accelerator!r} does not fit; give it one of {', '.join(ACCELERATORS)}."
+            )
+        if not self._counts_devices():
+            raise UserError(
+                f"device.devices={self.devices!r} does not fit; set it from 1 to {MOST_DEVICES}, or to auto for all."
+            )
+
+    def _counts_devices(self) -> bool:
+        # As Lightning has it, -1 is all of them, and a text such as "0,2" names GPUs.
+        if isinstance(self.devices, str):
+            return re.fullmatch(r"auto|\d{1,4}(,\d{1,4})*", self.devices) is not None
+        return self.devices == -1 or 1 <= self.devices <= MOST_DEVICES
 
 
 @dataclass(frozen=True)
@@ -217,6 +233,8 @@ def _check_groups(config: dict[str, Any]) -> None:
         if not isinstance(node, dict):
             value = "null" if node is None else repr(node)
             raise UserError(f"{group}={value} does not fit; set its keys, for instance {group}.KEY=VALUE.")
+        if group == "data" and "context_length" not in node:
+            raise UserError("data.context_length is taken away, and a run needs it; leave ~data.context_length out.")
         if group in NAMED:
             _check_name(f"{group}.name", node.get("name"))
 

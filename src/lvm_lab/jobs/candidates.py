@@ -75,7 +75,7 @@ def judging_device(device: DeviceSettings) -> str:
 
 
 def predictor(file: Path, device: str, allow: Iterable[str]) -> Predictor:
-    return load(file, device, allow).predict
+    return load(file, device, allow).forward
 
 
 def candidate(model: LatentVectorModel, checkpoint: Checkpoint, data: dict[str, Any] | None = None) -> Candidate:

@@ -75,4 +75,4 @@ def diagnose(
     if held_out is None or len(held_out) == 0:
         raise UserError(f"the data of {checkpoint.file} has no {part} part; choose another --part.")
     sample = sample_evenly(held_out, windows, 0)
-    return part_metrics(model.predict, sample, model.stats, device=judging_device)
+    return part_metrics(model.forward, sample, model.stats, device=judging_device)

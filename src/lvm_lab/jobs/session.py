@@ -14,6 +14,7 @@ from rich.console import Console
 
 from lvm_lab import logs
 from lvm_lab.build.load import load
+from lvm_lab.config.command import command
 from lvm_lab.config.settings import Settings
 from lvm_lab.config.sources import without_secrets
 from lvm_lab.config.thresholds import DOCUMENTS_FOR_REPORT
@@ -157,7 +158,7 @@ class Session:
         model = load(file, device, self.settings.allow)
         ground = Ground.of_run(self.data, self.settings.preset, self.settings.cache)
         try:
-            scores = score({self.run.name: lambda: model.predict}, ground, TRAINING, device)
+            scores = score({self.run.name: lambda: model.forward}, ground, TRAINING, device)
         except (RuntimeError, MemoryError) as error:
             if not devices.out_of_memory(error):
                 raise
@@ -208,7 +209,7 @@ class Session:
             finally:
                 card.write(files)
         except Exception as error:
-            way_out = f"python -m lvm_lab.plots {self.run.path} and python -m lvm_lab.card {self.run.path} make them"
+            way_out = f"{command('plots', self.run.path)} and {command('card', self.run.path)} make them"
             log.warning("no plots or no model card (%s: %s); %s", type(error).__name__, error, way_out)
         return pictures
 

@@ -183,11 +183,19 @@ def findings(numbers: dict[str, Any]) -> list[dict[str, str]]:
         )
     ratio = numbers["std_ratio"]["median"]
     flat, wide = STD_RATIO
-    if ratio is not None and not flat <= ratio <= wide:
+    measured = f"median std of raw is {ratio or 0:.2f} of the encoder's; {flat} to {wide} are wanted"
+    if ratio is not None and ratio < flat:
         add(
-            "flattened" if ratio < flat else "blown up",
-            f"median std of raw is {ratio:.2f} of the encoder's; {flat} to {wide} are wanted",
+            "flattened",
+            measured,
             "the moment term's weight before a decoder gets raw: the mean of what may come next is flatter than any",
+        )
+    if ratio is not None and ratio > wide:
+        add(
+            "blown up",
+            measured,
+            "whether a term of the loss holds raw to the encoder's scale (moment or mse; terms of unit alone leave it "
+            "free), the learning rate, and trainer.optim.clip",
         )
     return alarms
 

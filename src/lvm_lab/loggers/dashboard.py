@@ -1,4 +1,4 @@
-"""Lays out W&B's page of comparison for mirrored runs: `python -m lvm_lab.wandb_dashboard --project P`; no torch."""
+"""Lays out W&B's page of comparison for mirrored runs: `lvm-lab wandb-dashboard --project P`; no torch."""
 
 from __future__ import annotations
 

@@ -12,8 +12,10 @@ from lvm_lab.reporting.markdown import bullets, plain, table
 from lvm_lab.reporting.numbers import fixed, interval, percent, short, whole, with_interval
 from lvm_lab.reporting.plots import FIGURES
 from lvm_lab.reporting.plots.record import Record
+from lvm_lab.reporting.plots.record import whole as whole_run
 from lvm_lab.reporting.words import COMPARED, MARKS, predictor
 from lvm_lab.reporting.words import part as part_title
+from lvm_lab.runs import written
 from lvm_lab.runs.judgement import Number, Verdict
 from lvm_lab.runs.result import JUDGED, PARTS, Result
 
@@ -30,8 +32,11 @@ LIFTS = (("cos", "A/cos"), ("margin", "A/margin"), ("unseen MRR", "B/mrr_unseen"
 
 def write(run: Record) -> Path:
     """Write RUN/MODEL_CARD.md whole or not at all."""
+    written.check_plain(run.folder, [CARD])
     file = run.folder / CARD
-    write_atomically(file, text(run))
+    with whole_run(run.folder):
+        content = text(run)
+    write_atomically(file, content)
     return file
 
 

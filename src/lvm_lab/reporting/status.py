@@ -1,9 +1,9 @@
-"""How a sweep stands, read from its folder while it runs: `python -m lvm_lab.status multirun/hundred`; no torch."""
+"""How a sweep stands, read from its folder while it runs: `lvm-lab status multirun/hundred`; no torch."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from rich.console import Console
 from rich.markup import escape
@@ -35,6 +35,29 @@ def show(entries: Sequence[Entry], console: Console) -> None:
     best = leaderboard.ranked(entries)
     if best:
         console.print(f"best by VAL: {best[0].name}", highlight=False)
+
+
+def show_run(entry: Entry, console: Console) -> None:
+    """One run: its line, and what there is to know or to do next."""
+    grid = table(HEADS, right=("epochs", "margin", "unseen", "seconds"))
+    grid.add_row(*_cells(entry))
+    console.print(grid)
+    for line in _next(entry):
+        console.print(line, highlight=False, markup=False)
+
+
+def _next(entry: Entry) -> Iterator[str]:
+    result, rows = entry.result, entry.run.history
+    if result is None and rows:
+        losses = {key: value for key, value in rows[-1].items() if key in ("train/loss", "val/loss")}
+        yield f"epoch {len(rows)}: " + ", ".join(f"{key} {value:.4f}" for key, value in losses.items())
+    if entry.status == "started":
+        yield "not at work: the command that began it goes on from the last whole epoch"
+    if result is not None:
+        yield from (f"{a.name} on {a.part} (best offset {a.best_k:+d}): check {a.check}" for a in result.alarms)
+        yield from (f"{f.name} on val ({f.measured}): check {f.check}" for f in result.findings("val"))
+    if entry.run.checkpoint is not None:
+        yield f"checkpoint: {entry.run.checkpoint}"
 
 
 def _cells(entry: Entry) -> list[str]:

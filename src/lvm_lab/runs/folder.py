@@ -96,8 +96,6 @@ def claim(
     own = fingerprint(config, content)
     default = "-".join([config["arch"]["name"], config["loss"]["name"], config["data"]["name"], own[:8]])
     path = Path(directory) if directory else root / default
-    if path.exists() and not path.is_dir():
-        raise UserError(f"{path} is a file where a run's folder is needed; choose another run.dir.")
     _refuse_others(path, own, force)
     written.check_lock(path)
     if not is_leader():
@@ -119,6 +117,8 @@ def claim(
         if force or (run.identity.fingerprint is not None and run.outcome == "failed"):
             written.remove(path)
         state = _state(path)
+        if state != "finished":
+            written.check_plain(path)
         if state == "new":
             written.remove(path)
             kept = _identified(without_secrets(config), content, own)
@@ -137,6 +137,21 @@ def claim(
         raise
     finally:
         lock.release()
+
+
+def check_place(path: Path) -> None:
+    """UserError for a folder in which no run may start, whichever it is: it is no folder, or holds what is no run's."""
+    if path.exists() and not path.is_dir():
+        raise UserError(f"{path} is a file where a run's folder is needed; choose another run.dir.")
+    if not path.exists() or written.is_empty(path):
+        return
+    run = reading.read(path)
+    if run.identity.fingerprint is not None:
+        return
+    # Somebody else's config.yaml too: even run.force must not empty that folder.
+    if run.damage and run.damage.file.name == CONFIG and (path / RESULT).exists():
+        raise UserError(f"{run.damage}, so nothing says whose run it is; {reading.WAYS_OUT[CONFIG]}.")
+    raise UserError(f"{path.absolute()} is not a run's folder and is not empty; choose another run.dir.")
 
 
 def record_failure(path: Path, config: dict[str, Any], error: str) -> None:
@@ -176,24 +191,19 @@ def record_failure(path: Path, config: dict[str, Any], error: str) -> None:
 
 def _refuse_others(path: Path, own: str, force: bool) -> None:
     """UserError where the folder holds anything but this run; a failed one holds nothing that is to be kept."""
-    if not path.exists():
+    check_place(path)
+    if force or not path.exists():
         return
     run = reading.read(path)
     recorded = run.identity.fingerprint
-    # Somebody else's config.yaml too: even run.force must not empty that folder.
-    if recorded is None and run.damage and run.damage.file.name == CONFIG and (path / RESULT).exists():
-        raise UserError(f"{run.damage}, so nothing says whose run it is; move {path} away and give the command again.")
-    if recorded is None and not written.is_empty(path):
-        raise UserError(f"{path} is not a run's folder and is not empty; choose another run.dir.")
-    if force:
-        return
     if recorded not in (None, own) and run.outcome != "failed":
         raise UserError(
             f"{path} holds a run of another config (fingerprint {str(recorded)[:8]}, this one is {own[:8]}); "
             "choose another run.dir, or run.force=true to start over in it."
         )
     if run.result is None and (path / RESULT).exists():
-        raise UserError(f"{run.damage}; delete it to go on from the last checkpoint, or run.force=true to start over.")
+        assert run.damage is not None, f"{path} is whole and has no result"
+        raise UserError(run.damage.sentence)
 
 
 def _identified(config: dict[str, Any], content: dict[str, str], own: str) -> dict[str, Any]:

@@ -19,7 +19,7 @@ except ImportError:  # Windows
 from lvm_lab.config import targets
 from lvm_lab.errors import UserError
 from lvm_lab.runs.result import FILE as RESULT
-from lvm_lab.runs.result import NoResult, Outcome, Result
+from lvm_lab.runs.result import WAY_OUT, NoResult, Outcome, Result
 
 CONFIG, HISTORY, CHECKPOINTS, LOCK = "config.yaml", "history.jsonl", "checkpoints", ".lock"
 # Nodes of config.yaml that readers look into.
@@ -31,6 +31,11 @@ Status = Literal["missing", "started", "running", "finished", "diverged", "faile
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
+# What helps against a damage, by file.
+NEW_START = "give the training's command again with run.force=true"
+WAYS_OUT = {RESULT: WAY_OUT, CONFIG: "move the folder away and give the training's command again"}
+
+
 @dataclass(frozen=True)
 class Damage:
     """A file that does not hold what it should, and why. reason stands after the file's name."""
@@ -40,6 +45,11 @@ class Damage:
 
     def __str__(self) -> str:
         return f"{self.file} {self.reason}"
+
+    @property
+    def sentence(self) -> str:
+        """What every command says of it, with the way out."""
+        return f"{self}; {WAYS_OUT.get(self.file.name, NEW_START)}."
 
 
 @dataclass(frozen=True)
@@ -102,10 +112,7 @@ class Run:
             raise UserError(f"{folder} holds no run; name a run's folder or a .ckpt file.")
         # A history that lost lines costs no model.
         if self.damage and self.damage.file.name != HISTORY:
-            file = self.damage.file.name
-            if file not in (CONFIG, RESULT):
-                raise UserError(f"{folder} has lost its {file}; train it again with run.force=true.")
-            raise UserError(f"{folder} has a {file} that cannot be read; name one of its checkpoints.")
+            raise UserError(self.damage.sentence)
         if result is None:
             raise UserError(f"{folder} is not finished; train it to its end, or name one of its checkpoints.")
         if result.status != "finished" or self.checkpoint is None:

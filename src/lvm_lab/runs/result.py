@@ -34,11 +34,15 @@ Json = dict[str, Any]
 Outcome = Literal["finished", "diverged", "failed"]
 
 
+# What helps where result.json cannot be read, for the end of a sentence.
+WAY_OUT = "delete it and give the training's command again, which goes on from the last checkpoint"
+
+
 class NoResult(UserError):
     """A file that is no result. reason: what is wrong with it, to stand after the file's name."""
 
     def __init__(self, file: Path, reason: str) -> None:
-        super().__init__(f"{file} {reason}; give the training's command with run.force=true.")
+        super().__init__(f"{file} {reason}; {WAY_OUT}.")
         self.file, self.reason = file, reason
 
 

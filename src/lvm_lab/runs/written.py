@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from lvm_lab.errors import UserError
@@ -28,6 +28,7 @@ IN_FOLDERS = {
 }
 # Folders of W&B's sessions, which are its own to the last file.
 TREES = {"wandb": r"(offline-)?run-.+|staged"}
+MOVE = "move it away and give the command again."
 # A file that has not got its name yet: `.config.yaml.4711`.
 TORN = re.compile(r"\.(.+)\.\d+")
 
@@ -50,6 +51,35 @@ def check_lock(folder: Path) -> None:
     lock = folder / LOCK
     if os.path.lexists(lock) and not _is_lock(lock):
         raise UserError(f"{lock} is no lock of lvm_lab; move it away, or choose another run.dir.")
+
+
+def check_plain(folder: Path, names: Iterable[str] = (*FILES, *IN_FOLDERS)) -> None:
+    """UserError where one of the lab's names is a link, a pipe or of another kind than what the lab writes.
+
+    What was written there would land elsewhere, or wait for a reader.
+    """
+    for name in names:
+        place = folder / name
+        if name in FILES:
+            _check_plain(place)
+            continue
+        if place.is_symlink() or (place.exists() and not place.is_dir()):
+            raise UserError(f"{place} is no folder of the run's own but {_kind(place)}; {MOVE}")
+        # W&B writes links of its own.
+        for item in _inside(place) if name not in TREES else ():
+            if re.fullmatch(IN_FOLDERS[name], item.name):
+                _check_plain(item)
+
+
+def _check_plain(file: Path) -> None:
+    if os.path.lexists(file) and (file.is_symlink() or not file.is_file()):
+        raise UserError(f"{file} is no file of the run's own but {_kind(file)}; {MOVE}")
+
+
+def _kind(item: Path) -> str:
+    if item.is_symlink():
+        return "a symbolic link"
+    return "a folder" if item.is_dir() else "a file" if item.is_file() else "a pipe or a device"
 
 
 def _is_lock(item: Path) -> bool:

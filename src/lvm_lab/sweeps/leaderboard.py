@@ -136,8 +136,13 @@ def read(sweep: Path) -> list[Entry]:
         for row in table_of(sweep).get("rows", [])
     ]
     listed = {e.name for e in entries}
-    runs = (p for p in sorted(sweep.iterdir()) if any((p / name).is_file() for name in (reading.CONFIG, RESULT)))
+    runs = (p for p in sorted(sweep.iterdir()) if is_run(p))
     return entries + [entry(folder) for folder in runs if folder.name not in listed]
+
+
+def is_run(folder: Path) -> bool:
+    """Whether a folder is a run's own."""
+    return any((folder / name).is_file() for name in (reading.CONFIG, RESULT))
 
 
 def table_of(sweep: Path) -> dict[str, Any]:

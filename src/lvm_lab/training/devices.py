@@ -94,10 +94,14 @@ def check(devices: int, batch_size: int, trained: bool) -> None:
         return
     if not trained:
         raise UserError(f"nothing is trained here that {devices} devices could share; set device.devices=1.")
+    if devices > batch_size:
+        raise UserError(
+            f"{devices} devices cannot share trainer.batch_size={batch_size}; set device.devices={batch_size} or fewer."
+        )
     if batch_size % devices:
         raise UserError(
             f"trainer.batch_size={batch_size} cannot be shared evenly by {devices} devices; "
-            f"set {batch_size // devices * devices or devices} or another multiple of {devices}."
+            f"set {batch_size // devices * devices} or another multiple of {devices}."
         )
     if _in_multirun():
         raise UserError(

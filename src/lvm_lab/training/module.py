@@ -56,7 +56,7 @@ class LatentVectorModule(pl.LightningModule):
 
     def predict(self, context_BLD: Tensor) -> Prediction:
         """The next vector after each context."""
-        return self.model.predict(context_BLD)
+        return self.model.forward(context_BLD)
 
     forward = predict
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.strategies import StrategyRegistry
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from lvm_lab.config.settings import Settings
@@ -29,6 +30,9 @@ def trainer(settings: Settings, callbacks: Sequence[pl.Callback], folder: Path) 
     warnings.filterwarnings("ignore", message=".*Cannot dispatch to fused implementation.*")
     if settings.device.threads:
         torch.set_num_threads(settings.device.threads)
+    strategies = StrategyRegistry.available_strategies()
+    if settings.device.strategy not in ("auto", *strategies):
+        raise UserError(f"device.strategy={settings.device.strategy!r} does not exist; set auto, ddp or fsdp.")
     try:
         return pl.Trainer(
             max_epochs=settings.trainer.max_epochs,
@@ -47,6 +51,6 @@ def trainer(settings: Settings, callbacks: Sequence[pl.Callback], folder: Path) 
             num_sanity_val_steps=0,
             use_distributed_sampler=False,
         )
-    except (MisconfigurationException, ValueError, TypeError) as error:
+    except (MisconfigurationException, ImportError, ValueError, TypeError) as error:
         reason = str(error).strip().splitlines()[0].rstrip(".")
         raise UserError(f"these device settings do not work ({reason}); set device=cpu or device=auto.") from error

@@ -1,6 +1,6 @@
 """Turn a trusted `.npz` with pickled object arrays into a store with texts.
 
-`python -m lvm_lab.convert_npz IN.npz OUT_FOLDER --trust-pickle`
+`lvm-lab convert-npz IN.npz OUT_FOLDER --trust-pickle`
 
 Reading a pickle can run any code that its maker put in: this is the only place that does it, and
 only when asked in so many words.

@@ -16,6 +16,7 @@ from typing import IO
 import numpy as np
 from numpy.lib import format as npy
 
+from lvm_lab.config.command import command
 from lvm_lab.data.flaws import flaw
 from lvm_lab.errors import UserError
 
@@ -236,7 +237,7 @@ class NpzFile:
 
 
 def converter_command(path: Path) -> str:
-    return f"`python -m lvm_lab.convert_npz {path} FOLDER --trust-pickle`"
+    return f"`{command('convert_npz', path, 'FOLDER', '--trust-pickle')}`"
 
 
 def _parse_header(handle: IO[bytes]) -> Header:

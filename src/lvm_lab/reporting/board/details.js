@@ -15,7 +15,7 @@ function runDetails(run, width) {
   const said = [
     run.verdict && `5CAT ${run.preset}: ${run.verdict}${run.reason ? ` (${run.reason})` : ""}.`,
     run.checkpoint && `Numbers are of ${run.checkpoint}.`,
-    run.cells.preset === "off" && "Not judged, since it was trained with 5cat=off: python -m lvm_lab.evaluate judges its checkpoint.",
+    run.cells.preset === "off" && "Not judged, since it was trained with 5cat=off: lvm-lab evaluate judges its checkpoint.",
     run.cells.status === "missing" && "Not begun.",
     run.cells.status === "started" && "Cut off before its end: the same command goes on with it.",
     run.cells.status === "running" && "Still at work: make this page anew to see its end.",

@@ -140,7 +140,8 @@ def _curves(entry: Entry) -> dict[str, list[Any]]:
 
 def _text(file: Path) -> str:
     try:
-        return file.read_text(errors="replace")
+        # Reading a pipe would wait for somebody to write into it.
+        return file.read_text(errors="replace") if file.is_file() else ""
     except OSError:
         return ""
 

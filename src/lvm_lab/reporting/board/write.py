@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lvm_lab.errors import UserError
-from lvm_lab.files import write_atomically
+from lvm_lab.files import check_replaceable, write_atomically
 from lvm_lab.reporting.board.columns import Board, Column
 from lvm_lab.reporting.board.page import page
 from lvm_lab.reporting.board.tables import csv_table, markdown
@@ -30,6 +30,8 @@ def write(folder: Path, out: Path, extra: Sequence[Column] = ()) -> list[Path]:
         "index.html": page(board, folder, out),
     }
     out.mkdir(parents=True, exist_ok=True)
+    for name in texts:
+        check_replaceable(out / name)
     for name, text in texts.items():
         write_atomically(out / name, text)
     return [out / name for name in texts]

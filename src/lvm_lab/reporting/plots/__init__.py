@@ -1,4 +1,4 @@
-"""Figures of a run from its files alone: `python -m lvm_lab.plots RUN...`; no torch, and matplotlib only to draw."""
+"""Figures of a run from its files alone: `lvm-lab plots RUN...`; no torch, and matplotlib only to draw."""
 
 from __future__ import annotations
 

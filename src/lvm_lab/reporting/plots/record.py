@@ -8,7 +8,8 @@ from __future__ import annotations
 import io
 import re
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from lvm_lab.errors import UserError
 from lvm_lab.files import write_atomically
 from lvm_lab.runs import reading
 from lvm_lab.runs.judgement import Number
+from lvm_lab.runs.reading import CONFIG, HISTORY
 from lvm_lab.runs.result import FILE as RESULT
 from lvm_lab.runs.result import Result
 
@@ -65,15 +67,33 @@ def read(folder: Path, result: Result | None = None) -> Record:
     """
     run = reading.read(folder)
     result = result or run.result
-    if result is None and not (folder / RESULT).is_file():
+    if result is None and not (folder / RESULT).exists():
         raise UserError(
             f"{folder} has no result.json, so it is no finished run's folder; name one, for instance outputs/gru-..., "
             "or give the training's command again to finish it."
         )
     # Neither the checkpoint nor a whole history is needed here.
     if result is None or not run.config:
-        raise UserError(f"{run.damage}; give the training's command with run.force=true.")
+        assert run.damage is not None, f"{folder} is whole and has no result"
+        raise UserError(run.damage.sentence)
     return Record(folder, run.config, run.history, result, _read_moments(folder / MOMENTS))
+
+
+@contextmanager
+def whole(folder: Path) -> Iterator[None]:
+    """Around what is made of a run's files: UserError where they parse and lack what it reads all the same.
+
+    Every command writes them whole, so somebody has changed one.
+    """
+    try:
+        yield
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(
+            f"{folder} has a {CONFIG}, {RESULT} or {HISTORY} that was changed ({type(error).__name__}: {error}); "
+            f"{reading.NEW_START}."
+        ) from error
 
 
 def write_moments(folder: Path, parts: Mapping[str, Mapping[str, np.ndarray]]) -> None:
@@ -103,6 +123,9 @@ def curve(numbers: Mapping[str, Number], names: Sequence[str]) -> tuple[np.ndarr
 def _read_moments(file: Path) -> dict[str, np.ndarray]:
     if not file.exists():
         return {}
+    if not file.is_file():
+        # Reading a pipe would wait for somebody to write into it.
+        raise UserError(f"{file} is no file; delete it to go without the moments' figure.")
     try:
         with np.load(file, allow_pickle=False) as saved:
             return {name: saved[name] for name in saved.files}

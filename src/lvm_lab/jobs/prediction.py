@@ -79,7 +79,7 @@ def predict(
     try:
         with StreamedArrays(out, _arrays(contexts, shown, len(model.mean_D)), force=force) as arrays:
             for context_BLD, places in contexts.batches(batch_size):
-                raw_BD, unit_BD = predictions.predict(model.predict, context_BLD, batch_size, where)
+                raw_BD, unit_BD = predictions.predict(model.forward, context_BLD, batch_size, where)
                 not_finite += int((~np.isfinite(raw_BD).all(axis=1)).sum())
                 values = {"raw": raw_BD, "unit": unit_BD}
                 arrays.append(**{name: values[name] for name in shown}, **places)

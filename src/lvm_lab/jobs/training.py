@@ -36,7 +36,7 @@ def train(config: dict[str, Any], sweep_dir: Path | None = None) -> Result:
     from lvm_lab.build import members
     from lvm_lab.build.training import prepare
     from lvm_lab.jobs.session import Session
-    from lvm_lab.runs.folder import claim
+    from lvm_lab.runs.folder import check_place, claim
     from lvm_lab.runs.process import is_leader
 
     console = logs.to_terminal(is_leader())
@@ -45,6 +45,8 @@ def train(config: dict[str, Any], sweep_dir: Path | None = None) -> Result:
     devices.check_precision(settings.trainer.precision, settings.device)
     devices.choose_kernels(settings.device)
     Session.check(settings)
+    if settings.run.dir:
+        check_place(Path(settings.run.dir))
     data, module, content, notes = prepare(settings)
     root = sweep_dir or Path(settings.run.root)
     claimed = claim(settings.config, content, directory=settings.run.dir, root=root, force=settings.run.force)
