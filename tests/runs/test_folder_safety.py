@@ -24,6 +24,7 @@ from lvm_lab import (
     card,
     check_data,
     compare,
+    completion,
     convert_npz,
     diagnose,
     evaluate,
