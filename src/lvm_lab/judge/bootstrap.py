@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from scipy.special import stdtr, stdtrit
 
 LEVEL = 0.95
 # Weights of this many (resample, document) pairs are held at once.
@@ -64,6 +63,9 @@ class Number:
 
 def t_interval(value: float, error: float, effective: float, level: float = LEVEL) -> tuple[float, float]:
     """value -+ Student's t x error, for so many effective documents."""
+    # SciPy comes in only now: it takes half a second, and tables of what is measured already need none of it.
+    from scipy.special import stdtrit
+
     half = float(stdtrit(effective - 1, (1 + level) / 2)) * error
     return value - half, value + half
 
@@ -139,6 +141,8 @@ def p_value(difference: Number) -> float:
         return math.nan
     if difference.error == 0:
         return float(difference.value == 0)
+    from scipy.special import stdtr
+
     return 2 * float(stdtr(difference.effective - 1, -abs(difference.value) / difference.error))
 
 

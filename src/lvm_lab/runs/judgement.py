@@ -34,8 +34,6 @@ class Number:
     interval: list[float | None] | None = None
     windows: int = 0
     documents: int = 0
-    error: float | None = None
-    effective: float | None = None
     threshold: float | None = None
     passed: bool | None = None
     undecided: bool = False
@@ -43,6 +41,8 @@ class Number:
     baseline: float | None = None
     p: float | None = None
     p_holm: float | None = None
+    error: float | None = None
+    effective: float | None = None
 
 
 @dataclass(frozen=True)
