@@ -185,11 +185,16 @@ def _compose(config_name: str, *words: str) -> dict[str, Any]:
 
 def _schedule(request: schedule.Request, words: list[str]) -> list[Path]:
     """What a schedule writes; its first row stands for those that a test of conf/ composes."""
-    table = schedule.load(request.name, composing.own_folders(words))
+    table = _table(request.name, *composing.own_folders(words))
     assert request.scale is None or request.scale in table.scales, request.scale
     own = [*rows.searched(words), *rows.own_settings(words)]
     typed(rows.compose(next(row for row in table.rows if not row.waits), own))
     return [file for row in table.select(request) for file in _run(request.folder / row.id) if not request.dry_run]
+
+
+@functools.cache
+def _table(name: str, *folders: Path) -> schedule.Schedule:
+    return schedule.load(name, folders)
 
 
 def _paths(config: dict[str, Any]) -> list[str]:
