@@ -43,7 +43,7 @@ def main(place: Path) -> None:
     for mark, preset in (("honest", chosen.preset), ("old", compat)):
         lines = [f"| {' | '.join(HEADS)} |", "|" + "---|" * len(HEADS)]
         for case in cases(parts, model.predict):
-            judged = measure(case.predictor, case.val, case.ood, preset, documents=parts.documents)
+            judged = measure(case.predictor, case.val, case.ood, preset)
             lines.append(line(replace(case, name=case.name.replace("model", "`arch=mamba2`")), judged, preset))
             print(lines[-1], flush=True)
         replace_between(PAGE, mark, "\n".join(lines))

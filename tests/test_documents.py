@@ -4,6 +4,7 @@ takes less than a minute here runs."""
 from __future__ import annotations
 
 import ast
+import contextlib
 import importlib
 import json
 import os
@@ -201,8 +202,10 @@ def give(line: str, place: str, folder: Path) -> None:
             (bin_folder / name).write_text(f'#!/bin/sh\nexec "{sys.executable}"{what} "$@"\n')
             (bin_folder / name).chmod(0o755)
     paths = {"PATH": f"{bin_folder}:{os.environ['PATH']}", "HOME": str(home), "PYTHONPATH": str(ROOT / "src")}
+    with contextlib.chdir(folder):
+        script = f"set -eo pipefail; {shrunk(line)}"
     done = subprocess.run(
-        ["bash", "-c", f"set -eo pipefail; {shrunk(line)}"],
+        ["bash", "-c", script],
         cwd=folder,
         env=os.environ | ENVIRONMENT | paths,
         stdin=subprocess.DEVNULL,

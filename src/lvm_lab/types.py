@@ -165,7 +165,7 @@ def state_bytes(state: Any) -> int:
 
 
 class Term(Protocol):
-    """One loss term: a scalar that is 1 for a trivial predictor, before its weight.
+    """One loss term: a scalar that is 1, before its weight, for the trivial predictor that the term's docstring names.
 
     needs: what it reads of a prediction; the head has to feed it ("prediction", "draws" or "denoised").
     """

@@ -142,7 +142,7 @@ MISTAKES = {
         ["no training window has any besides its own", "set loss=infonce"],
     ),
     "no documents": (["data.documents=0"], ["data.documents=0 makes no world"]),
-    "unknown strategy": (["device.strategy=foo"], ["these device settings do not work"]),
+    "unknown strategy": (["device.strategy=foo"], ["device.strategy='foo' does not exist"]),
 }
 
 
@@ -285,7 +285,9 @@ def test_a_foreign_folder_is_refused_even_by_force(finished: Path) -> None:
     for more in ([], ["run.force=true"]):
         refused = call(finished, *TINY, "run.cache=cache", "run.dir=mine", *more)
         assert refused.code == 2
-        assert refused.sentence == "mine is not a run's folder and is not empty; choose another run.dir."
+        assert refused.sentence == (
+            f"{finished / 'mine'} is not a run's folder and is not empty; choose another run.dir."
+        )
         assert tree(finished) == before
 
 

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import pytest
 
-from lvm_lab.config.binding import check, dataclass_from, describe, fits, unknown_key
+from lvm_lab.config.binding import check, dataclass_from, describe, fits, misfit, unknown_key
 from lvm_lab.errors import UserError
 
 
@@ -155,3 +155,15 @@ def test_an_unknown_key_at_the_top():
     assert unknown_key("trianer", known) == (
         "trianer does not exist (did you mean trainer?); at the top there are arch, data, trainer."
     )
+
+
+def test_a_text_with_nul_names_no_file() -> None:
+    assert not fits("a\0b", str | None)
+    assert misfit("run.cache", "\0", str | None) == (
+        "run.cache='\\x00' does not fit; give it a text without the character NUL."
+    )
+
+
+def test_a_whole_number_that_numpy_cannot_take_is_no_number() -> None:
+    assert fits(2**63 - 1, float)
+    assert not fits(2**63, float)

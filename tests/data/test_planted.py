@@ -194,9 +194,11 @@ def test_the_data_gate_tells_a_curve_that_is_not_monotone(make_store):
     steps = np.zeros((6, 4), np.float32)
     steps[:, 0] = [0.9, 0.8, 0.85, 0.9, 0.99, 1.0]
     steps[:, 1] = np.sqrt(1 - steps[:, 0] ** 2)
-    gate = data_gate(index_windows(make_store([6], vectors_ND=steps), np.arange(1), 5))
+    many = index_windows(make_store([6] * 9, vectors_ND=np.tile(steps, (9, 1))), np.arange(9), 5)
+    gate = data_gate(many)
     assert gate["failed"] == ["the position curve is not monotone"]
     assert not gate["passed"]
+    assert data_gate(many.select(np.array([0])))["failed"] == [], "of one document no fall is clear"
 
 
 def test_the_oracle_reads_the_context_alone(parts):

@@ -108,20 +108,20 @@ def offset_sweep(prediction: np.ndarray, vectors: np.ndarray, window: Window, co
 def target_rank(
     prediction: np.ndarray, vectors: np.ndarray, window: Window, left_out_rows: Sequence[int], compat: bool
 ) -> tuple[int, int]:
-    """B: rank of the target by cosine among all chunks of its document, and the number of candidates.
+    """B: rank of the target by cosine among the different chunks of its document, and the number of candidates.
 
     Pessimistic within 1e-6: a competitor that is less than that below the target stands before it. Chunks equal to
-    the target are no competitors. `left_out_rows` are no candidates either (the context, for `mrr_unseen`).
-    Compat: strict `>`, no tie tolerance.
+    the target are no competitors, and equal chunks are one. What stands in one of the `left_out_rows` is no candidate
+    either (the context, for `mrr_unseen`). Compat: strict `>`, no tie tolerance.
     """
     target, start, end, _ = window
     at_target = cosine(prediction, vectors[target])
     rank, candidates = 1, 1
+    counted = [vectors[target], *(vectors[row] for row in left_out_rows)]
     for row in range(start, end):
-        if row == target or row in left_out_rows:
+        if any(np.array_equal(vectors[row], vector) for vector in counted):
             continue
-        if np.array_equal(vectors[row], vectors[target]):
-            continue
+        counted.append(vectors[row])
         candidates += 1
         at_row = cosine(prediction, vectors[row])
         # Written with `not`, so that a nan counts against the prediction.
@@ -198,7 +198,8 @@ def reference(
     """All numbers of the five gates for one part (VAL or OOD).
 
     A offset sweep: mean cos(prediction, vector at offset k), k = -3..+3; margin = cos(+1) - max over the other k.
-    B retrieval rank: R@1, R@5, MRR of the target among the chunks of its document (at least 6), and the chance level.
+    B retrieval rank: R@1, R@5, MRR of the target among the chunks of its document (at least 6 besides the context; the
+    old tool counts the context), and the chance level.
     C order ablations: change of cos(prediction, target), against the intact context.
     D rollout: predictions fed back for H steps, the window sliding; mean over h of cos(h-th prediction, offset +h).
     E coherence bins: mean cos(prediction, target) on windows of low, normal and high internal coherence.
@@ -251,15 +252,15 @@ def reference(
                 a_cos[k].append(sweep[k])
 
         # B
-        if end - start >= MIN_CHUNKS and not full(b["mrr"]):
+        seen = range(target_row - context_length, target_row)
+        rank_unseen, unseen = target_rank(prediction, vectors, window, seen, compat)
+        if (end - start if compat else unseen) >= MIN_CHUNKS and not full(b["mrr"]):
             rank, candidates = target_rank(prediction, vectors, window, (), compat)
             b["r1"].append(1.0 if rank <= 1 else 0.0)
             b["r5"].append(1.0 if rank <= 5 else 0.0)
             b["mrr"].append(1.0 / rank)
             for name, level in zip(("chance_r1", "chance_r5", "chance_mrr"), chance(candidates), strict=True):
                 b[name].append(level)
-            seen = range(target_row - context_length, target_row)
-            rank_unseen, unseen = target_rank(prediction, vectors, window, seen, compat)
             if unseen > 1:
                 b["mrr_unseen"].append(1.0 / rank_unseen)
 
@@ -375,7 +376,10 @@ def gate_states(
 
 
 def alarm(part: dict[str, Any], compat: bool = False) -> str | None:
-    """Backward bias when the best k < 0, copying when the best k = 0; compat names the last context vector -1."""
+    """Backward bias when the best k < 0, copying when the best k = 0; compat names the last context vector -1.
+
+    Whether its lead is clear enough for an alarm is not asked here.
+    """
     last = -1 if compat else 0
     if math.isnan(part["A_best_k"]) or part["A_best_k"] > last:
         return None

@@ -155,7 +155,12 @@ def test_models_are_compared_with_the_best_on_the_same_windows(done: tuple[Path,
     seen = set()
     for apart in data["comparisons"]:
         assert apart["against"] == data["best"] != apart["name"]
-        assert 0 < apart["p"] <= apart["p_holm"] <= 1
+        # The best was chosen on val, so that nothing is tested there.
+        if apart["part"] == "val":
+            assert (apart["p"], apart["p_holm"]) == (None, None)
+        else:
+            assert 0 <= apart["p"] <= apart["p_holm"] <= 1
+        assert len(apart["interval"]) == 2
         if apart["part"] == "val" and apart["number"] == "cos":
             seen.add(apart["name"])
             expected = by_name[apart["name"]]["cos"]["value"] - by_name[data["best"]]["cos"]["value"]
@@ -177,6 +182,11 @@ def test_the_files_say_the_same_and_a_rerun_overwrites_them(done: tuple[Path, Ou
     text = (out / "evaluation.md").read_text()
     assert "## b/a: b/a.npz" in text
     assert "choose nothing" in text
+    assert "differences there describe and have no p-value" in text
+    (row,) = (line for line in text.splitlines() if line.startswith("| gru | test | ood |"))
+    documents = data["parts"]["test"]["documents"]
+    assert row.endswith(f"| test has {documents} documents and ood has 12 documents; 20 are needed |")
+    assert "5CAT undecided: " in said.out
     value = data["predictors"][0]["parts"]["test"]["cos"]["value"]
     assert f"{value:.3f}" in text
     assert f"{value:.3f}" in said.out
@@ -285,6 +295,41 @@ def test_runs_on_different_data_are_each_judged_on_their_own(work: Path) -> None
     assert second["predictors"][0]["name"] == "gru-infonce-seed1"
     assert [d["parts"]["val"]["source"] for d in (first, second)] == ["bank.npz", "second.npz"]
     assert {a["name"] for a in second["comparisons"]} == {p["name"] for p in second["predictors"][1:]}
+
+
+@pytest.mark.slow
+def test_folds_are_one_more_table_over_the_documents_of_all(work: Path) -> None:
+    for fold in (0, 1):
+        said = call(
+            work,
+            *("data=npz", "data.path=bank.npz", "data.ood_path=own_ood.npz", "data.encoder=walks", "arch=gru"),
+            *("arch.width=16", "trainer.max_epochs=1", "trainer.batch_size=64", "5cat=smoke", "5cat.resamples=20"),
+            *(f"data.fold={fold}", "device=cpu", "device.threads=1", "logger=none", "run.cache=cache"),
+            f"run.dir=folds/f{fold}",
+        )
+        assert said.code == 0, said.err
+    said = evaluate(work, "folds", "outputs/lstm")
+    assert said.code == 0, said.err
+    *single, pool = report(work)["data"]
+    assert len(single) == 3
+    model, *baselines = pool["predictors"]
+    folds = [p for table in single for p in table["predictors"] if p["name"] in model["folds"]]
+    assert len(folds) == 2
+    assert model["name"].endswith("(2 folds)")
+    assert {b["kind"] for b in baselines} == {"baseline"}
+    for part in ("val", "test"):
+        numbers = [fold["parts"][part]["cos"] for fold in folds]
+        cos = model["parts"][part]["cos"]
+        assert cos["documents"] == sum(number["documents"] for number in numbers) == pool["parts"][part]["documents"]
+        windows = [number["windows"] for number in numbers]
+        assert cos["value"] == pytest.approx(np.average([number["value"] for number in numbers], weights=windows))
+        assert cos["error"] < max(number["error"] for number in numbers)
+        halves = model["parts"][part]["five_cat"]["halves"]
+        assert {letter for letter, half in halves.items() if half["numbers"]} == set("ABCDE")
+    assert model["parts"]["ood"]["cos"]["documents"] == 12
+    assert model["five_cat"]["val"]["ood"]["verdict"] == "undecided", "OOD has 12 documents"
+    assert "2 folds" in (work / "evaluation" / "evaluation.md").read_text()
+    assert "2 folds" in said.out
 
 
 def test_an_ood_store_of_other_dims_is_skipped_by_name_and_the_rest_is_judged(work: Path) -> None:

@@ -6,8 +6,9 @@ import time
 
 import numpy as np
 import pytest
+from scipy import stats
 
-from lvm_lab.judge.bootstrap import combine, difference, means, paired_difference
+from lvm_lab.judge.bootstrap import combine, difference, means, p_value, paired_difference
 
 RNG = np.random.default_rng(0)
 
@@ -53,7 +54,29 @@ def test_margin_resamples_the_maximum():
     margin = combine(lambda a, *rest: a - np.maximum.reduce(rest), *scored.values())
     a, b, c = (number.samples_R for number in scored.values())
     assert margin.value == scored["a"].value - max(scored["b"].value, scored["c"].value)
-    assert (margin.low, margin.high) == pytest.approx(tuple(np.percentile(a - np.maximum(b, c), [2.5, 97.5])))
+    # Twenty documents of three windows: t of 19 degrees of freedom is 2.093.
+    error = np.std(a - np.maximum(b, c)) * np.sqrt(20 / 19)
+    assert margin.error == pytest.approx(error)
+    half = 2.093 * error
+    assert (margin.low, margin.high) == pytest.approx((margin.value - half, margin.value + half), abs=1e-4)
+
+
+def test_an_interval_by_hand():
+    """Three documents of 2, 1 and 1 windows say as much as 16 / 6 equal ones; t of 5/3 degrees of freedom is 5.3."""
+    number = means({"x": np.array([1.0, 2.0, 4.0, 7.0])}, np.array([0, 0, 1, 2]), resamples=20_000)["x"]
+    assert number.effective == pytest.approx(16 / 6)
+    assert number.error == pytest.approx(number.samples_R.std() * np.sqrt((16 / 6) / (16 / 6 - 1)))
+    assert number.interval(0.9) == pytest.approx(
+        (number.value - half, number.value + half) if (half := stats.t.ppf(0.95, 5 / 3) * number.error) else ()
+    )
+    assert (number.low, number.high) == number.interval(0.95)
+
+
+def test_equal_documents_give_the_textbook_t_interval():
+    values = np.random.default_rng(3).standard_normal(12)
+    number = means({"x": values}, np.arange(12), resamples=200_000)["x"]
+    assert number.interval() == pytest.approx(stats.ttest_1samp(values, 0).confidence_interval(), abs=0.01)
+    assert p_value(number) == pytest.approx(stats.ttest_1samp(values, 0).pvalue, abs=0.005)
 
 
 def test_paired_difference_cancels_what_both_share():
@@ -77,7 +100,8 @@ def test_one_document_has_no_interval_and_no_window_no_value():
     assert number.value == 1
     assert number.to_dict()["interval"] is None
     empty = means({"x": np.full(5, np.nan)}, np.arange(5))["x"]
-    assert empty.to_dict() == {"value": None, "interval": None, "windows": 0, "documents": 0}
+    nothing = dict.fromkeys(("value", "interval", "error", "effective"))
+    assert empty.to_dict() == nothing | {"windows": 0, "documents": 0}
     assert means({"x": np.empty(0)}, np.empty(0))["x"].windows == 0
 
 

@@ -15,6 +15,7 @@ import torch
 from helpers import judge_data
 from helpers.reference_five_cat import PRODUCTION, REQUIRED, STANDARD, alarm, gate_states, reference
 from lvm_lab.config.presets import Preset
+from lvm_lab.config.thresholds import DOCUMENTS_FOR_VERDICT
 from lvm_lab.data.windows import Windows
 from lvm_lab.judge.five_cat import measure
 from lvm_lab.judge.gates.ablations import derangements, foreign_partners
@@ -185,7 +186,6 @@ def both(
         ood,
         preset,
         at_most=at_most or 10**6,
-        documents=1000,
     )
     expected = []
     for windows, fast in ((val, judged.val), (ood, judged.ood)):
@@ -204,7 +204,8 @@ def both(
     states = gate_states(mine, other, limits)
     assert {letter: gate.state for letter, gate in judged.gates.items()} == states
     assert judged.passed == list(states.values()).count(True)
-    assert (judged.verdict == "pass") == (judged.passed >= REQUIRED[tool])
+    enough = min(part.documents for part in (judged.val, judged.ood) if part is not None) >= DOCUMENTS_FOR_VERDICT
+    assert (judged.verdict == "pass") == (enough and judged.passed >= REQUIRED[tool])
     return Judgement(judged, mine, other)
 
 
@@ -228,7 +229,7 @@ def compare(fast: PartScores, expected: Mapping[str, Any], compat: bool) -> None
             assert fast.halves[gate].share == pytest.approx(expected[f"{gate}_share"], nan_ok=True)
     if not np.isnan(expected["A_best_k"]):
         assert fast.best_k == expected["A_best_k"]
-        assert next((a.name for a in fast.alarms), None) == alarm(dict(expected), compat)
+        assert {a.name for a in fast.alarms} <= {alarm(dict(expected), compat)}
 
 
 @pytest.mark.parametrize(
@@ -238,7 +239,8 @@ def test_every_number_and_gate_agrees_with_the_slow_reference(name: str, tool: s
     found = both(PREDICTORS[name], *parts, tool)
     if name == "sometimes_infinite":
         assert gate_states(found.val, found.ood) == dict.fromkeys("ABCDE", False)
-    if name in ("copying", "backward"):
+    # The eligible windows of the old tool are of 8 documents, and a lead of .10 is not clear there.
+    if name == "copying" or (name == "backward" and tool != "lnsp_compat"):
         assert {a.name for a in found.fast.alarms} == {{"copying": "copying", "backward": "backward bias"}[name]}
 
 
@@ -259,11 +261,11 @@ def test_exact_ties_and_equal_chunks_agree(name: str, tool: str, tmp_path: Path)
 def test_a_competitor_within_a_millionth_stands_before_the_target(apart: float, rank: int, tmp_path: Path) -> None:
     """apart: how far the target's cosine is above the competitor's."""
     rng = np.random.default_rng(0)
-    axes = np.linalg.qr(rng.standard_normal((DIM, 12)))[0].T
-    vectors = np.concatenate([0.1 * axes[:1] + np.sqrt(0.99) * axes[2:], axes[:1]])[[*range(10), 10]]
+    axes = np.linalg.qr(rng.standard_normal((DIM, 14)))[0].T
+    vectors = 0.1 * axes[:1] + np.sqrt(0.99) * axes[2:]
     for row, cos in ((5, 0.6), (8, 0.6 - apart)):
         vectors[row] = cos * axes[0] + np.sqrt(1 - cos**2) * axes[row - 3]
-    windows = judge_data.windows_of(tmp_path / "s", vectors[:10].astype(np.float32), [10])
+    windows = judge_data.windows_of(tmp_path / "s", vectors.astype(np.float32), [12])
     first = windows.select(np.array([0]))
     answer = torch.from_numpy(axes[0].astype(np.float32))
     found = both(lambda x: answer.expand(len(x), -1), first, None)
@@ -275,12 +277,15 @@ def test_a_competitor_within_a_millionth_stands_before_the_target(apart: float, 
 
 @pytest.mark.parametrize("tool", TOOLS[:2])
 @pytest.mark.parametrize("function", [linear, random])
-def test_documents_of_fewer_than_six_chunks_have_no_rank(function: Function, tool: str, tmp_path: Path) -> None:
-    lengths = [3, 4, 5, 6, 7, 12, 5, 4] * 2
+def test_documents_of_fewer_than_six_chunks_besides_the_context_have_no_rank(
+    function: Function, tool: str, tmp_path: Path
+) -> None:
+    """Nine chunks, one of them twice, are six besides two; the old tool counts the context and what stands twice."""
+    lengths = [3, 4, 5, 6, 7, 12, 8, 9] * 2
+    fewest = 6 if tool == "lnsp_compat" else 9
     val, ood = (judge_data.windows_of(tmp_path / str(s), walks(s, lengths), lengths, context_length=2) for s in (0, 1))
-    assert (val.end_W - val.start_W == 6).any()
     found = both(function, val, ood, tool)
-    short = (val.end_W - val.start_W) < 6
+    short = (val.end_W - val.start_W) < fewest
     assert 0 < short.mean() < 1
     assert found.val["B_share"] == pytest.approx(1 - short.mean())
     only = both(function, val.select(short), ood, tool)
@@ -314,7 +319,7 @@ def situation(name: str, folder: Path) -> tuple[Windows, Windows | None]:
     one = moving(folder, 4, 1, 40)
     alone = {"isolated": True, "length": 6, "documents": 40}
     made: dict[str, Callable[[], tuple[Windows, Windows | None]]] = {
-        "whole": lambda: (val, ood),
+        "whole": lambda: (moving(folder, 0, 20), moving(folder, 1, 20)),
         "no OOD set": lambda: (val, None),
         "nine documents": lambda: (val.select(val.document_W < 9), ood),
         "29 windows": lambda: (val, ood.select(np.arange(29) * len(ood) // 29)),
@@ -333,8 +338,8 @@ SITUATIONS = {
     "no OOD set": "00000",
     "nine documents": "++++0",
     "29 windows": "+++-0",  # a rollout leads to windows that were left out, which it does not know
-    "no neighbours": "0++0+",
-    "isolated windows": "0++0+",
+    "no neighbours": "00+0+",
+    "isolated windows": "00+0+",  # one chunk of each is not read, and no rank is one of six
     "one document": "++0+0",
     "one document on both sides": "++0+0",
     "contexts of one": "++0+0",

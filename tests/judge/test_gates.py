@@ -8,9 +8,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helpers.judge_data import DIM, LENGTH, linear, moving_average, predictor, windows_of
-from lvm_lab.data.windows import Windows
+from helpers.judge_data import DIM, LENGTH, Leaky, linear, moving_average, predictor, preset, windows_of
+from lvm_lab.data.store import Documents, EncoderContract, write_store
+from lvm_lab.data.windows import Windows, index_windows
 from lvm_lab.judge.cosines import normalise
+from lvm_lab.judge.five_cat import measure_part
 from lvm_lab.judge.gates.ablations import CHANGES, derangements, foreign_partners, left_out_order, order_changes
 from lvm_lab.judge.gates.coherence import coherence, coherence_bins
 from lvm_lab.judge.gates.offsets import offset_cosines
@@ -175,48 +177,106 @@ def test_foreign_partners_reach_every_other_window():
     assert reached == {(w, p) for w in range(5) for p in range(5) if documents[w] != documents[p]}
 
 
-def ranks(cosines, contents, target, context, *, tolerance=1e-6):
-    rivals = [k for k in range(len(cosines)) if contents[k] != contents[target]]
-    before = [k for k in rivals if cosines[k] >= cosines[target] - tolerance]
-    return 1 + len(before), 1 + len(rivals), 1 + len(set(before) - context), 1 + len(set(rivals) - context)
+def brute_force(unit, row, rows, vectors, context_length, *, pessimistic):
+    """What a plain loop over the different chunks of one document says of one window; rows: the document's."""
+    contents = {vectors[r].tobytes(): r for r in rows}
+    target = vectors[row].tobytes()
+    read = {vectors[r].tobytes() for r in range(row - context_length, row)}
+    rivals = [r for content, r in contents.items() if content != target]
+    unseen = [r for r in rivals if vectors[r].tobytes() not in read]
+    at_target = cos(unit, vectors[row]) if unit.any() else 0.0
+    expected = {}
+    for suffix, some in (("", rivals), ("_unseen", unseen)):
+        cosines = [cos(unit, vectors[r]) if unit.any() else 0.0 for r in some]
+        rank = 1 + sum(c >= at_target - 1e-6 if pessimistic else c > at_target + 1e-9 for c in cosines)
+        few = len(unseen) + 1 < 6 if pessimistic else len(rows) < 6
+        none = few or (bool(suffix) and not some)
+        chances = range(1, len(some) + 2)
+        expected[f"mrr{suffix}"] = np.nan if none else 1 / rank
+        expected[f"chance_mrr{suffix}"] = np.nan if none else np.mean([1 / r for r in chances])
+        for k in range(1, 11):
+            expected[f"r{k}{suffix}"] = np.nan if none else float(rank <= k)
+            expected[f"chance_r{k}{suffix}"] = np.nan if none else np.mean([r <= k for r in chances])
+    return expected
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.integers(0, 10_000), st.lists(st.integers(2, 12), min_size=1, max_size=4), st.integers(1, 4), st.booleans())
-def test_ranks_against_brute_force(seed, lengths, context_length, zero):
-    """Few directions in few dimensions, so that ties and exact duplicates of the target abound."""
+@given(
+    st.integers(0, 10_000),
+    st.lists(st.tuples(st.integers(2, 16), st.integers(0, 2)), min_size=1, max_size=5),
+    st.integers(1, 4),
+    st.booleans(),
+    st.booleans(),
+    st.booleans(),
+)
+def test_ranks_against_brute_force(seed, stretches, context_length, zero, pessimistic, isolated):
+    """Few directions in few dimensions, so that ties and equal chunks abound, within a stretch and across those of one
+    document. stretches: length and document. isolated: windows of one chain each lie in the file with all their rows.
+    """
     rng = np.random.default_rng(seed)
-    vectors = rng.integers(-1, 2, size=(sum(lengths), 3)).astype(np.float16) + np.float16(0.5)
+    chains = [rng.integers(-1, 2, size=(length, 3)).astype(np.float16) + np.float16(0.5) for length, _ in stretches]
+    documents = [document for _, document in stretches]
+    if isolated:
+        size = context_length + 1
+        cut = [(c[i : i + size], d) for c, d in zip(chains, documents, strict=True) for i in range(len(c) - size + 1)]
+        chains, documents = [c for c, _ in cut], [d for _, d in cut]
+    lengths = np.array([len(chain) for chain in chains], dtype=np.int64)
     ends = np.cumsum(lengths)
-    places = [(e - n + i, d, e - n, e) for d, (n, e) in enumerate(zip(lengths, ends, strict=True)) for i in range(n)]
-    places = [p for p in places if p[0] - p[2] >= context_length]
-    rows, documents, starts, stops = np.array(places, dtype=np.int64).reshape(-1, 4).T
-    windows = Windows(vectors, rows, documents, starts, stops, context_length)
+    all_S3 = np.stack([np.array(documents, dtype=np.int64), ends - lengths, ends], axis=1)
+    places = [(row, d, s, e) for d, s, e in all_S3.tolist() for row in range(s + context_length, e)]
+    rows, document_W, starts, stops = np.array(places, dtype=np.int64).reshape(-1, 4).T
+    vectors = np.concatenate(chains) if chains else np.empty((0, 3), dtype=np.float16)
+    windows = Windows(vectors, rows, document_W, starts, stops, context_length, isolated=isolated, stretches_S3=all_S3)
     unit = np.zeros((len(rows), 3)) if zero else rng.integers(-1, 2, size=(len(rows), 3)) + 0.25
-    found = retrieval_scores(unit.astype(np.float32), windows)
-    for w, (row, _, start, end) in enumerate(places):
-        if end - start < 6:
-            assert all(np.isnan(column[w]) for column in found.values())
-            continue
-        cosines = [0.0 if zero else cos(unit[w], v) for v in vectors[start:end]]
-        contents = [v.tobytes() for v in vectors[start:end]]
-        seen = set(range(row - start - context_length, row - start))
-        rank, count, unseen_rank, unseen_count = ranks(cosines, contents, row - start, seen)
-        expected = {}
-        for suffix, at, of in (("", rank, count), ("_unseen", unseen_rank, unseen_count)):
-            alone = bool(suffix) and of == 1
-            expected[f"mrr{suffix}"] = np.nan if alone else 1 / at
-            expected[f"chance_mrr{suffix}"] = np.nan if alone else np.mean([1 / r for r in range(1, of + 1)])
-            for k in range(1, 11):
-                expected[f"r{k}{suffix}"] = np.nan if alone else float(at <= k)
-                expected[f"chance_r{k}{suffix}"] = np.nan if alone else np.mean([r <= k for r in range(1, of + 1)])
-        assert {name: column[w] for name, column in found.items()} == pytest.approx(expected, nan_ok=True)
+    scores = retrieval_scores(unit.astype(np.float32), windows, pessimistic=pessimistic)
+    for w, (row, document, _, _) in enumerate(places):
+        of_document = [r for d, s, e in all_S3.tolist() if d == document for r in range(s, e)]
+        expected = brute_force(unit[w], row, of_document, vectors, context_length, pessimistic=pessimistic)
+        assert {name: column[w] for name, column in scores.items()} == pytest.approx(expected, nan_ok=True)
+
+
+def chain_windows(path, documents, length, *, names):
+    """Windows of five and a target cut from each document's chain, each with rows of its own: a sequence file's."""
+    chains = moving_average(documents, length=length).reshape(documents, length, DIM)
+    cut = np.concatenate([chain[i : i + 6] for chain in chains for i in range(length - 5)])
+    count = documents * (length - 5)
+    ids = [f"d{i // (length - 5)}" if names else f"w{i}" for i in range(count)]
+    starts = 6 * np.arange(count)
+    table = Documents(ids, ids, ["test"] * count, starts, np.full(count, 6))
+    store = write_store(path, cut, table, EncoderContract(normalised=True), isolated=True)
+    return index_windows(store, np.arange(count), 5)
+
+
+def test_a_cheat_that_flees_its_context_does_not_pass_b_on_isolated_windows(tmp_path):
+    """Of six chunks with five of them read, whatever is far from those five is the target."""
+    flees = predictor(lambda x: -x.sum(dim=1))
+    alone = measure_part(flees, chain_windows(tmp_path / "alone", 30, 16, names=False), preset()).halves["B"]
+    assert (alone.state, alone.reason) == (None, "no window's document has 6 chunks besides its context")
+    ided = chain_windows(tmp_path / "ided", 30, 16, names=True)
+    half = measure_part(flees, ided, preset()).halves["B"]
+    assert half.state is False
+    assert half.numbers["mrr"].value < 0.5
+    assert half.numbers["chance_r1_unseen"].value == pytest.approx(1 / (16 - 5)), "copies are one chunk"
+    assert measure_part(Leaky(ided), ided, preset()).halves["B"].state is True
+
+
+def test_a_stretch_is_ranked_among_the_chunks_of_its_whole_document(tmp_path):
+    """A document of two stretches, one of them too short for a window."""
+    vectors = moving_average(1, length=15)
+    table = Documents(["d", "d"], ["d", "d"], ["test"] * 2, np.array([0, 11]), np.array([11, 4]))
+    store = write_store(tmp_path / "s", vectors, table, EncoderContract(normalised=True))
+    first = index_windows(store, np.arange(2), 5).select(np.array([0]))
+    assert retrieval_scores(vectors[[5]], first)["chance_r1"] == pytest.approx(1 / 15)
 
 
 def test_zero_predictions_rank_last_and_the_old_tool_calls_them_first(windows):
     nothing = np.zeros((len(windows), DIM), dtype=np.float32)
     lengths = windows.end_W - windows.start_W
-    assert retrieval_scores(nothing, windows)["mrr"] == pytest.approx(1 / lengths)
+    mrr = retrieval_scores(nothing, windows)["mrr"]
+    enough = lengths >= 11
+    assert 0 < enough.mean() < 1
+    assert mrr[enough] == pytest.approx(1 / lengths[enough])
+    assert np.isnan(mrr[~enough]).all()
     assert np.all(retrieval_scores(nothing, windows, pessimistic=False)["r1"] == 1)
 
 

@@ -45,10 +45,7 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> Parts:
 
 def judged_by(tool: str, parts: Parts) -> dict[str, FiveCat]:
     chosen = preset(tool, resamples=20)
-    return {
-        case.name: measure(case.predictor, case.val, case.ood, chosen, documents=parts.documents)
-        for case in cases(parts)
-    }
+    return {case.name: measure(case.predictor, case.val, case.ood, chosen) for case in cases(parts)}
 
 
 @pytest.fixture(scope="module")
@@ -185,5 +182,5 @@ def test_a_trained_model_passes_all_five_and_the_old_tool_fails_it(tmp_path: Pat
     for tool, expected in (("standard", "+++++"), ("lnsp_compat", "-")):
         chosen = preset(tool, resamples=20)
         case = next(case for case in cases(parts, model.predict) if case.name == "trained model")
-        judged = measure(case.predictor, case.val, case.ood, chosen, documents=parts.documents)
+        judged = measure(case.predictor, case.val, case.ood, chosen)
         assert states(judged).startswith(expected), line(case, judged, chosen)

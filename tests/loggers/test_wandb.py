@@ -100,7 +100,7 @@ def test_gate_table_holds_every_number_of_the_result(done: Path) -> None:
     found = {(r[0], r[2], r[4]): r for r in table["data"]}
     count = 0
     for letter, gate in result.gates.items():
-        for part in ("val", "ood"):
+        for part in ("val", "test", "ood"):
             half = result.half(part, letter)
             for name, number in half.numbers.items():
                 row = found[letter, part, name]

@@ -1,4 +1,4 @@
-"""Every term is 1 for a trivial predictor, 0 for the right answer, and does what its formula says.
+"""Every term is 1 for its trivial predictor, 0 for the right answer, and does what its formula says.
 
 Shape suffixes: B windows, P supervised positions, N = B x P, L context length, D vector dim, M negatives.
 """
@@ -77,6 +77,34 @@ def test_infonce_is_exactly_one_where_all_cosines_are_equal(symmetric):
         negatives_mask_BM=torch.tensor([True, False, True]).expand(DIM // 2, 3),
     )
     assert value(InfoNCE(symmetric=symmetric), orthogonal, more) == pytest.approx(1, abs=1e-6)
+
+
+def test_infonce_is_exactly_one_where_all_cosines_within_a_document_are_equal():
+    target = torch.eye(DIM)[: DIM // 2]
+    orthogonal = torch.eye(DIM)[DIM // 2 :]
+    negatives_BMD = torch.eye(DIM)[1:5].repeat(DIM // 2, 1, 1)
+    # One of the window's negatives is its target again, and masked.
+    negatives_BMD[:, 0] = target
+    batch = batch_of(target, negatives_BMD=negatives_BMD, negatives_mask_BM=torch.ones(DIM // 2, 4, dtype=torch.bool))
+    term = InfoNCE(symmetric=False, in_batch=False)
+    assert value(term, orthogonal, batch) == pytest.approx(1, abs=1e-6)
+
+
+@pytest.mark.parametrize("temperature", [0.07, 0.5])
+def test_a_constant_prediction_costs_more_than_chance_by_the_spread_of_its_cosines(temperature):
+    batch = batch_of(normal(256, DIM, seed=3))
+    raw = normal(1, DIM, seed=4).expand(256, DIM)
+    # ln of the mean of exp(score) is above the mean of the scores wherever they differ.
+    score = F.cosine_similarity(raw, batch.target_ND, dim=-1) / temperature
+    forwards = float((score.logsumexp(0) - score.mean()) / math.log(256))
+    assert value(InfoNCE(temperature, symmetric=False), raw, batch) == pytest.approx(forwards, abs=1e-5)
+    assert value(InfoNCE(temperature), raw, batch) == pytest.approx((forwards + 1) / 2, abs=1e-5)
+    assert forwards > (1.2 if temperature == 0.07 else 1.003)
+
+
+def test_a_target_without_a_rival_costs_nothing():
+    batch = batch_of(normal(6, DIM, seed=3), documents=[0] * 6)
+    assert value(InfoNCE(), normal(6, DIM, seed=4), batch) == 0
 
 
 def test_each_term_is_nothing_for_the_right_answer():

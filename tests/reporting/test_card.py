@@ -247,3 +247,11 @@ def test_diverged_and_failed_runs_get_one_too(tmp_path: Path, monkeypatch: pytes
     with pytest.raises(RuntimeError, match="a bug of ours"):
         call(tmp_path, *TINY, "run.cache=cache", "run.dir=failed")
     assert "RuntimeError: a bug of ours" in (tmp_path / "failed" / CARD).read_text()
+
+
+def test_a_config_that_was_changed_is_told(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = (folder / "config.yaml").read_text()
+    (folder / "config.yaml").write_text(lines.replace("trainer:", "coach:"))
+    assert main([str(folder)]) == 2
+    assert "that was changed (KeyError: 'trainer'); give the training's command again" in capsys.readouterr().err
+    assert not (folder / CARD).exists()

@@ -22,7 +22,7 @@ from lvm_lab.reporting.board import write as report
 from lvm_lab.reporting.board.page import embedded
 from lvm_lab.runs import folder as runs
 from lvm_lab.runs import reading
-from lvm_lab.sweeps import leaderboard
+from lvm_lab.sweeps import leaderboard, objective
 
 FILES = ("leaderboard.csv", "leaderboard.md", "index.html")
 EVIL = '</script><img src=x onerror="window.hacked = 1"> <!-- a|b `c` *d* \u2028 --> & <b>bold</b>'
@@ -142,6 +142,28 @@ def test_the_best_is_chosen_on_val_among_those_that_pass(sweep: Path) -> None:
     data = page_data(sweep)
     assert data["runs"][data["best"]]["name"] == "best"
     assert csv_rows(sweep)["weak"]["preset"] == "fail"
+
+
+def test_what_test_says_chooses_nothing(sweep: Path) -> None:
+    for name, margin, on_test in (("a", 0.3, 0.0), ("b", 0.25, 0.9)):
+        written = write_ranked(sweep / name, margin, {"test": {"five_cat": scores("test", graded("val", on_test))}})
+        assert written.value("test", "A/margin") == on_test
+    entries = leaderboard.read(sweep)
+    assert [entry.name for entry in leaderboard.ranked(entries)] == ["a", "b"]
+    assert [entry.name for entry in leaderboard.best_architectures(entries, 1)] == ["a"]
+    written = entries[1].result
+    assert written is not None
+    assert objective.of_result("margin", written) == 0.25
+
+
+def test_few_documents_of_val_are_no_verdict_and_never_the_best(sweep: Path) -> None:
+    val = scores("val", graded("val", 0.4)) | {"documents": 19}
+    write_ranked(sweep / "few", 0.4, {"val": {"five_cat": val}})
+    (entry,) = leaderboard.read(sweep)
+    assert (entry.passes, entry.few_documents) == (None, True)
+    report.write(sweep, sweep)
+    assert csv_rows(sweep)["few"]["preset"] == "null"
+    assert page_data(sweep)["best"] is None
 
 
 def test_nothing_is_best_where_nothing_passes(sweep: Path) -> None:

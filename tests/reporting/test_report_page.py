@@ -184,6 +184,25 @@ def test_seeds_become_mean_and_deviation(page: Page) -> None:
     assert look_for(page, "gru-s1") == ["gru-s (3 seeds)"]
 
 
+def test_folds_stand_below_their_row(browser: Page, tmp_path: Path) -> None:
+    for fold, margin in enumerate((0.2, 0.3)):
+        data = {"name": "planted", "path": None, "fold": fold}
+        write_ranked(tmp_path / "made-up" / f"gru-{fold}", margin, data=data)
+        write_ranked(tmp_path / "made-up" / f"lstm-{fold}", margin + 0.1, arch="lstm", data=data)
+    report.write(tmp_path / "made-up", tmp_path / "made-up")
+    for page in opened(browser, tmp_path / "made-up"):
+        pools = ["lstm-0 (2 folds)", "gru-0 (2 folds)"]
+        assert names(page) == [pools[0], "lstm-0", "lstm-1", pools[1], "gru-0", "gru-1"]
+        assert column(page, "run")[0] == f"{pools[0]} ★ best"
+        assert column(page, "#") == ["1", "", "", "2", "", ""]
+        page.click("#grouped")
+        assert names(page) == pools
+        assert column(page, "margin")[0] == "0.350"
+        page.click(".run-row:nth-child(1) td:nth-child(3)")
+        heads = page.js("[...document.querySelectorAll('tr.details h2')].map((h) => h.textContent)")
+        assert heads == [pools[0], "lstm-0", "lstm-1"]
+
+
 def test_figures_show_the_rows_above(page: Page) -> None:
     def drawn() -> dict[str, int]:
         count = (

@@ -61,6 +61,25 @@ def test_the_whole_table_fits_80_columns(arch: str) -> None:
     assert not any("…" in line for line in lines)
 
 
+def test_test_stands_beside_val_and_chose_nothing() -> None:
+    checked = {"threshold": 0.12, "passed": True, "undecided": False}
+    val, test = ({"A": {"state": True, "numbers": {"margin": {"value": v} | checked}}} for v in (0.31, 0.27))
+    both = result(
+        val={"five_cat": {"passed": 1, "of": 4, "margin": 0.31, "halves": val}},
+        test={"five_cat": {"passed": 1, "of": 4, "margin": 0.27, "halves": test}},
+    )
+    out = io.StringIO()
+    tables = closing_tables(both)
+    Console(file=out, width=80).print(tables[1])
+    text = out.getvalue()
+    assert "5CAT on test, which chose nothing" in text
+    assert "0.310" in text
+    assert "0.270" in text
+    assert all(len(line) <= 80 for line in text.splitlines())
+    old = result(test={"windows": 9, "documents": 3})
+    assert len(closing_tables(old)) == len(tables) - 1, "a result of before has no gates on test"
+
+
 def test_skill_stands_under_the_model_with_what_it_means() -> None:
     lines = shown(result(skill={"val": {"A/cos": {"value": 0.237}, "B/mrr_unseen": {"value": None}}}))
     place = next(i for i, line in enumerate(lines) if "mamba2_attention" in line)

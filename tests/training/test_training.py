@@ -17,6 +17,8 @@ from lvm_lab.commands import launch as cli
 from lvm_lab.config.settings import Settings, settings
 from lvm_lab.jobs import session
 from lvm_lab.runs import folder as runs
+from lvm_lab.training import weight_decay
+from lvm_lab.training.module import LatentVectorModule
 from lvm_lab.types import Batch, Stats
 
 CONF = cli.conf_dir()
@@ -153,6 +155,31 @@ def test_equal_seeds_give_identical_histories_and_other_seeds_others(pair: tuple
     assert one == two
     assert len(one) == 3
     assert [row["train/loss"] for row in one] != [row["train/loss"] for row in other]
+
+
+def test_a_run_begun_when_other_parameters_decayed_goes_on_as_it_began(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ("arch=s4", "arch.width=16", "arch.layers=1", "head.hidden=16", "trainer.optim.weight_decay=9")
+    with monkeypatch.context() as before:
+        before.setattr(weight_decay, "maps", weight_decay.by_dimension)
+        unbroken = history_of(tmp_path / "unbroken", *command)
+        before.setattr(LatentVectorModule, "on_train_epoch_end", _stop_after_the_first_epoch)
+        with pytest.raises(KeyboardInterrupt):
+            history_of(tmp_path / "killed", *command)
+    last = tmp_path / "killed" / "checkpoints" / "last.ckpt"
+    checkpoint = torch.load(last, weights_only=True)
+    # Version 0.1.0 wrote no names.
+    for group in checkpoint["optimizer_states"][0]["param_groups"]:
+        del group["names"]
+    torch.save(checkpoint, last)
+    assert history_of(tmp_path / "killed", *command) == unbroken
+    assert history_of(tmp_path / "anew", *command) != unbroken
+
+
+def _stop_after_the_first_epoch(self: LatentVectorModule) -> None:
+    if self.current_epoch == 1:
+        raise KeyboardInterrupt
 
 
 @pytest.mark.parametrize("arch", ARCHS)

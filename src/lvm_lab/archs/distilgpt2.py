@@ -174,6 +174,8 @@ class _Affine(nn.Module):
     Starts at 1 / sqrt(inputs) times `scale`: GPT-2's own .02 is meant for width 768 and too small for narrow ones.
     """
 
+    decayed_parameters = ("weight",)
+
     def __init__(self, inputs: int, outputs: int, scale: float = 1.0) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.randn(inputs, outputs) * (scale / math.sqrt(inputs)))

@@ -71,6 +71,9 @@ class Hyena(ResidualStack):
 class HyenaOperator(nn.Module):
     """`forward(u_BLH) -> y_BLH`: projections, short convolution, then N gated long convolutions."""
 
+    # The short convolution's kernel; the long ones' are made by linear layers.
+    decayed_parameters = ("short_WM",)
+
     def __init__(self, filters: ImplicitFilter, conv: int) -> None:
         super().__init__()
         width, order = filters.width, filters.order

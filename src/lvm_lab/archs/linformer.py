@@ -76,6 +76,9 @@ class Linformer(nn.Module):
 class LinearAttention(nn.Module):
     """`forward(x_BLH) -> y_BLH`: softmax(Q (E K)^T / sqrt(P)) (F V) with E, F as key_RN, value_RN."""
 
+    # Linear maps along the sequence, as those beside them are along the channels.
+    decayed_parameters = ("key_RN", "value_RN")
+
     def __init__(self, width: int, heads: int, rank: int, places: int) -> None:
         super().__init__()
         self.heads = heads

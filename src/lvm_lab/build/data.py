@@ -15,6 +15,8 @@ from lvm_lab.errors import UserError
 
 def parts(settings: Settings) -> Parts:
     """Open the data and cut it into parts."""
+    if "context_length" not in settings.config["data"]:
+        raise UserError("data.context_length is taken away, and a run needs it; leave ~data.context_length out.")
     node = {key: value for key, value in nameless(settings.config["data"]).items() if key not in DATA_KEYS}
     source = targets.make(node, "data.sources", "data", allow=settings.allow)
     sources.check_secrets(settings.config["data"])

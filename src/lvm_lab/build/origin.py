@@ -35,9 +35,10 @@ class Origin:
     """Where a training's weights come from.
 
     setting: init_from or continue_from. terms: the loss terms of its training by name. state: its weights by their
-    names in a checkpoint. optimiser: the optimiser's state to go on with; None begins a new one. content: what enters
-    the fingerprint. ancestors: every training that these weights went through, oldest first, each with its setting,
-    fingerprint, content and the digest of its weights: where it is asked what a model has seen, all of these have.
+    names in a checkpoint. optimiser: the optimiser's state and groups to go on with; None begins a new one. content:
+    what enters the fingerprint. ancestors: every training that these weights went through, oldest first, each with its
+    setting, fingerprint, content and the digest of its weights: where it is asked what a model has seen, all of these
+    have.
     note: one sentence for the log and the result.
     """
 
@@ -135,8 +136,9 @@ def _continued(path: Path, settings: Settings, parts: Parts) -> Origin:
         )
     checkpoint = read_checkpoint(file)
     states = checkpoint.get("optimizer_states") if file == last else None
-    optimiser = states[0]["state"] if states else None
-    digest = _digest(checkpoint["state_dict"], optimiser)
+    optimiser = states[0] if states else None
+    # Its groups are no part of what was learned, and older files name nothing in them.
+    digest = _digest(checkpoint["state_dict"], optimiser and optimiser["state"])
     parent = _trained_on(file, model)
     how = (
         "with the weights of its last epoch and its optimiser's state"

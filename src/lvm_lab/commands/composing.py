@@ -38,12 +38,23 @@ def check_local(arguments: Sequence[str]) -> None:
 
 
 def check_names(arguments: Sequence[str]) -> None:
-    """Raise UserError for a setting of nothing, which Hydra asserts that there is none of."""
+    """Raise UserError for what is no text, which no file can record, and for a setting of nothing, which Hydra asserts
+    that there is none of."""
     for argument in arguments:
+        if not _is_text(argument):
+            raise UserError(f"{argument!a} is no text in UTF-8; give the file or folder another name.")
         if re.match(r"[+~]*=", argument):
             raise UserError(
                 f"{argument!r} has nothing before its =; write group=option or key=value, for instance arch=gru."
             )
+
+
+def _is_text(argument: str) -> bool:
+    try:
+        argument.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def compose(config_name: str, overrides: Sequence[str], resolved: bool = True) -> dict[str, Any]:
@@ -104,7 +115,7 @@ def _sentence(error: Exception, config_name: str, arguments: Sequence[str]) -> s
 
 
 def _no_setting(word: str, config_name: str) -> str:
-    if config_name == "train" and "=" not in word and Path(word).exists():
+    if config_name == "train" and word and "=" not in word and Path(word).exists():
         return f"{word} is a file and no setting; to train on it write {shlex.join(['data=npz', f'data.path={word}'])}."
     return f"{word!r} is no setting; write group=option or key=value, for instance arch=gru."
 

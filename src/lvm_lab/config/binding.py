@@ -84,6 +84,9 @@ def fits(value: Any, hint: Any) -> bool:
         return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= most
     if hint is int:
         return isinstance(value, int) and not isinstance(value, bool) and abs(value) <= LARGEST_INT
+    if hint is str:
+        # No file's name may hold it, and the system says so in words of its own.
+        return isinstance(value, str) and "\0" not in value
     return isinstance(value, hint) if inspect.isclass(hint) else True
 
 
@@ -93,6 +96,8 @@ def misfit(key: str, value: Any, hint: Any) -> str:
         return f"{key}={value!r} does not fit; give it a finite number."
     if isinstance(value, int) and abs(value) > LARGEST_INT:
         return f"{key}={value!r} does not fit; give it a number up to {LARGEST_INT}."
+    if isinstance(value, str) and "\0" in value:
+        return f"{key}={value!r} does not fit; give it a text without the character NUL."
     return f"{key}={value!r} does not fit; give it {describe(hint)}."
 
 

@@ -233,8 +233,6 @@ def _check_groups(config: dict[str, Any]) -> None:
         if not isinstance(node, dict):
             value = "null" if node is None else repr(node)
             raise UserError(f"{group}={value} does not fit; set its keys, for instance {group}.KEY=VALUE.")
-        if group == "data" and "context_length" not in node:
-            raise UserError("data.context_length is taken away, and a run needs it; leave ~data.context_length out.")
         if group in NAMED:
             _check_name(f"{group}.name", node.get("name"))
 

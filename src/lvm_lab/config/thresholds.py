@@ -7,10 +7,9 @@ NORMAL = (0.45, 0.55)
 # The data gate: a corpus's mean coherence, and cos(last, target) - cos(first, target), are at least these.
 DATA_COHERENCE = 0.40
 DATA_SIGNAL = 0.08
-# Documents of a store: with fewer, 5CAT's verdict is undecided.
+# Documents judged in a part: with fewer, 5CAT's verdict is undecided.
 DOCUMENTS_FOR_VERDICT = 20
 # With fewer, a report is cross-fitted over folds.
 DOCUMENTS_FOR_REPORT = 200
-# Documents of a part: of fewer there are not so many different resamples (35 of 4, 126 of 5) as a 95% interval has
-# tails for.
+# Documents of a part: of fewer, 95% intervals are too wide to say anything (t of 3 degrees of freedom and fewer).
 DOCUMENTS_FOR_INTERVAL = 5

@@ -1,10 +1,12 @@
 """Windows: an index of (context, target) places over a store's rows, gathered when asked for.
 
-Shape suffixes: W windows, B a batch of them, L context length, D vector dim, N rows of the store.
+Shape suffixes: W windows, B a batch of them, L context length, D vector dim, N rows of the store, S stretches,
+K rows of a document.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -24,6 +26,8 @@ class Windows:
     isolated: the stretches are single windows from a sequence file, so that what comes after a
         target is unknown.
     normalised: the encoder's vectors have unit length.
+    stretches_S3: document, start and end of every stretch of the windows' documents, also of those too short for a
+        window; None: of the windows alone.
     """
 
     vectors_ND: Rows
@@ -35,6 +39,7 @@ class Windows:
     excluded_N: np.ndarray | None = None
     isolated: bool = False
     normalised: bool = False
+    stretches_S3: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.target_row_W)
@@ -71,6 +76,19 @@ class Windows:
         context_BLD: np.ndarray = self.vectors_ND[rows_BL].astype(np.float32)
         return context_BLD
 
+    def by_document(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """For each document that has windows: their positions, and the rows_K of all its stretches, ascending."""
+        if self.stretches_S3 is None:
+            stretches_S3 = np.unique(np.stack([self.document_W, self.start_W, self.end_W], axis=1), axis=0)
+        else:
+            stretches_S3 = self.stretches_S3[np.lexsort(self.stretches_S3.T[1::-1])]
+        order = np.argsort(self.document_W, kind="stable")
+        edges = np.flatnonzero(np.diff(self.document_W[order])) + 1
+        for some in np.split(order, edges) if len(order) else []:
+            document = self.document_W[some[0]]
+            first, last = np.searchsorted(stretches_S3[:, 0], [document, document + 1])
+            yield some, np.concatenate([np.arange(start, end) for _, start, end in stretches_S3[first:last]])
+
     def vectors(self, rows: np.ndarray) -> np.ndarray:
         """The vectors at the given rows in float32, of shape rows.shape + (D,)."""
         vectors: np.ndarray = self.vectors_ND[rows].astype(np.float32)
@@ -93,9 +111,9 @@ def index_windows(
     """
     document_of_stretch = store.documents.numbers()
     targets, documents, starts, ends = [], [], [], []
-    for stretch in stretches:
-        start = int(store.documents.start[stretch])
-        end = start + int(store.documents.length[stretch])
+    start_S = np.asarray(store.documents.start, dtype=np.int64)[stretches]
+    end_S = start_S + store.documents.length[stretches]
+    for stretch, start, end in zip(stretches, start_S.tolist(), end_S.tolist(), strict=True):
         rows = np.arange(start + context_length, end, dtype=np.int64)
         if excluded_N is not None and len(rows):
             supervised = context_length if every_position else 1
@@ -117,6 +135,7 @@ def index_windows(
         excluded_N=excluded_N,
         isolated=store.isolated,
         normalised=bool(store.contract.normalised),
+        stretches_S3=np.stack([document_of_stretch[stretches], start_S, end_S], axis=1),
     )
 
 

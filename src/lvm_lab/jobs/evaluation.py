@@ -22,7 +22,9 @@ from lvm_lab.jobs import candidates
 from lvm_lab.jobs.candidates import Candidate
 from lvm_lab.judge import baselines, gates
 from lvm_lab.runs import selecting
+from lvm_lab.runs.folds import fold_of
 from lvm_lab.runs.process import commit
+from lvm_lab.scoring.folds import pooled_tables
 from lvm_lab.scoring.ground import Ground, open_ground, source_of
 from lvm_lab.scoring.labels import model_labels
 from lvm_lab.scoring.scores import EVALUATION, score
@@ -49,15 +51,15 @@ def evaluate(settings: EvaluationSettings) -> dict[str, Any]:
         for path, reason in ground.skipped.items():
             passed_over.append({"path": path, "reason": f"{', '.join(labels[m.file] for m in listed)}: {reason}"})
             log.warning("skipped %s", passed_over[-1]["reason"])
+    judged = [_score({labels[m.file]: m for m in listed}, ground, device, settings.allow) for ground, listed in tables]
+    folds = {labels[model.file]: fold_of(model.config, model.content) for model in models if model.own_data}
     return {
         "version": __version__,
         "commit": commit(),
         "preset": settings.preset.name,
         "device": torch.cuda.get_device_name() if device == "cuda" else device,
         "threads": torch.get_num_threads(),
-        "data": [
-            _score({labels[m.file]: m for m in listed}, ground, device, settings.allow) for ground, listed in tables
-        ],
+        "data": judged + pooled_tables(judged, folds, settings.preset.every_interval_clear),
         "skipped": passed_over,
     }
 

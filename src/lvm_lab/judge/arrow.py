@@ -29,8 +29,6 @@ SCORED_WINDOWS = 1_000
 # The cost then hardly depends on the encoder's dims; a ridge keeps little of the others anyway.
 DIRECTIONS = 128
 GROUPS = 10
-# Student's t for GROUPS - 1 degrees of freedom, two-sided 95%.
-T95 = 2.262
 
 Way = Literal["forwards", "backwards", "undecided"]
 
@@ -121,6 +119,7 @@ def arrow_of_time(
 def turned(windows: Windows) -> Windows:
     """The same targets in a store that is read backwards: their context is what follows them, nearest last."""
     count = len(windows.vectors_ND)
+    stretches_S3 = windows.stretches_S3
     return replace(
         windows,
         vectors_ND=windows.vectors_ND[::-1],
@@ -128,6 +127,7 @@ def turned(windows: Windows) -> Windows:
         start_W=count - windows.end_W,
         end_W=count - windows.start_W,
         excluded_N=None if windows.excluded_N is None else windows.excluded_N[::-1],
+        stretches_S3=None if stretches_S3 is None else np.abs([0, count, count] - stretches_S3[:, [0, 2, 1]]),
     )
 
 
@@ -240,9 +240,13 @@ def _penalty(moments_GMM: np.ndarray, length: int) -> float:
 
 
 def _widen(number: Number, refitted_G: np.ndarray) -> Number:
+    """With what another draw of training documents would change; the degrees of freedom are those of the fewest."""
     fits = (len(refitted_G) - 1) * float(np.var(refitted_G))
-    half = T95 * math.sqrt(float(np.nanvar(number.samples_R)) + fits) if number.documents > 1 else math.nan
-    return replace(number, low=number.value - half, high=number.value + half)
+    return replace(
+        number,
+        error=math.sqrt(number.error**2 + fits),
+        effective=min(number.effective, float(len(refitted_G))),
+    )
 
 
 def _mean(values_W: np.ndarray) -> float:

@@ -31,7 +31,10 @@ PERFECT_IS_ONE = (
 
 @dataclass(frozen=True)
 class Paired:
-    """How much higher one predictor scores than another. p: two-sided, of no difference; NaN below two documents."""
+    """How much higher one predictor scores than another.
+
+    p: two-sided, of no difference; NaN below two documents, and where the difference describes and tests nothing.
+    """
 
     difference: Number
     p: float

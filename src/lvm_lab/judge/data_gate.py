@@ -12,6 +12,7 @@ import numpy as np
 from lvm_lab.config.thresholds import DATA_COHERENCE, DATA_SIGNAL
 from lvm_lab.data.windows import Windows, sample_evenly
 from lvm_lab.judge.arrow import FIT_WINDOWS, SCORED_WINDOWS, arrow_of_time
+from lvm_lab.judge.bootstrap import LEVEL, means
 
 BACKWARDS = "the training documents run backwards beside the validation documents"
 
@@ -34,12 +35,16 @@ def data_gate(windows: Windows, at_most: int = 2_000, seed: int = 0) -> dict[str
     """coherence (mean cosine of adjacent context vectors), signal (cos(last, target) - cos(first, target)),
     the position curve, and which of the three conditions fail.
 
+    The curve falls where a step's interval over documents is below 0, at a level that makes up for the number of steps
+    (Bonferroni).
+
     The curve alone calls a corpus read backwards correct: `examine` asks for more.
     """
     sample = sample_evenly(windows, at_most, seed)
     context_BLD = _unit(sample.context())
     target_BD = _unit(sample.vectors(sample.target_row_W))
-    curve_L = np.einsum("bld,bd->l", context_BLD, target_BD) / len(sample)
+    cos_BL = np.einsum("bld,bd->bl", context_BLD, target_BD)
+    curve_L = cos_BL.mean(axis=0)
     coherence = (context_BLD[:, 1:] * context_BLD[:, :-1]).sum(-1).mean() if sample.context_length > 1 else np.nan
     signal = curve_L[-1] - curve_L[0]
     failed = []
@@ -47,7 +52,8 @@ def data_gate(windows: Windows, at_most: int = 2_000, seed: int = 0) -> dict[str
         failed.append(f"coherence {coherence:.3f} is below {DATA_COHERENCE}")
     if not signal >= DATA_SIGNAL:
         failed.append(f"signal {signal:+.3f} is below {DATA_SIGNAL:+.2f}")
-    if np.any(np.diff(curve_L) < 0):
+    steps = means({str(k): step_B for k, step_B in enumerate(np.diff(cos_BL).T)}, sample.document_W, seed=seed)
+    if any(step.interval(1 - (1 - LEVEL) / len(steps))[1] < 0 for step in steps.values()):
         failed.append("the position curve is not monotone")
     return {
         "passed": not failed,

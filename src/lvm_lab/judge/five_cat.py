@@ -33,14 +33,10 @@ def measure(
     preset: Preset,
     *,
     at_most: int | None = None,
-    documents: int | None = None,
     batch_size: int = 1024,
     device: str | torch.device = "cpu",
 ) -> FiveCat:
-    """Every gate of the preset on at most `at_most` windows a part (None: the preset's eval_windows).
-
-    documents: how many the whole store has, which decides whether a verdict may be given at all.
-    """
+    """Every gate of the preset on at most `at_most` windows a part (None: the preset's eval_windows)."""
     count = preset.eval_windows if at_most is None else at_most
     parts = [
         None
@@ -49,7 +45,7 @@ def measure(
         for name, windows in (("val", val), ("ood", ood))
     ]
     assert parts[0] is not None
-    return put_together(preset, parts[0], parts[1], documents)
+    return put_together(preset, parts[0], parts[1])
 
 
 def measure_part(

@@ -49,7 +49,7 @@ def score_part(measured: Measurements, preset: Preset, part: str) -> PartScores:
             halves[gate.letter] = Half(False, reason, windows=total, documents=documents)
         else:
             halves[gate.letter] = _half(gate, numbers, measured, preset, "ood" if part == "ood" else "val")
-    best_k = offsets.best_offset(halves["A"].numbers) if "A" in halves else None
+    sweep = halves["A"].numbers if "A" in halves else {}
     return PartScores(
         part=part,
         halves=halves,
@@ -57,28 +57,27 @@ def score_part(measured: Measurements, preset: Preset, part: str) -> PartScores:
         windows=total,
         documents=documents,
         not_finite=measured.not_finite,
-        best_k=best_k,
-        alarms=offsets.alarms(best_k, measured.last_k, part),
+        best_k=offsets.best_offset(sweep),
+        alarms=offsets.alarms(sweep, measured.last_k, part),
         target_row_W=measured.target_row_W,
     )
 
 
-def put_together(preset: Preset, val: PartScores, ood: PartScores | None, documents: int | None = None) -> FiveCat:
-    """The gates of both parts and the verdict. documents: of the whole store; else the fewest of a part's sample."""
+def put_together(preset: Preset, val: PartScores, ood: PartScores | None) -> FiveCat:
+    """The gates of both parts and the verdict, which is undecided where a part was judged on too few documents."""
     gates = {
         gate.letter: gate.result(val.halves[gate.letter], ood.halves[gate.letter] if ood else None, preset)
         for gate in load_gates(preset)
     }
     states = [gate.state for gate in gates.values()]
     passed, unknown = states.count(True), states.count(None)
-    if documents is None:
-        documents = min(part.documents for part in (val, ood) if part is not None)
     verdict: Verdict = "pass" if passed >= preset.required else "fail"
     reason = None if verdict == "pass" else f"{passed} of {len(gates)} gates passed and {preset.required} are needed"
     if val.not_finite or (ood is not None and ood.not_finite):
         verdict, reason = "fail", "predictions are not finite"
-    elif documents < DOCUMENTS_FOR_VERDICT:
-        verdict, reason = "undecided", f"{documents} documents are too few; {DOCUMENTS_FOR_VERDICT} are needed"
+    elif few := [part for part in (val, ood) if part is not None and part.documents < DOCUMENTS_FOR_VERDICT]:
+        have = " and ".join(f"{part.part} has {part.documents} documents" for part in few)
+        verdict, reason = "undecided", f"{have}; {DOCUMENTS_FOR_VERDICT} are needed"
     elif verdict == "fail" and passed + unknown >= preset.required:
         verdict, reason = "undecided", f"{unknown} of {len(gates)} gates could not be measured"
     return FiveCat(preset.name, preset.required, verdict, reason, gates, val, ood)

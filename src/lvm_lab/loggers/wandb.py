@@ -28,7 +28,7 @@ from lvm_lab.loggers.base import Row, summary
 from lvm_lab.reporting.plots import FIGURES
 from lvm_lab.runs.folder import RunFolder
 from lvm_lab.runs.judgement import Half
-from lvm_lab.runs.result import JUDGED, Result
+from lvm_lab.runs.result import PARTS, Result
 from lvm_lab.sweeps import objective
 from lvm_lab.sweeps.leaderboard import TABLE
 
@@ -151,7 +151,7 @@ def gate_rows(result: Result) -> list[list[Any]]:
     """The gates as rows of COLUMNS, one a number; `passed` is the part's half (None: not measurable)."""
     rows = []
     for letter, gate in result.gates.items():
-        halves = {part: half for part in JUDGED if (half := result.half(part, letter))}
+        halves = {part: half for part in PARTS if (half := result.half(part, letter))}
         if gate.difference:
             halves["val - ood"] = Half(gate.state, numbers={"difference": gate.difference})
         for part, half in halves.items():

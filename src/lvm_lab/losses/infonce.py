@@ -18,7 +18,14 @@ from lvm_lab.types import Batch, Prediction, Stats
 
 
 class InfoNCE(nn.Module):
-    """Cross-entropy over ln(candidates), so that 1 is chance; with `symmetric`, the mean of both directions.
+    """Cross-entropy over ln(candidates): exactly 1 where a target's candidates all have one cosine with the prediction.
+
+    That is chance, and not what every trivial predictor gets: cosines that differ for no good reason cost more. At the
+    temperatures that training begins with, the training part's mean has 1.03 on the planted world, 1.15 on 60 Wikipedia
+    articles and, with `loss=within_document`, 1.60 there; noise has 1.03 to 1.09. The mean's own loss is no divisor: it
+    hangs on the temperature, which is learned, and on the batch. A target without a rival costs 0.
+    With `symmetric`, the mean of both directions.
+
 
     In-batch negatives are the other windows' targets at the same position, but for those of the same
     document or with a cosine above `same_above` to the window's own: they may be right answers. Without

@@ -17,7 +17,7 @@ from lvm_lab.reporting.words import COMPARED, MARKS, predictor
 from lvm_lab.reporting.words import part as part_title
 from lvm_lab.runs import written
 from lvm_lab.runs.judgement import Number, Verdict
-from lvm_lab.runs.result import JUDGED, PARTS, Result
+from lvm_lab.runs.result import PARTS, Result
 
 CARD = "MODEL_CARD.md"
 PLAIN = ("cos", "mse", "mse_standardised", "copying", "gain_over_copy", "gain_over_mean", "raw_norm", "target_norm")
@@ -152,7 +152,7 @@ def _checks(result: Result, verdict: Verdict) -> Iterator[tuple[str, ...]]:
     """A row for each number that a gate asks for."""
     for letter, gate in verdict.gates.items():
         numbers = [
-            (name, part.upper(), number) for part in JUDGED for name, number in result.numbers(part, letter).items()
+            (name, part_title(part), number) for part in PARTS for name, number in result.numbers(part, letter).items()
         ]
         numbers += [("normal bins", "VAL - OOD", gate.difference)] if gate.difference else []
         for name, where, number in numbers:

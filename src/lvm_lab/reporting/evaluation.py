@@ -72,10 +72,20 @@ def show(report: dict[str, Any], folder: Path, console: Console) -> None:
         for name, reason in data["not_fitted"].items():
             line = f"{words.predictor(name)}: not fitted: {reason}"
             console.print(line, highlight=False, soft_wrap=True, markup=False)
+        for reason in undecided(data):
+            console.print(reason, highlight=False, soft_wrap=True, markup=False)
     for skipped in report["skipped"]:
         console.print(f"skipped: {skipped['reason']}", highlight=False, soft_wrap=True, markup=False)
     console.print(f"{LEGEND} {evaluation_page.ONCE}", highlight=False)
     console.print(f"everything with intervals: {folder / 'evaluation.json'}", highlight=False, soft_wrap=True)
+
+
+def undecided(data: dict[str, Any]) -> list[str]:
+    """Why the models of one data set have no verdict: the same reason of all of them once."""
+    models = [p for p in data["predictors"] if p["kind"] == "model"]
+    verdicts = [v for p in models for by_store in p["five_cat"].values() for v in by_store.values()]
+    reasons = (f"5CAT undecided: {v['reason']}" for v in verdicts if v["verdict"] == "undecided")
+    return list(dict.fromkeys(reasons))
 
 
 def _csv(report: dict[str, Any]) -> str:

@@ -25,6 +25,10 @@ LEGEND = (
     "of one prediction."
 )
 ONCE = "Val chooses; test and OOD are scored once and choose nothing."
+DESCRIBES = (
+    "What the others are compared with was chosen on val, so that differences there describe and have no p-value; "
+    "those of test and OOD are tested, and corrected for how many were compared (Holm)."
+)
 # Tables of the page: title, group of numbers, head to number.
 GROUPS = (
     (
@@ -90,7 +94,7 @@ def _tables(data: dict[str, Any]) -> Iterator[str]:
     for part, size in data["parts"].items():
         title = f"{part}: {size['source']}, {size['windows']:,} windows of {size['documents']} documents"
         yield _section(title, ("", *HEADS, "gates"), [_part_row(p, part) for p in predictors])
-    yield _section("5CAT", ("", "half", "OOD", "passed", "verdict", *_letters(data)), _verdicts(data))
+    yield _section("5CAT", ("", "half", "OOD", "passed", "verdict", *_letters(data), "why"), _verdicts(data))
     yield _section("Rollout by step (cosine)", *_rollouts(each))
     for title, group, names in GROUPS:
         rows = [_group_row(p, part, group, names.values()) for p, part in each]
@@ -102,6 +106,8 @@ def _tables(data: dict[str, Any]) -> Iterator[str]:
     )
     title = f"Against {data['best']}, on the same windows"
     yield _section(title, COMPARED, map(_comparison_row, data["comparisons"]))
+    if data["comparisons"]:
+        yield f"\n{DESCRIBES}"
 
 
 def _section(title: str, heads: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
@@ -124,7 +130,8 @@ def _verdicts(data: dict[str, Any]) -> Iterator[list[str]]:
             for store, verdict in by_store.items():
                 states = [words.MARKS[gate["state"]] for gate in verdict["gates"].values()]
                 passed = f"{verdict['passed']} of {verdict['of']}"
-                yield [_name(predictor), part, store, passed, verdict["verdict"], *states]
+                why = markdown.plain(verdict["reason"] or "")
+                yield [_name(predictor), part, store, passed, verdict["verdict"], *states, why]
 
 
 def _rollouts(each: list[tuple[dict[str, Any], str]]) -> tuple[list[str], list[list[str]]]:

@@ -10,23 +10,35 @@ from rich.table import Table
 from lvm_lab.reporting import terminal, words
 from lvm_lab.reporting.numbers import fixed, interval, percent
 from lvm_lab.runs.judgement import Half, Summary
-from lvm_lab.runs.result import JUDGED, Result
+from lvm_lab.runs.result import PARTS, Result
 
 
-def part_table(title: str, halves: Mapping[str, Half]) -> Table:
-    """The halves of one part, a row a number that has a threshold, and whether it is reached."""
-    table = terminal.table(
-        ("gate", "number", "value", "95% interval", "threshold", ""), ("value", "threshold"), title=title
-    )
+def part_table(title: str, halves: Mapping[str, Half], val: Mapping[str, Half] | None = None) -> Table:
+    """The halves of one part, a row a number that has a threshold, and whether it is reached.
+
+    val: VAL's, whose values stand beside them.
+    """
+    beside = ("VAL",) if val else ()
+    heads = ("gate", "number", *beside, "value", "95% interval", "threshold", "")
+    table = terminal.table(heads, (*beside, "value", "threshold"), title=title)
     for letter, half in halves.items():
-        for cells in _gate_rows(letter, half) if letter not in words.OF_BOTH else ():
-            table.add_row(*cells)
+        if letter in words.OF_BOTH:
+            continue
+        for gate, name, *cells in _gate_rows(letter, half):
+            chosen = val[letter].numbers.get(name) if val and letter in val else None
+            table.add_row(gate, name, *([fixed(chosen.value) if chosen else ""] if val else []), *cells)
     return table
 
 
 def closing_tables(result: Result) -> list[Table]:
     """Every gate of the finished run, and the model with what it had to beat."""
-    tables = [part_table(f"5CAT on {words.part(part)}", result.halves(part)) for part in JUDGED if result.halves(part)]
+    tables = []
+    for part in PARTS:
+        if halves := result.halves(part):
+            title = f"5CAT on {words.part(part)}"
+            # VAL chose the checkpoint, and test says what is left of that.
+            val = result.halves("val") if part == "test" else None
+            tables.append(part_table(f"{title}, which chose nothing" if val else title, halves, val))
     return [*tables, _comparison(result)] if result.baselines else tables
 
 

@@ -25,6 +25,7 @@ class Misfit(ValueError):
 class Number:
     """A number with its 95% interval over documents, if it has one.
 
+    error, effective: what the interval was made of; None in results of before they were kept.
     threshold, passed, undecided: where a gate asks for it. over, baseline: a skill's best trivial baseline and its
     value. p, p_holm: a lift's p-value, and the same corrected for the number of baselines.
     """
@@ -40,6 +41,8 @@ class Number:
     baseline: float | None = None
     p: float | None = None
     p_holm: float | None = None
+    error: float | None = None
+    effective: float | None = None
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from lvm_lab.runs.judgement import (
 
 SCHEMA = 2
 FILE = "result.json"
-# Where 5CAT is judged; test is scored once without it.
+# What 5CAT's verdict is of; test is judged once besides, and chooses nothing.
 JUDGED = ("val", "ood")
 PARTS = ("val", "test", "ood")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -40,7 +41,11 @@ class Comparison:
 
 
 def lifts(model: Judgement, baselines: Mapping[str, Judgement]) -> dict[str, dict[str, Tested]]:
-    """By baseline and number: the model less the baseline on VAL, paired by window and resample."""
+    """By baseline and number: the model less the baseline on VAL, paired by window and resample.
+
+    A baseline is a fixed reference, so that p-values are given; the model's checkpoint was chosen on VAL, and what
+    choosing among its epochs is worth is in its numbers.
+    """
     mine = model.scores("val")
     theirs = {name: baseline.scores("val") for name, baseline in baselines.items()}
     tests = {
@@ -76,8 +81,14 @@ def best_of(models: Mapping[str, Judgement]) -> str:
     return max(scores, key=lambda name: scores[name].rank) if scores else next(iter(models))
 
 
-def against(best: str, predictors: Mapping[str, Judgement], preset: Preset) -> list[Comparison]:
-    """Each predictor less the best model, on the same windows; corrected for how many were compared."""
+def against(
+    best: str, predictors: Mapping[str, Judgement], preset: Preset, chosen_on: str | None = None
+) -> list[Comparison]:
+    """Each predictor less the best model, on the same windows; corrected for how many were compared.
+
+    chosen_on: the part by whose numbers `best` is the best. What is compared there describes and tests nothing, since
+    the highest of several is high by chance too: its p-values are NaN.
+    """
     comparisons = []
     for part, report in predictors[best].reports.items():
         if report.retrieval is None:
@@ -95,7 +106,7 @@ def against(best: str, predictors: Mapping[str, Judgement], preset: Preset) -> l
                     resamples=preset.resamples,
                     seed=preset.seed,
                 )
-                tests[name] = Paired(apart, p_value(apart))
+                tests[name] = Paired(apart, math.nan if part == chosen_on else p_value(apart))
             corrected = holm({name: test.p for name, test in tests.items()})
             comparisons += [
                 Comparison(part, name, best, number, Tested(test, corrected[name])) for name, test in tests.items()

@@ -91,7 +91,5 @@ def _five_cat(reports: Mapping[str, PartReport], ground: Ground) -> dict[str, di
         if scores is None:
             continue
         stores = {name: reports[name].scores for name in ground.ood if name in reports} or {"none": None}
-        verdicts[part] = {
-            name: put_together(ground.preset, scores, ood, ground.parts.documents) for name, ood in stores.items()
-        }
+        verdicts[part] = {name: put_together(ground.preset, scores, ood) for name, ood in stores.items()}
     return verdicts

@@ -17,7 +17,7 @@ from lvm_lab.scoring.judging import Judgement, Scope, judge
 from lvm_lab.scoring.last import Last
 from lvm_lab.types import Predictor
 
-GATES_AND_NUMBERS, NUMBERS, GATES_ALONE = Measures(), Measures(five_cat=False), Measures(plain=False)
+GATES_AND_NUMBERS, GATES_ALONE = Measures(), Measures(plain=False)
 
 
 @dataclass(frozen=True)
@@ -29,9 +29,9 @@ class Purpose:
     versus_best: bool = False
 
 
-_judged: dict[Kind, Measures] = {"val": GATES_AND_NUMBERS, "test": NUMBERS, "ood": GATES_AND_NUMBERS}
+_judged: dict[Kind, Measures] = dict.fromkeys(KINDS, GATES_AND_NUMBERS)
 _everything = Scope({kind: Measures(retrieval=True) for kind in KINDS}, speed=True)
-# A run's test part has no gates: it is read once, and by its plain numbers.
+# A run's test part is read once and chooses nothing; baselines, which were not chosen either, are not judged there.
 TRAINING = Purpose(models=Scope(_judged), baselines=Scope({"val": GATES_ALONE, "ood": GATES_ALONE}))
 EVALUATION = Purpose(models=_everything, baselines=_everything, versus_best=True)
 
@@ -118,7 +118,7 @@ def score(
         not_fitted,
         {name: skills(judgement, trivial) for name, judgement in judgements.items()},
         best,
-        against(best, {**judgements, **others}, ground.preset) if purpose.versus_best else [],
+        against(best, {**judgements, **others}, ground.preset, chosen_on="val") if purpose.versus_best else [],
     )
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lvm_lab.config.presets import GATES
+from lvm_lab.config.thresholds import DOCUMENTS_FOR_VERDICT
 from lvm_lab.errors import UserError
 from lvm_lab.runs import reading
 from lvm_lab.runs.identity import ground
@@ -29,12 +30,14 @@ class Entry:
     """One run on a leaderboard, or a row of a sweep's table that has none yet.
 
     run: its folder as it was read. week, phase, settings: what the sweep's table says; settings are overrides.
+    members: of several folds as one, the names of their runs (sweeps/folds.py).
     """
 
     run: Run
     week: int | None = None
     phase: int | None = None
     settings: list[str] = field(default_factory=list)
+    members: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -89,6 +92,12 @@ class Entry:
         return self.result.scores("val") if self.result else None
 
     @property
+    def few_documents(self) -> bool:
+        """Whether VAL was judged on fewer documents than a verdict needs."""
+        # Results of made-up runs and of the first versions may not say of how many.
+        return self.val is not None and 0 < self.val.documents < DOCUMENTS_FOR_VERDICT
+
+    @property
     def rank(self) -> tuple[int, float, float] | None:
         """VAL halves passed, VAL margin, VAL unseen MRR: the higher, the better. None for what may not be ranked."""
         if self.status != "finished" or self.val is None or self.result is None:
@@ -98,12 +107,13 @@ class Entry:
 
     @property
     def passes(self) -> bool | None:
-        """Whether it passes its 5CAT preset as far as VAL can say, and so may be called best; None if not judged.
+        """Whether it passes its 5CAT preset as far as VAL can say, and so may be called best.
 
-        The verdict in result.json looks at OOD too, and OOD chooses nothing.
+        None if not judged, or on so few documents that there is no verdict. The verdict in result.json looks at OOD
+        too, and OOD chooses nothing.
         """
         verdict = self.result.verdict if self.result else None
-        if self.rank is None or self.val is None or verdict is None:
+        if self.rank is None or self.val is None or verdict is None or self.few_documents:
             return None
         return self.val.passed >= min(verdict.required, self.val.of)
 
@@ -163,7 +173,10 @@ def entry(folder: Path, week: int | None = None, phase: int | None = None, setti
 def comparable(entries: Iterable[Entry]) -> list[Entry]:
     """Those that were judged as most of them were: a higher number on easier documents is no better model."""
     judged = [e for e in entries if e.rank is not None]
-    grounds = Counter(e.judged_on for e in sorted(judged, key=lambda e: e.name))
+    grounds: Counter[str] = Counter()
+    for e in sorted(judged, key=lambda e: e.name):
+        # A pool is as many runs as it has folds.
+        grounds[e.judged_on] += len(e.members) or 1
     return [e for e in judged if e.judged_on == grounds.most_common(1)[0][0]]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import pytorch_lightning as pl
@@ -14,6 +15,7 @@ from lvm_lab.data.sampler import DiverseBatches, FixedBatches
 from lvm_lab.data.windows import sample_evenly
 from lvm_lab.types import Batch
 
+log = logging.getLogger(__name__)
 VALIDATION_WINDOWS = 5_000
 
 
@@ -31,6 +33,17 @@ class VectorDataModule(pl.LightningDataModule):
     def train_dataloader(self) -> DataLoader[Batch]:
         windows = self.parts.train
         sampler = DiverseBatches(windows.document_W, self.batch_size, self.max_per_doc, self.seed)
+        seen, total = len(sampler) * self.batch_size, len(windows)
+        # The last incomplete batch of an epoch is left out anyway.
+        if len(sampler) < total // self.batch_size:
+            log.info(
+                "an epoch sees %d of %d training windows (%.0f%%), drawn anew each time: a batch takes at most %d of a "
+                "document (data.max_per_doc)",
+                seen,
+                total,
+                100 * seen / total,
+                self.max_per_doc,
+            )
         rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         dataset = WindowBatches(windows, self.negatives, rank, world)
         return _loader(dataset, sampler)

@@ -5,8 +5,8 @@ Shape suffixes: B windows, L context length, D vector dim, H hidden dim, N predi
 
 from __future__ import annotations
 
+import logging
 import math
-from collections import defaultdict
 from dataclasses import replace
 from typing import Any
 
@@ -16,10 +16,12 @@ from torch import Tensor, nn
 
 from lvm_lab.config.settings import OptimSettings
 from lvm_lab.model import KEY, LOSS, LatentVectorModel
+from lvm_lab.training import weight_decay
 from lvm_lab.training.objective import WeightedTerms
 from lvm_lab.types import Batch, Prediction, Stats
 
 MODEL = "model."
+log = logging.getLogger(__name__)
 
 
 class LatentVectorModule(pl.LightningModule):
@@ -28,7 +30,7 @@ class LatentVectorModule(pl.LightningModule):
     every_position: supervise all positions of a causal backbone, not the last alone.
     metrics: the epoch's numbers so far; callbacks add theirs and History writes them down.
     loss_stats: the training data's statistics where the model's own are those that its first weights were learned with.
-    optimiser_state: AdamW's, by parameter, to begin with.
+    optimiser_state: AdamW's, with its groups, to begin with.
     """
 
     def __init__(
@@ -39,6 +41,7 @@ class LatentVectorModule(pl.LightningModule):
         self.metrics: dict[str, Any] = {}
         self.loss_stats: Stats | None = None
         self.optimiser_state: dict[str, Any] | None = None
+        self._decayed: set[str] | None = None
         self._sums: dict[str, Tensor] = {}
         self._count = 0
         self.register_load_state_dict_pre_hook(_names_here)
@@ -98,25 +101,19 @@ class LatentVectorModule(pl.LightningModule):
         self.metrics["lr"] = groups[0]["lr"] if groups else 0.0
 
     def configure_optimizers(self) -> Any:
-        groups: dict[bool, list[nn.Parameter]] = defaultdict(list)
-        for parameter in self.parameters():
-            if parameter.requires_grad:
-                groups[parameter.ndim >= 2].append(parameter)
-        if not groups:
+        if not any(parameter.requires_grad for parameter in self.parameters()):
             return None
-        # Gains, biases and the temperature are scales, not maps: decay would only bias them.
+        decayed = weight_decay.maps(self) if self._decayed is None else self._decayed
         optimizer = torch.optim.AdamW(
-            [
-                {"params": groups[True], "weight_decay": self.optim.weight_decay},
-                {"params": groups[False], "weight_decay": 0.0},
-            ],
+            weight_decay.groups(self, decayed, self.optim.weight_decay),
             lr=self.optim.lr,
             # A fused optimiser unscales gradients by itself, which Lightning's mixed precision cannot clip.
             fused=self.device.type == "cpu" and "mixed" not in str(self.trainer.precision),
         )
         if self.optimiser_state is not None:
             # The rate and the decay are this run's own.
-            optimizer.load_state_dict(optimizer.state_dict() | {"state": self.optimiser_state})
+            state = weight_decay.renumbered(self.optimiser_state, self, decayed)
+            optimizer.load_state_dict(optimizer.state_dict() | {"state": state})
         total = int(self.trainer.estimated_stepping_batches)
         scale = WarmupCosine(round(self.optim.warmup * total), total, self.optim.final_lr)
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, scale)
@@ -132,6 +129,11 @@ class LatentVectorModule(pl.LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         # Lightning loads the weights before it converts the module: those of float64 would be rounded on the way.
         self.to(checkpoint["state_dict"]["mean_D"].dtype)
+        for state in checkpoint.get("optimizer_states", []):
+            # An interrupted run ends as it would have unbroken.
+            self._decayed = weight_decay.of_state(state, self)
+            if self._decayed != weight_decay.maps(self):
+                log.info("this run was begun when other parameters decayed, and goes on with those that it began with")
 
     def _judged(self, prediction: Prediction, batch: Batch) -> tuple[Prediction, Tensor, dict[str, Tensor]]:
         """The prediction in float32 at least, its loss and the loss's parts.

@@ -32,7 +32,7 @@ def trainer(settings: Settings, callbacks: Sequence[pl.Callback], folder: Path) 
         torch.set_num_threads(settings.device.threads)
     strategies = StrategyRegistry.available_strategies()
     if settings.device.strategy not in ("auto", *strategies):
-        raise UserError(f"device.strategy={settings.device.strategy!r} does not exist; set auto, ddp or fsdp.")
+        raise UserError(f"device.strategy={settings.device.strategy!r} does not exist; set auto or ddp.")
     try:
         return pl.Trainer(
             max_epochs=settings.trainer.max_epochs,

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from lvm_lab.data.windows import Windows
-from lvm_lab.judge.bootstrap import Number, combine
+from lvm_lab.judge.bootstrap import LEVEL, Number, combine
 from lvm_lab.judge.cosines import cosines
 from lvm_lab.judge.gate import Gate, Slice
 from lvm_lab.judge.results import Alarm
@@ -69,8 +69,18 @@ def best_offset(numbers: Mapping[str, Number]) -> int | None:
     return min((k for k, value in means.items() if value >= top - 1e-9), key=lambda k: abs(k - 1))
 
 
-def alarms(best_k: int | None, last_k: int, part: str) -> list[Alarm]:
-    """An alarm where predictions are nearest to what was read. last_k: the offset of the last context vector."""
+def alarms(numbers: Mapping[str, Number], last_k: int, part: str) -> list[Alarm]:
+    """An alarm where predictions are clearly nearer to what was read than to the target.
+
+    Clearly: the interval of the best read offset's lead over the target, paired over documents and with the best chosen
+    anew in every resample, is above 0; at a level that makes up for choosing among several (Bonferroni). last_k: the
+    offset of the last context vector.
+    """
+    best_k = best_offset(numbers)
     if best_k is None or best_k > last_k:
+        return []
+    read = [numbers[f"k{k:+d}"] for k in OFFSETS if k <= last_k]
+    lead = combine(lambda target, *others: np.maximum.reduce(others) - target, numbers[f"k{last_k + 1:+d}"], *read)
+    if not lead.interval(1 - (1 - LEVEL) / len(read))[0] > 0:
         return []
     return [Alarm("copying" if best_k == last_k else "backward bias", part, best_k, TO_CHECK)]

@@ -1,6 +1,6 @@
 """Gate B: the rank of the target among the chunks of its document.
 
-Shape suffixes: B windows, D vector dim, K candidates, n windows of one stretch.
+Shape suffixes: B windows, L context length, D vector dim, K candidates, n windows of one document.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from lvm_lab.data.windows import Windows
 from lvm_lab.judge.cosines import normalise
 from lvm_lab.judge.gate import Gate, Slice
 
+# Chunks to rank that were not read, the target among them: with the target alone a guess is always right.
 FEWEST_CANDIDATES = 6
 RANKS = range(1, 11)
 TIE = 1e-6
@@ -29,7 +30,7 @@ class RetrievalRank(Gate):
     name = "retrieval rank"
     at_least = ("r1", "r5", "mrr")
     lead = "r1"
-    lacks = "no window's document has 6 chunks"
+    lacks = "no window's document has 6 chunks besides its context"
 
     def measure(self, part: Slice, draws: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         return retrieval_scores(part.unit_BD, part.windows)
@@ -38,53 +39,68 @@ class RetrievalRank(Gate):
 def retrieval_scores(unit_BD: np.ndarray, windows: Windows, *, pessimistic: bool = True) -> dict[str, np.ndarray]:
     """r1 to r10 and mrr of the target's rank, the same by chance, and both without the context as candidates.
 
-    Candidates are the chunks of the window's stretch; those equal to the target compete with nobody.
-    pessimistic: a competitor within 1e-6 of the target's cosine ranks before it; else (the old tool's
-    way) only one strictly above does. NaN where there are fewer than 6 candidates, and for the unseen
-    ones where nothing is left to compete.
+    Candidates are the different chunks of the window's document, over all its stretches; what stands in it twice is one
+    of them, and one that stands in the context too is not unseen. pessimistic: a competitor within 1e-6 of the target's
+    cosine ranks before it; else (the old tool's way) only one strictly above does. NaN where fewer than 6 unseen ones
+    are left, target included; the old tool counts the document's chunks.
     """
-    above_B, rivals_B, unseen_above_B, unseen_rivals_B = np.zeros((4, len(windows)), dtype=np.int64)
-    order = np.argsort(windows.start_W, kind="stable")
-    edges = np.flatnonzero(np.diff(windows.start_W[order])) + 1
-    for some in np.split(order, edges) if len(order) else []:
-        start, end = int(windows.start_W[some[0]]), int(windows.end_W[some[0]])
-        block_KD = np.ascontiguousarray(windows.vectors_ND[start:end])
-        target_n = windows.target_row_W[some] - start
-        counts = _count(unit_BD[some], block_KD, target_n, windows.context_length, pessimistic)
+    chunks_B, above_B, rivals_B, unseen_above_B, unseen_rivals_B = np.zeros((5, len(windows)), dtype=np.int64)
+    for some, rows_K in windows.by_document():
+        block_KD = _gather(windows, rows_K)
+        first, number_K = _distinct(block_KD)
+        place_n = np.searchsorted(rows_K, windows.target_row_W[some])
+        context_nL = number_K[place_n[:, None] - np.arange(windows.context_length, 0, -1)]
+        counts = _count(unit_BD[some], block_KD[first], number_K[place_n], context_nL, pessimistic)
+        chunks_B[some] = len(rows_K)
         above_B[some], rivals_B[some], unseen_above_B[some], unseen_rivals_B[some] = counts
-    scores = rank_scores(above_B + 1, rivals_B + 1, "")
-    few_B = windows.end_W - windows.start_W < FEWEST_CANDIDATES
-    unseen = rank_scores(unseen_above_B + 1, unseen_rivals_B + 1, "_unseen")
+    few_B = (unseen_rivals_B + 1 if pessimistic else chunks_B) < FEWEST_CANDIDATES
+    scores = rank_scores(above_B + 1, rivals_B + 1, "") | rank_scores(
+        unseen_above_B + 1, unseen_rivals_B + 1, "_unseen"
+    )
     none_B = few_B | (unseen_rivals_B == 0)
-    scores = {name: np.where(few_B, np.nan, values) for name, values in scores.items()}
-    return scores | {name: np.where(none_B, np.nan, values) for name, values in unseen.items()}
+    return {
+        name: np.where(none_B if name.endswith("_unseen") else few_B, np.nan, values) for name, values in scores.items()
+    }
+
+
+def _gather(windows: Windows, rows_K: np.ndarray) -> np.ndarray:
+    """A document's vectors; of one stretch by a slice, which is read from the disk in one go."""
+    whole = rows_K[-1] - rows_K[0] + 1 == len(rows_K)
+    return np.ascontiguousarray(windows.vectors_ND[rows_K[0] : rows_K[-1] + 1] if whole else windows.vectors_ND[rows_K])
 
 
 def _count(
-    unit_nD: np.ndarray, block_KD: np.ndarray, target_n: np.ndarray, context_length: int, pessimistic: bool
+    unit_nD: np.ndarray, block_KD: np.ndarray, target_n: np.ndarray, context_nL: np.ndarray, pessimistic: bool
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """How many competitors rank before the target and how many there are; the same without the context."""
+    """How many competitors rank before the target and how many there are; the same without the context.
+
+    block_KD: the different chunks; target_n, context_nL: which of them they are.
+    """
     unit_nD = normalise(unit_nD)
     cos_n = np.einsum("nd,nd->n", unit_nD, normalise(block_KD[target_n]))[:, None]
-    same_K = _content(block_KD)
+    read_nK = np.zeros((len(target_n), len(block_KD)), dtype=bool)
+    np.put_along_axis(read_nK, context_nL, True, axis=1)
     counts = np.zeros((4, len(target_n)), dtype=np.int64)
     step = max(1, BLOCK // max(len(target_n), block_KD.shape[1]))
     for first in range(0, len(block_KD), step):
         places_K = np.arange(first, min(first + step, len(block_KD)))
         cos_nK = unit_nD @ normalise(block_KD[first : first + step]).T
         before_nK = cos_nK >= cos_n - TIE if pessimistic else cos_nK > cos_n + ROUNDING
-        rival_nK = same_K[places_K] != same_K[target_n][:, None]
-        back_nK = target_n[:, None] - places_K
-        unseen_nK = rival_nK & ~((back_nK >= 1) & (back_nK <= context_length))
+        rival_nK = places_K != target_n[:, None]
+        unseen_nK = rival_nK & ~read_nK[:, first : first + step]
         for i, counted_nK in enumerate((before_nK & rival_nK, rival_nK, before_nK & unseen_nK, unseen_nK)):
             counts[i] += counted_nK.sum(axis=1)
     return counts[0], counts[1], counts[2], counts[3]
 
 
-def _content(block_KD: np.ndarray) -> np.ndarray:
-    """A number for each row; rows with equal bytes share it."""
-    as_bytes = block_KD.view(np.dtype((np.void, block_KD.dtype.itemsize * block_KD.shape[1])))
-    return np.unique(as_bytes.ravel(), return_inverse=True)[1].ravel()
+def _distinct(block_KD: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(place of each different row, where it stands first; number_K: which of these a row is), by bytes."""
+    as_bytes = block_KD.view(np.dtype((np.void, block_KD.dtype.itemsize * block_KD.shape[1]))).ravel()
+    _, first, number_K = np.unique(as_bytes, return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    rank = np.empty_like(order)
+    rank[order] = np.arange(len(order))
+    return first[order], rank[number_K.ravel()]
 
 
 def rank_scores(rank_B: np.ndarray, candidates_B: np.ndarray, suffix: str) -> dict[str, np.ndarray]:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from lvm_lab.config.thresholds import DOCUMENTS_FOR_VERDICT
 from lvm_lab.reporting.words import STATES
 from lvm_lab.runs.judgement import OLD_HALVES
 from lvm_lab.sweeps import leaderboard
@@ -35,11 +36,16 @@ class Column:
 
 @dataclass(frozen=True)
 class Line:
-    """A run with its cells by column. place: 1 is the best by VAL, None was not judged on the VAL of most."""
+    """A run with its cells by column.
+
+    place: 1 is the best by VAL; None was not judged on the VAL of most, or is a fold. pool: the name of the row that it
+    is a fold of.
+    """
 
     entry: Entry
     place: int | None
     cells: dict[str, Cell] = field(default_factory=dict)
+    pool: str | None = None
 
 
 @dataclass(frozen=True)
@@ -57,18 +63,24 @@ class Board:
     @classmethod
     def of(cls, entries: Sequence[Entry], extra: Sequence[Column] = ()) -> Board:
         """extra: a user's columns, which come last."""
-        passing, judged = leaderboard.ranked(entries), leaderboard.ranked(entries, gated=False)
+        # A fold's run stands below its pool, whose VAL is of more documents.
+        pool_of = {name: entry.name for entry in entries for name in entry.members}
+        alone = [e for e in entries if e.name not in pool_of]
+        passing, judged = leaderboard.ranked(alone), leaderboard.ranked(alone, gated=False)
         # What fails its preset comes after everything that passes.
         order = [e.name for e in passing] + [e.name for e in judged if not e.passes]
         places = {name: place for place, name in enumerate(order, start=1)}
         columns = (*columns_of(entries), *extra)
-        lines = [Line(e, places.get(e.name), {c.key: c.of(e) for c in columns}) for e in entries]
+        lines = [Line(e, places.get(e.name), {c.key: c.of(e) for c in columns}, pool_of.get(e.name)) for e in entries]
         halves = max((e.val.of for e in entries if e.val), default=OLD_HALVES)
         return cls(lines, columns, passing[0].name if passing else None, halves)
 
     def by_place(self) -> list[Line]:
-        """The judged ones from the best on, then the others in the entries' order."""
-        return sorted(self.lines, key=lambda line: (line.place is None, line.place or 0))
+        """The judged ones from the best on, then the others in the entries' order; folds below their pool."""
+        alone = [line for line in self.lines if line.pool is None]
+        ordered = sorted(alone, key=lambda line: (line.place is None, line.place or 0))
+        folds = {head.entry.name: [line for line in self.lines if line.pool == head.entry.name] for head in ordered}
+        return [line for head in ordered for line in (head, *folds[head.entry.name])]
 
 
 def columns_of(entries: Iterable[Entry]) -> tuple[Column, ...]:
@@ -126,6 +138,8 @@ def _skill(key: str, title: str, says: str, short: bool = False) -> Column:
 def _passes(entry: Entry) -> Cell:
     if entry.passes is not None:
         return STATES[entry.passes]
+    if entry.rank is not None and entry.few_documents:
+        return STATES[None]
     # Nothing else finishes without a verdict.
     return OFF if entry.status == "finished" and entry.result and entry.result.verdict is None else None
 
@@ -142,7 +156,7 @@ AHEAD = (
     Column(
         "preset",
         "preset",
-        "whether it passes its 5CAT preset on VAL; off: 5cat=off",
+        f"whether it passes its preset on VAL; null: under {DOCUMENTS_FOR_VERDICT} documents there; off: 5cat=off",
         _passes,
         "state",
     ),

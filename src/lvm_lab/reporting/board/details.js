@@ -5,7 +5,7 @@
 const NARROW = 440;
 
 function detailsRow(data, record, width) {
-  const runs = record.members.flatMap((index) => runDetails(data.runs[index], Math.min(width, NARROW)));
+  const runs = [...record.members, ...(record.folds ?? [])].flatMap((index) => runDetails(data.runs[index], Math.min(width, NARROW)));
   return element("tr", { class: "details" }, element("td", { colspan: data.columns.length }, element("div", { class: "inside" }, ...runs)));
 }
 

@@ -56,8 +56,12 @@ def embedded(node: Any) -> str:
 def _data(board: Board, name: str, out: Path) -> dict[str, Any]:
     number_of = {line.entry.name: i for i, line in enumerate(board.lines)}
     runs = [
-        {"name": line.entry.name, "cells": {"place": line.place, "run": line.entry.name} | line.cells}
-        | details(line.entry, out)
+        {
+            "name": line.entry.name,
+            "pool": line.pool,
+            "cells": {"place": line.place, "run": line.entry.name, **line.cells},
+            **details(line.entry, out),
+        }
         for line in board.lines
     ]
     return {
@@ -72,7 +76,7 @@ def _data(board: Board, name: str, out: Path) -> dict[str, Any]:
             *(_column(c) for c in board.columns),
         ],
         "runs": runs,
-        "groups": [_group(group, [number_of[line.entry.name] for line in group.lines]) for group in groups(board)],
+        "groups": [_group(group, number_of) for group in groups(board)],
     }
 
 
@@ -84,9 +88,10 @@ def _nothing(_: Any) -> None:
     """Place and name are a line's own and no cells."""
 
 
-def _group(group: Group, members: list[int]) -> dict[str, Any]:
+def _group(group: Group, number_of: dict[str, int]) -> dict[str, Any]:
     spreads = {key: [s.mean, s.deviation, s.count] for key, s in group.numbers.items()}
-    return {"name": group.name, "members": members, "numbers": spreads}
+    members, folds = ([number_of[line.entry.name] for line in lines] for lines in (group.seeds, group.folds))
+    return {"name": group.name, "members": members, "folds": folds, "numbers": spreads}
 
 
 def _hash(text: str) -> str:

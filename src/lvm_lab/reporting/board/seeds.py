@@ -24,19 +24,27 @@ class Spread:
 
 @dataclass(frozen=True)
 class Group:
-    """lines: the runs of one config. numbers: by column; a gate's is the share of seeds that pass it."""
+    """seeds: the runs of one config, or the pools of their folds. numbers: by column; a gate's is the share of seeds
+    that pass it. folds: the runs of pools."""
 
     name: str
-    lines: list[Line]
+    seeds: list[Line]
     numbers: dict[str, Spread]
+    folds: list[Line]
 
 
 def groups(board: Board) -> list[Group]:
     """Every run in one group, in the order of the first of each; what has no config yet stands alone."""
     alike: dict[str, list[Line]] = {}
     for line in board.lines:
-        alike.setdefault(_key(line), []).append(line)
-    return [Group(_name(lines), lines, _numbers(lines, board.columns)) for lines in alike.values()]
+        if line.pool is None:
+            alike.setdefault(_key(line), []).append(line)
+    return [_group(lines, board) for lines in alike.values()]
+
+
+def _group(lines: list[Line], board: Board) -> Group:
+    pools = {line.entry.name for line in lines}
+    return Group(_name(lines), lines, _numbers(lines, board.columns), [x for x in board.lines if x.pool in pools])
 
 
 def _key(line: Line) -> str:

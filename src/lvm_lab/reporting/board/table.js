@@ -3,12 +3,13 @@
 
 function runRecord(data, index) {
   const run = data.runs[index];
-  return { name: run.name, cells: run.cells, numbers: {}, members: [index], best: index === data.best };
+  const pool = data.runs.find((other) => other.name === run.pool);
+  return { name: run.name, cells: run.cells, numbers: {}, members: [index], best: index === data.best, pool };
 }
 
 function groupRecord(data, group) {
   const [first] = group.members;
-  if (group.members.length === 1) return runRecord(data, first);
+  if (group.members.length === 1) return { ...runRecord(data, first), folds: group.folds };
   const runs = group.members.map((index) => data.runs[index]);
   const cells = { ...runs[0].cells, run: group.name };
   for (const [key, [mean]] of Object.entries(group.numbers)) cells[key] = mean;
@@ -18,7 +19,7 @@ function groupRecord(data, group) {
   const counts = new Map();
   for (const run of runs) counts.set(run.cells.status, (counts.get(run.cells.status) ?? 0) + 1);
   cells.status = [...counts].map(([status, count]) => `${count} ${status}`).join(", ");
-  return { name: group.name, cells, numbers: group.numbers, members: group.members, best: group.members.includes(data.best) };
+  return { name: group.name, cells, numbers: group.numbers, members: group.members, folds: group.folds, best: group.members.includes(data.best) };
 }
 
 function cellText(column, record) {
@@ -46,6 +47,9 @@ const STATE_ORDER = { pass: 1, null: 0.5, fail: 0, off: -1 };
 // Empty cells stay at the end whichever way a column is sorted.
 function compareBy(column, down) {
   const value = (record) => {
+    // A fold stands below its pool.
+    const above = column.key === "place" && record.pool ? record.pool.cells.place : null;
+    if (above !== null) return above + 0.5;
     const cell = record.cells[column.key];
     return column.kind === "state" && typeof cell === "string" ? STATE_ORDER[cell] : cell ?? null;
   };

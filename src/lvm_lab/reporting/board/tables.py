@@ -31,15 +31,15 @@ def markdown(board: Board, folder: Path) -> str:
     parts = [f"# {plain(folder.resolve().name)}", summary(board, plain)]
     rows = [
         ["" if line.place is None else str(line.place)]
-        + [f"{plain(line.entry.name)}{' ★' if line.entry.name == board.best else ''}"]
+        + [f"{'↳ ' if line.pool else ''}{plain(line.entry.name)}{' ★' if line.entry.name == board.best else ''}"]
         + [written(line.cells[c.key], c) for c in shown]
         for line in board.by_place()
     ]
     right = {0} | {place for place, c in enumerate(shown, start=2) if c.kind in ("whole", "number")}
     parts.append(table(["", "run", *(c.title for c in shown)], rows, right))
-    if seeds := [g for g in groups(board) if len(g.lines) > 1]:
+    if seeds := [g for g in groups(board) if len(g.seeds) > 1]:
         numbers = [c for c in shown if c.kind in ("state", "number")]
-        rows = [[str(len(g.lines)), plain(g.name), *(_spread(g.numbers.get(c.key), c) for c in numbers)] for g in seeds]
+        rows = [[str(len(g.seeds)), plain(g.name), *(_spread(g.numbers.get(c.key), c) for c in numbers)] for g in seeds]
         right = {0, *range(2, len(numbers) + 2)}
         parts += [
             "## Seeds",
@@ -53,15 +53,16 @@ def markdown(board: Board, folder: Path) -> str:
 
 def summary(board: Board, named: Callable[[str], str]) -> str:
     """How many runs stand how, and which is the best. named: how the name of a run is written there."""
-    counts = Counter(line.entry.status for line in board.lines)
+    runs = [line for line in board.lines if not line.entry.members]
+    counts = Counter(line.entry.status for line in runs)
     statuses = ", ".join(f"{number} {status}" for status, number in counts.items())
     order = f"by VAL alone: halves passed (of {board.halves}), margin, unseen MRR"
     best = f"None is best: no run passes its 5CAT preset on VAL (order {order})."
     if board.best:
         best = f"Best (★) is {named(board.best)}, {order}."
-    apart = sum(line.place is None and line.entry.rank is not None for line in board.lines)
+    apart = sum(line.place is None and line.pool is None and line.entry.rank is not None for line in board.lines)
     others = f" {apart} without a place were judged on another VAL, or by other gates, than most." if apart else ""
-    return f"{len(board.lines)} runs: {statuses}. {best}{others}"
+    return f"{len(runs)} runs: {statuses}. {best}{others}"
 
 
 def written(cell: Cell, column: Column) -> str:

@@ -10,7 +10,7 @@ from lvm_lab.files import check_replaceable, write_atomically
 from lvm_lab.reporting.board.columns import Board, Column
 from lvm_lab.reporting.board.page import page
 from lvm_lab.reporting.board.tables import csv_table, markdown
-from lvm_lab.sweeps import leaderboard
+from lvm_lab.sweeps import folds, leaderboard
 
 
 def write(folder: Path, out: Path, extra: Sequence[Column] = ()) -> list[Path]:
@@ -23,7 +23,7 @@ def write(folder: Path, out: Path, extra: Sequence[Column] = ()) -> list[Path]:
         own = (folder / "config.yaml").is_file()
         way_out = f"it is a run's own; name {folder.parent}" if own else "name the folder of a sweep, or outputs"
         raise UserError(f"{folder} holds no folder of a run; {way_out}.")
-    board = Board.of(entries, extra)
+    board = Board.of([*folds.pooled(entries), *entries], extra)
     texts = {
         "leaderboard.csv": csv_table(board),
         "leaderboard.md": markdown(board, folder),

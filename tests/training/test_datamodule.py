@@ -1,0 +1,34 @@
+"""What a training is told of its own batches."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
+import pytest
+
+from lvm_lab.data.parts import Parts
+from lvm_lab.data.store import Store
+from lvm_lab.data.windows import index_windows
+from lvm_lab.training.datamodule import VectorDataModule
+
+
+@pytest.mark.parametrize(("longest", "partial"), [(205, True), (17, False)])
+def test_an_epoch_of_a_part_of_the_windows_says_how_many(
+    make_store: Callable[..., Store], caplog: pytest.LogCaptureFixture, longest: int, partial: bool
+) -> None:
+    lengths = [longest, 15, 15, 15, 15]
+    windows = index_windows(make_store(lengths), np.arange(len(lengths)), 5)
+    data: Any = VectorDataModule(cast(Parts, SimpleNamespace(train=windows)), 20, 8, 0, seed=0)
+    logger = logging.getLogger("lvm_lab.training.datamodule")
+    logger.addHandler(caplog.handler)
+    with caplog.at_level(logging.INFO, logger.name):
+        loader = data.train_dataloader()
+    logger.removeHandler(caplog.handler)
+    seen = sum(len(batch.target_ND) for batch in loader)
+    expected = f"an epoch sees {seen} of {len(windows)} training windows ({100 * seen / len(windows):.0f}%)"
+    assert {record.getMessage().partition(",")[0] for record in caplog.records} == ({expected} if partial else set())
+    assert (seen < len(windows) - 20) == partial
