@@ -14,12 +14,15 @@ import torch.nn.functional as F
 import lvm_lab
 from helpers.commands import Outcome, call, only_run
 from helpers.run_files import write_ranked
+from lvm_lab import evaluate
 from lvm_lab.archs.ensemble import Ensemble
 from lvm_lab.build import members
 from lvm_lab.commands.composing import compose
 from lvm_lab.config.settings import OptimSettings, Settings, settings
 from lvm_lab.errors import UserError
+from lvm_lab.jobs import session
 from lvm_lab.model import LatentVectorModel
+from lvm_lab.training.fitting import fit
 from lvm_lab.training.module import LatentVectorModule
 from lvm_lab.training.objective import WeightedTerms
 from lvm_lab.types import Prediction, count_parameters
@@ -86,6 +89,32 @@ def test_a_mix_is_learned_and_the_members_are_not(home: Path, mix: str) -> None:
     assert parameter.abs().sum() > 0
     for part, arch in zip(backbone.members, ("gru", "lstm"), strict=True):
         assert torch.equal(part.predict(contexts()).raw_ND, loaded(home, arch).predict(contexts()).raw_ND)
+
+
+@pytest.mark.parametrize("mix", ["weighted", "gate"])
+def test_a_mix_is_learned_on_half_of_val_which_then_has_no_gates(home: Path, mix: str, monkeypatch) -> None:
+    fitted = []
+    monkeypatch.setattr(session, "fit", lambda module, data, *more: fitted.append(data) or fit(module, data, *more))
+    model(home, f"halves-{mix}", member(home, "gru"), member(home, "lstm"), more=(f"arch.mix={mix}", "loss=cosine"))
+    (data,) = fitted
+    learn, choose = (set(part.document_W.tolist()) for part in (data.train, data.val))
+    assert not learn & choose
+    assert abs(len(learn) - len(choose)) <= 1
+    result = json.loads((home / f"halves-{mix}" / "result.json").read_text())
+    assert result["parts"]["val"]["documents"] == len(learn | choose)
+    assert result["parts"]["train"]["documents"] > len(learn)
+    assert (result["five_cat"], result["val"]) == ({}, {})
+    assert result["test"]["five_cat"]["halves"]["A"]["numbers"]
+    assert result["ood"]["five_cat"]["halves"]["A"]["numbers"]
+    assert any("learned on one half of its documents" in note for note in result["notes"])
+    # The half that it learned on is held against every later judgement.
+    judged = call(home, f"halves-{mix}", "5cat=smoke", "cache=cache", "device=cpu", "parts=[val]", main=evaluate.main)
+    assert (judged.code, "is not held out" in judged.sentence) == (2, True), judged.err
+
+
+def test_the_mean_is_judged_on_val_as_before(home: Path) -> None:
+    model(home, "plain", member(home, "gru"), member(home, "lstm"), more=("loss=cosine",))
+    assert json.loads((home / "plain" / "result.json").read_text())["five_cat"]["gates"]
 
 
 class Noisy(torch.nn.Module):

@@ -198,13 +198,13 @@ def test_contradicting_overlaps_become_isolated_windows(tmp_path: Path, caplog: 
     assert "data.bank_path" in record.getMessage()
 
 
-@pytest.mark.parametrize("missing", ["article_ids", "target_indices"])
-def test_windows_without_their_places_are_isolated(tmp_path: Path, missing: str) -> None:
+def test_windows_without_their_places_are_isolated(tmp_path: Path) -> None:
     arrays = make_world(3, [6]).windows()
-    del arrays[missing]
+    del arrays["target_indices"]
     store = load(tmp_path, arrays)
     assert store.isolated
-    assert store.documents.id == (["0", "1", "2"] if missing == "article_ids" else ["0"] * 3)
+    assert store.documents_known
+    assert store.documents.id == ["0"] * 3
 
 
 def test_context_indices_out_of_order_are_not_glued(tmp_path: Path) -> None:
@@ -288,7 +288,7 @@ def test_what_decides_the_store_decides_its_folder(tmp_path: Path) -> None:
 
 def test_a_cached_isolated_store_warns_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     arrays = make_world(3, [6]).windows()
-    del arrays["article_ids"]
+    del arrays["target_indices"]
     load(tmp_path, arrays)
     caplog.clear()
     assert load(tmp_path, arrays).isolated

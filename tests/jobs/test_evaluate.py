@@ -263,12 +263,12 @@ def test_who_had_a_validation_set_of_its_own_is_not_judged_on_what_it_was_traine
     for path, code in (("a.npz", 2), ("b.npz", 0)):
         judged = evaluate(tmp_path, "outputs/gru", "data=npz", f"data.path={path}", "parts=[val]")
         assert judged.code == code, judged.err
-        assert ("had a validation set of its own" in judged.err) == (code == 2)
+        assert ("of the val part hold chunks of what" in judged.err) == (code == 2)
     assert evaluate(tmp_path, "outputs/gru", "parts=[val]").code == 0
     monkeypatch.chdir(tmp_path)
     for path, code in (("a.npz", 2), ("b.npz", 0)):
         assert diagnose.main(["outputs/gru", "--data", path, "--device", "cpu"]) == code
-        assert ("had a validation set of its own" in capsys.readouterr().err) == (code == 2)
+        assert ("of the val part hold chunks of what" in capsys.readouterr().err) == (code == 2)
 
 
 def test_other_vectors_take_the_place_of_the_runs_own(work: Path) -> None:

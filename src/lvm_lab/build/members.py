@@ -9,8 +9,10 @@ from typing import Any
 
 import torch
 
+from lvm_lab.build import seen
 from lvm_lab.build.load import load
 from lvm_lab.config.settings import Settings
+from lvm_lab.data.seen import Trainings
 from lvm_lab.data.store import EncoderContract
 from lvm_lab.errors import UserError
 from lvm_lab.files import sha256
@@ -62,6 +64,18 @@ def load_all(settings: Settings, dim: int, contract: dict[str, Any]) -> list[Lat
             raise UserError(f"{file} was trained on other vectors ({conflict}); leave it out of arch.members.")
         members.append(member)
     return members
+
+
+def trainings(settings: Settings, ensemble: LatentVectorModel) -> dict[str, Trainings]:
+    """What each member of a fresh model has seen, by its file; nothing for what is no ensemble."""
+    files = settings.config["arch"].get("members", [])
+    models: Any = getattr(ensemble.backbone, "members", [])
+    return {file: seen.of(model, file) for file, model in zip(files, models, strict=True)}
+
+
+def learns_a_mix(config: dict[str, Any]) -> bool:
+    """Whether an ensemble learns how much each of its members counts."""
+    return "members" in config["arch"] and config["arch"].get("mix", "mean") != "mean"
 
 
 def describe(member: LatentVectorModel) -> dict[str, Any]:

@@ -10,11 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lvm_lab.build import seen
 from lvm_lab.build.data import check_unseen
 from lvm_lab.build.load import load
 from lvm_lab.config import targets
 from lvm_lab.config.settings import Settings
 from lvm_lab.data.parts import Parts
+from lvm_lab.data.seen import Trainings
 from lvm_lab.data.store import EncoderContract
 from lvm_lab.errors import UserError
 from lvm_lab.model import LOSS, LatentVectorModel, read_checkpoint
@@ -37,8 +39,7 @@ class Origin:
     setting: init_from or continue_from. terms: the loss terms of its training by name. state: its weights by their
     names in a checkpoint. optimiser: the optimiser's state and groups to go on with; None begins a new one. content:
     what enters the fingerprint. ancestors: every training that these weights went through, oldest first, each with its
-    setting, fingerprint, content and the digest of its weights: where it is asked what a model has seen, all of these
-    have.
+    setting, fingerprint, content and the digest of its weights. trainings: what all of these have seen.
     note: one sentence for the log and the result.
     """
 
@@ -49,6 +50,7 @@ class Origin:
     optimiser: dict[str, Any] | None
     content: dict[str, str]
     ancestors: list[dict[str, Any]]
+    trainings: Trainings
     note: str
 
 
@@ -110,6 +112,7 @@ def _started(path: Path, settings: Settings, parts: Parts) -> Origin:
         optimiser=None,
         content={"init_from": digest},
         ancestors=_ancestors("init_from", model, trained_on, digest),
+        trainings=seen.of(model, str(file)),
         note=f"began with the weights of {path} ({digest[:8]})",
     )
 
@@ -153,6 +156,7 @@ def _continued(path: Path, settings: Settings, parts: Parts) -> Origin:
         optimiser=optimiser,
         content={"continue_from": str(run.identity.fingerprint), "continue_from_weights": digest},
         ancestors=_ancestors("continue_from", model, parent, digest),
+        trainings=seen.of(model, str(file)),
         note=f"trains {path} for {settings.trainer.max_epochs} epochs more, {how} ({digest[:8]})",
     )
 

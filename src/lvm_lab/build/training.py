@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, NamedTuple
 
 from lvm_lab.build import data as build_data
-from lvm_lab.build import members, origin
+from lvm_lab.build import members, origin, seen
 from lvm_lab.build.model import assemble
 from lvm_lab.config import binding, targets
 from lvm_lab.config.settings import Settings
+from lvm_lab.data.mixing import halves
 from lvm_lab.data.parts import Parts
 from lvm_lab.errors import UserError
 from lvm_lab.judge import baselines, gates
@@ -57,8 +58,14 @@ def prepare(settings: Settings) -> Training:
     built = module(settings, parts.stats, asdict(parts.contract), recorded)
     if weights:
         origin.give(weights, built, settings.config["loss"]["terms"])
+    before = members.trainings(settings, built.model) | ({str(weights.file): weights.trainings} if weights else {})
+    parts = seen.apart(parts, before)
+    if members.learns_a_mix(settings.config):
+        mixing = halves(parts.val)
+        parts = replace(parts, mixing=mixing, notes=(*parts.notes, mixing.note))
+    built.model.identity |= seen.record(parts, list(before.values()))
     _check_negatives(built.loss, parts)
-    return Training(parts, built, content, [weights.note] if weights else [])
+    return Training(parts, built, content, [*parts.notes, *([weights.note] if weights else [])])
 
 
 def module(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from lvm_lab.errors import UserError
+
 # The lengths between which float32 squares neither overflow nor vanish, as cosines and norms need them.
 SHORTEST, LONGEST = 1e-12, 1e18
 
@@ -31,3 +33,19 @@ def _words(vector_D: np.ndarray, length: float) -> str:
         length = largest * float(np.linalg.norm(vector_D.astype(np.float64) / largest))
     kind, edge = ("long", LONGEST) if length > LONGEST else ("short", SHORTEST)
     return f"is of length {length:.3g}, too {kind} to compute with in float32 (the edge is {edge:g}); scale all vectors"
+
+
+def check_vectors(vectors_ND: np.ndarray, name: str) -> None:
+    """Refuse vectors that are not finite, nonzero and N x D, reading them in slices."""
+    if vectors_ND.ndim != 2 or vectors_ND.dtype not in (np.float16, np.float32):
+        raise UserError(
+            f"{name}: vectors must be N x D in float16 or float32, and these are {vectors_ND.dtype} of shape "
+            f"{tuple(vectors_ND.shape)}; save them as such an array."
+        )
+    if vectors_ND.shape[1] == 1:
+        raise UserError(f"{name}: vectors of 1 dimension have no direction to predict; bring vectors of 2 or more.")
+    for start in range(0, len(vectors_ND), 16_384):
+        flawed = flaw(vectors_ND[start : start + 16_384])
+        if flawed is not None:
+            (row,), words = flawed
+            raise UserError(f"{name}: vector {start + row} {words}.")

@@ -114,6 +114,8 @@ def join_stores(stores: Sequence[Store]) -> Store:
         documents=_documents(stores),
         contract=replace(contract, dtype=str(rows.dtype)),
         isolated=first.isolated,
+        reason="; ".join(dict.fromkeys(store.reason for store in stores if store.reason)),
+        documents_known=all(store.documents_known for store in stores),
         content=hashlib.sha256("".join(store.content for store in stores).encode()).hexdigest(),
         stores=tuple(stores),
     )

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from lvm_lab.config.data import DataSettings
 from lvm_lab.config.settings import NormaliserName
-from lvm_lab.data.repeated import repeated_rows, row_digests
+from lvm_lab.data.mixing import Mixing
+from lvm_lab.data.repeated import Chunks, repeated_rows, rows_within
+from lvm_lab.data.seen import rows_of, take_out
+from lvm_lab.data.sketch import Sketch, sketch
 from lvm_lab.data.source import Opened
 from lvm_lab.data.split import part_of, position
 from lvm_lab.data.stats import training_stats
@@ -22,12 +27,17 @@ from lvm_lab.types import Predictor, Stats
 
 log = logging.getLogger(__name__)
 
+# Of a store's chunks that stand in several documents: above, the store holds its documents more than once.
+NEARLY_ALL = 0.9
+
 
 @dataclass(frozen=True)
 class Parts:
     """The windows of each part, the training statistics, and what the judge must know of the data.
 
-    documents: how many documents the store has, all parts together.
+    documents: how many documents the store has, all parts together. notes: what a reader of numbers has to know of
+    them. mixing: VAL's halves, where an ensemble learns the weights of its members. cut: what makes each part what it
+    is, as a digest: two data sets of equal ones hold out the same windows.
     """
 
     train: Windows
@@ -39,6 +49,19 @@ class Parts:
     documents: int
     content: dict[str, str]
     oracle: Callable[[str], Predictor] | None
+    cut: dict[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    mixing: Mixing | None = None
+
+    def sketches(self) -> list[Sketch]:
+        """What a model that is trained on these parts has seen, for its checkpoints."""
+        train = self.train
+        own = sketch(train.vectors_ND, rows_of(train), train.text_N, self.cut)
+        return [own] if self.mixing is None else [own, self.mixing.sketch(self.cut)]
+
+    def for_fitting(self) -> Parts:
+        """The parts as a training goes through them."""
+        return self if self.mixing is None else replace(self, train=self.mixing.learn, val=self.mixing.choose)
 
 
 def cut_parts(
@@ -56,7 +79,8 @@ def cut_parts(
                 f"{name} does not come from the training data's encoder ({conflict}); "
                 "encode both with the same model and settings."
             )
-    excluded_N = repeated_rows(store) if settings.skip_repeated else None
+    chunks = Chunks.of(store)
+    excluded_N = repeated_rows(store, cache, chunks) if settings.skip_repeated else None
     if excluded_N is not None and excluded_N.any():
         log.info(
             "%d of %d chunks stand in several documents: no targets, no negatives (data.skip_repeated)",
@@ -74,6 +98,7 @@ def cut_parts(
             np.array(stretches[part], dtype=np.int64),
             settings.context_length,
             excluded_N=excluded_N,
+            text_N=chunks.text_N,
             every_position=every_position and part == "train",
         )
         if len(windows) == 0 and part != "test":
@@ -91,20 +116,85 @@ def cut_parts(
         train = _first_by_hash(train, settings.train_windows, store)
         in_train = np.isin(store.documents.numbers(), train.document_W)
         stretches["train"] = [stretch for stretch in stretches["train"] if in_train[stretch]]
-    val = windows_of("val") if opened.val_store is None else whole_windows(opened.val_store, settings, "data.val_path")
-    if opened.val_store is not None:
-        _warn_of_leak(store, np.array(stretches["train"]), opened.val_store)
+    apart = _Apart(chunks, train, settings, cache, [])
+    val = windows_of("val") if opened.val_store is None else apart.windows(opened.val_store, "data.val_path")
+    ood = None if opened.ood_store is None else apart.windows(opened.ood_store, "data.ood_path")
     return Parts(
         train=train,
         val=val,
         test=windows_of("test"),
-        ood=None if opened.ood_store is None else whole_windows(opened.ood_store, settings, "data.ood_path"),
+        ood=ood,
         stats=training_stats(store, np.array(stretches["train"], dtype=np.int64), cache, normaliser),
         contract=store.contract,
         documents=int(store.documents.numbers().max()) + 1,
         content=opened.content,
         oracle=opened.oracle,
+        cut=_cut(opened.content, settings),
+        notes=(*_unknown(opened), *apart.notes),
     )
+
+
+def _unknown(opened: Opened) -> list[str]:
+    """Why windows stand alone and what cannot be measured of them, a sentence a store."""
+    return [
+        f"{store.name}: {store.reason}; the offset sweep and the rollout are not measurable"
+        + ("" if store.documents_known else ", no intervals are given and the verdict is undecided")
+        + "; data.bank_path with the article bank that they were cut from mends that"
+        for store in (opened.store, opened.val_store, opened.ood_store)
+        if store is not None and store.reason
+    ]
+
+
+def _cut(content: dict[str, str], settings: DataSettings) -> dict[str, str]:
+    """By held-out part, a digest of what makes it what it is."""
+    by = [settings.fold, settings.skip_repeated]
+    split = {name: digest for name, digest in content.items() if name != "ood"}
+
+    def digest(part: str, read: dict[str, str]) -> str:
+        return hashlib.sha256(json.dumps([part, read, *by], sort_keys=True).encode()).hexdigest()
+
+    return {part: digest(part, content if part == "ood" else split) for part in ("val", "test", "ood")}
+
+
+@dataclass(frozen=True)
+class _Apart:
+    """Cuts stores that stand as a whole, apart from the training data. notes: what was taken out, one sentence each."""
+
+    chunks: Chunks
+    train: Windows
+    settings: DataSettings
+    cache: Path
+    notes: list[str]
+
+    def windows(self, store: Store, name: str) -> Windows:
+        """The windows of a store without those of chunks that are trained on; those of chunks of the training store's
+        other documents are no targets here.
+
+        Raises UserError where too many go or none is left.
+        """
+        windows = whole_windows(store, self.settings, name, self.cache)
+        mine = Chunks.of(store)
+        trained_N = np.zeros(len(self.chunks.vectors_ND), dtype=bool)
+        trained_N[rows_of(self.train)] = True
+        seen_N = rows_within(mine, self.chunks, trained_N)
+        windows = take_out(
+            windows,
+            seen_N,
+            f"{name} ({store.name})",
+            "the training part",
+            f"name documents that {name} alone has, or leave it out",
+        ).noted(self.notes)
+        if not self.settings.skip_repeated:
+            return windows
+        repeated_N = rows_within(mine, self.chunks)
+        excluded_N = repeated_N if windows.excluded_N is None else repeated_N | windows.excluded_N
+        windows = replace(windows.select(~repeated_N[windows.target_row_W]), excluded_N=excluded_N)
+        if len(windows) == 0:
+            raise UserError(
+                f"{name} has no window: {_repeated_share(excluded_N)}, of the training data's too; bring other "
+                "documents, or leave it out."
+            )
+        return windows
 
 
 def _first_by_hash(windows: Windows, at_most: int, store: Store) -> Windows:
@@ -123,31 +213,27 @@ def _no_window(store: Store, stretches: np.ndarray, settings: DataSettings, excl
             f"{settings.context_length + 1}; set a smaller data.context_length or bring longer documents"
         )
     assert excluded_N is not None, "long stretches without excluded rows have windows"
-    repeated = f"{int(excluded_N.sum())} of the {len(excluded_N)} chunks stand in several documents and are no targets"
-    if excluded_N.all():
-        return f"{repeated}; check that the vectors are not all alike, or set data.skip_repeated=false"
+    repeated = f"{_repeated_share(excluded_N)} and are no targets"
+    if excluded_N.mean() > NEARLY_ALL:
+        return (
+            f"{repeated}; check that the vectors are not all alike and that no document is listed twice, or set "
+            "data.skip_repeated=false"
+        )
     return f"{repeated}, which leaves it none; bring other documents or set data.skip_repeated=false"
 
 
-def whole_windows(store: Store, settings: DataSettings, name: str) -> Windows:
+def _repeated_share(excluded_N: np.ndarray) -> str:
+    count, share = int(excluded_N.sum()), float(excluded_N.mean())
+    nearly = "nearly all, " if NEARLY_ALL < share < 1 else "all, " if share == 1 else ""
+    return f"{nearly}{count} of the {len(excluded_N)} chunks stand in several documents"
+
+
+def whole_windows(store: Store, settings: DataSettings, name: str, cache: Path) -> Windows:
     """The windows of all documents of a store; `name` says in the refusal of an empty one what it is."""
     stretches = np.arange(len(store.documents))
-    excluded_N = repeated_rows(store) if settings.skip_repeated else None
-    windows = index_windows(store, stretches, settings.context_length, excluded_N=excluded_N)
+    chunks = Chunks.of(store)
+    excluded_N = repeated_rows(store, cache, chunks) if settings.skip_repeated else None
+    windows = index_windows(store, stretches, settings.context_length, excluded_N=excluded_N, text_N=chunks.text_N)
     if len(windows) == 0:
         raise UserError(f"{name} has no window: {_no_window(store, stretches, settings, excluded_N)}.")
     return windows
-
-
-def _warn_of_leak(store: Store, stretches: np.ndarray, val_store: Store) -> None:
-    starts, lengths = store.documents.start[stretches], store.documents.length[stretches]
-    rows = np.concatenate([np.arange(s, s + n) for s, n in zip(starts, lengths, strict=True)])
-    # The same chunk may be kept as float16 in one file and as float32 in the other.
-    train, val = (row_digests(s.vectors_ND, np.float16) for s in (store, val_store))
-    share = np.isin(val, train[rows]).mean()
-    if share > 0.01:
-        log.warning(
-            "%.0f%% of data.val_path's vectors stand in the training part too: validation numbers will flatter; "
-            "split by whole documents instead",
-            100 * share,
-        )

@@ -22,7 +22,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lvm_lab.data.flaws import flaw
+from lvm_lab.data.flaws import check_vectors
 from lvm_lab.errors import UserError
 from lvm_lab.files import sha256
 
@@ -102,7 +102,8 @@ class Rows(Protocol):
 class Store:
     """An open store; `vectors_ND` is a read-only memory map. `content` names the arrays' content.
 
-    imported_from: the user's file, of a store that lies in the cache under a hash.
+    imported_from: the user's file, of a store that lies in the cache under a hash. reason: why its windows are
+    isolated. documents_known: whether its documents are true ones, and not windows that share a vector.
     """
 
     path: Path
@@ -112,6 +113,8 @@ class Store:
     isolated: bool
     content: str
     imported_from: Path | None = None
+    reason: str = ""
+    documents_known: bool = True
 
     @property
     def name(self) -> str:
@@ -138,6 +141,8 @@ def write_store(
     *,
     isolated: bool = False,
     texts: list[str] | None = None,
+    reason: str = "",
+    documents_known: bool = True,
 ) -> Store:
     """Write a store whole or not at all, and open it.
 
@@ -161,6 +166,8 @@ def write_store(
             "schema_version": SCHEMA_VERSION,
             "encoder": asdict(contract),
             "isolated": isolated,
+            "reason": reason,
+            "documents_known": documents_known,
             "sha256": {
                 "vectors.npy": sha256(building / "vectors.npy"),
                 "documents": _documents_digest(documents),
@@ -206,23 +213,16 @@ def open_store(path: Path, *, verify: bool = False) -> Store:
     ):
         raise UserError(f"{path} does not match the sha256 in its manifest; delete the folder and import it again.")
     content = hashlib.sha256(f"{hashes['vectors.npy']}{hashes['documents']}".encode()).hexdigest()
-    return Store(path, vectors, documents, EncoderContract(**manifest["encoder"]), manifest["isolated"], content)
-
-
-def check_vectors(vectors_ND: np.ndarray, name: str) -> None:
-    """Refuse vectors that are not finite, nonzero and N x D, reading them in slices."""
-    if vectors_ND.ndim != 2 or vectors_ND.dtype not in (np.float16, np.float32):
-        raise UserError(
-            f"{name}: vectors must be N x D in float16 or float32, and these are {vectors_ND.dtype} of shape "
-            f"{tuple(vectors_ND.shape)}; save them as such an array."
-        )
-    if vectors_ND.shape[1] == 1:
-        raise UserError(f"{name}: vectors of 1 dimension have no direction to predict; bring vectors of 2 or more.")
-    for start in range(0, len(vectors_ND), 16_384):
-        flawed = flaw(vectors_ND[start : start + 16_384])
-        if flawed is not None:
-            (row,), words = flawed
-            raise UserError(f"{name}: vector {start + row} {words}.")
+    return Store(
+        path,
+        vectors,
+        documents,
+        EncoderContract(**manifest["encoder"]),
+        manifest["isolated"],
+        content,
+        reason=manifest.get("reason", ""),
+        documents_known=manifest.get("documents_known", True),
+    )
 
 
 def _save(file: Path, vectors_ND: np.ndarray, store: Path) -> None:

@@ -26,6 +26,8 @@ class Windows:
     isolated: the stretches are single windows from a sequence file, so that what comes after a
         target is unknown.
     normalised: the encoder's vectors have unit length.
+    documents_known: whether `document_W` numbers true documents, and not windows that share a vector.
+    text_N: digests of the texts of the store's rows, 0 for none, where it has any.
     stretches_S3: document, start and end of every stretch of the windows' documents, also of those too short for a
         window; None: of the windows alone.
     """
@@ -39,6 +41,8 @@ class Windows:
     excluded_N: np.ndarray | None = None
     isolated: bool = False
     normalised: bool = False
+    text_N: np.ndarray | None = None
+    documents_known: bool = True
     stretches_S3: np.ndarray | None = None
 
     def __len__(self) -> int:
@@ -47,6 +51,11 @@ class Windows:
     @property
     def dim(self) -> int:
         return int(self.vectors_ND.shape[1])
+
+    @property
+    def resampled_W(self) -> np.ndarray:
+        """The document of each window as intervals resample them: where none is known there is but one."""
+        return self.document_W if self.documents_known else np.zeros_like(self.document_W)
 
     def select(self, positions: np.ndarray) -> Windows:
         """The windows at the given positions (or where a mask is true), in that order."""
@@ -101,6 +110,7 @@ def index_windows(
     context_length: int,
     *,
     excluded_N: np.ndarray | None = None,
+    text_N: np.ndarray | None = None,
     every_position: bool = False,
 ) -> Windows:
     """Every window of the given stretches (rows of the documents table).
@@ -135,6 +145,8 @@ def index_windows(
         excluded_N=excluded_N,
         isolated=store.isolated,
         normalised=bool(store.contract.normalised),
+        text_N=text_N,
+        documents_known=store.documents_known,
         stretches_S3=np.stack([document_of_stretch[stretches], start_S, end_S], axis=1),
     )
 

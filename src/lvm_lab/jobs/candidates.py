@@ -5,17 +5,21 @@ The only place from which `evaluate` and `diagnose` call the build.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lvm_lab.build import data as build_data
+from lvm_lab.build import seen
 from lvm_lab.build.load import load
 from lvm_lab.config.data import DataSettings
 from lvm_lab.config.settings import DeviceSettings
 from lvm_lab.data.parts import Parts
+from lvm_lab.data.seen import Trainings, hold_out
 from lvm_lab.data.store import EncoderContract
+from lvm_lab.data.windows import Windows
 from lvm_lab.errors import UserError
 from lvm_lab.model import LatentVectorModel
 from lvm_lab.runs.identity import as_cut
@@ -23,13 +27,15 @@ from lvm_lab.runs.selecting import Checkpoint
 from lvm_lab.training import devices
 from lvm_lab.types import Predictor, count_parameters
 
+log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class Candidate:
     """A checkpoint to be judged, without its weights.
 
     node: the config of the data it is judged on. content: what its run recorded of its own data; own_data: whether
-    that is what it is judged on.
+    that is what it is judged on. trainings: what it has seen.
     """
 
     file: Path
@@ -40,6 +46,7 @@ class Candidate:
     node: dict[str, Any]
     content: dict[str, str]
     own_data: bool
+    trainings: Trainings
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -89,8 +96,9 @@ def candidate(model: LatentVectorModel, checkpoint: Checkpoint, data: dict[str, 
         dim=len(model.stats.mean_D),
         params=count_parameters(model),
         node=own if data is None else build_data.on_other_data(own, data),
-        content=checkpoint.content,
+        content=identity.get("content", checkpoint.content),
         own_data=data is None,
+        trainings=seen.of(model, str(checkpoint.file)),
     )
 
 
@@ -108,8 +116,8 @@ def open_data(
 
 
 def check(one: Candidate, parts: Parts, *, instead: str) -> None:
-    """UserError for a model of another encoder or dim than the data's, for one that was trained on what is held out
-    here, and for data that changed since it was trained.
+    """UserError for a model of another encoder or dim than the data's, for data that changed since it was trained, and
+    for one that records no training rows and whose files say that it was trained on what is held out here.
 
     instead: what a user can do who wants it judged on other data.
     """
@@ -121,7 +129,8 @@ def check(one: Candidate, parts: Parts, *, instead: str) -> None:
             f"{one.file} was trained on vectors of another encoder than the data's ({conflict}); "
             "give it data of its own encoder, or leave it out."
         )
-    build_data.check_unseen(one.file, one.config["data"], one.node, one.content, parts)
+    if one.trainings.unrecorded:
+        build_data.check_unseen(one.file, one.config["data"], one.node, one.content, parts)
     recorded = one.content if one.own_data else {}
     changed = [name for name, digest in parts.content.items() if recorded.get(name, digest) != digest]
     if changed:
@@ -129,3 +138,16 @@ def check(one: Candidate, parts: Parts, *, instead: str) -> None:
             f"{one.file} was trained on other content than its data has now ({', '.join(changed)}); bring that back, "
             f"or name what to judge it on with {instead}."
         )
+
+
+def held_out(one: Candidate, parts: Parts, part: str) -> Windows:
+    """A part's windows that the candidate was not trained on; what was taken out is warned of.
+
+    Raises UserError where it was trained on the part.
+    """
+    way_out = "judge it on documents that it has not seen"
+    cut = parts.cut.get(part)
+    left = hold_out(getattr(parts, part), one.trainings, str(one.file), part, cut, way_out)
+    for note in (*parts.notes, *([left.note] if left.note else []), *one.trainings.notes):
+        log.warning(note)
+    return left.windows

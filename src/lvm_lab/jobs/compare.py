@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from lvm_lab.runs import reading
 from lvm_lab.runs.differences import differences, other_ground
 from lvm_lab.runs.reading import Run
 from lvm_lab.runs.selecting import Checkpoint
+
+log = logging.getLogger(__name__)
 
 PARTS = ("val", "test", "ood")
 
@@ -112,6 +115,10 @@ def _paired(
         sources={kind: source_of(one.node, kind) for kind in kinds},
         stores=(),
     )
+    for model, checkpoint in zip(models, checkpoints, strict=True):
+        ground = ground.apart_from(str(checkpoint.file), candidates.candidate(model, checkpoint).trainings)
+    for note in ground.notes:
+        log.warning(note)
     scope = Scope({kind: Measures(plain=False, retrieval=True) for kind in kinds})
     judged = [judge(model.predict, ground, scope, where) for model in models]
     return {part: sizes | _part(judged, part, preset) for part, sizes in ground.sizes().items()}

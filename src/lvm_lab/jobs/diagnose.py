@@ -74,5 +74,6 @@ def diagnose(
     held_out = getattr(parts, part)
     if held_out is None or len(held_out) == 0:
         raise UserError(f"the data of {checkpoint.file} has no {part} part; choose another --part.")
+    held_out = candidates.held_out(candidate, parts, part)
     sample = sample_evenly(held_out, windows, 0)
     return part_metrics(model.forward, sample, model.stats, device=judging_device)

@@ -82,6 +82,7 @@ def _look_at(settings: EvaluationSettings) -> tuple[Tables, dict[str, str]]:
             if key not in grounds:
                 grounds[key] = _open(model, settings)
             candidates.check(model, grounds[key].parts, instead="data=npz data.path=FILE")
+            grounds[key] = grounds[key].apart_from(str(model.file), model.trainings)
             tables.setdefault(key, []).append(model)
     if not tables:
         reason = next(iter(skipped.values()))

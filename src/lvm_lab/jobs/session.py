@@ -119,12 +119,12 @@ class Session:
 
     def fit(self, module: LatentVectorModule) -> None:
         """Train from the start or from last.ckpt, to the end."""
-        settings, run = self.settings, self.run
+        settings, run, data = self.settings, self.run, self.data.for_fitting()
         self.params = count_parameters(module)
         context = RunContext(
             seed=settings.seed,
             patience=settings.trainer.patience,
-            val=self.data.val,
+            val=data.val,
             preset=settings.preset,
             console=self.console,
             show=self._show_judgement,
@@ -144,7 +144,7 @@ class Session:
             self.before = sum(row["seconds"] for row in history)
             self.loggers.again(history)
             self.tell(f"going on after epoch {epochs} of {settings.trainer.max_epochs}")
-        self.diverged = fit(module, self.data, settings, context, run.path, resume_from)
+        self.diverged = fit(module, data, settings, context, run.path, resume_from)
 
     def score(self) -> Result:
         """Score the chosen checkpoint once: five gates, val, test, OOD, and the baselines."""

@@ -94,6 +94,8 @@ def arrow_of_time(
     train = sample_evenly(_both_ends_free(train), fit_windows, seed)
     held_out = sample_evenly(held_out, scored_windows, seed)
     for name, windows, least in (("training", train, GROUPS), ("held-out", held_out, DOCUMENTS_FOR_INTERVAL)):
+        if not windows.documents_known:
+            return Arrow("undecided", "undecided", f"of which documents the {name} windows are is not known")
         documents = len(np.unique(windows.document_W))
         if documents < least:
             return Arrow("undecided", "undecided", f"{documents} {name} documents are too few; {least} are needed")

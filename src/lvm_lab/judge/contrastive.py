@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lvm_lab.data.repeated import row_digests
+from lvm_lab.data.sketch import row_digests
 from lvm_lab.data.windows import Windows
 from lvm_lab.judge.cosines import normalise
 from lvm_lab.judge.gates.retrieval import TIE

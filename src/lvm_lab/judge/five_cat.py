@@ -85,7 +85,7 @@ def measurements(forward: Forward, windows: Windows, preset: Preset, at_most: in
         for letter in pieces[0]
     }
     return Measurements(
-        gates, columns, sample.document_W, sample.target_row_W, len(forward.not_finite), sample.isolated
+        gates, columns, sample.resampled_W, sample.target_row_W, len(forward.not_finite), sample.isolated
     )
 
 

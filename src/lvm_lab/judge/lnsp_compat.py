@@ -59,7 +59,7 @@ def measurements(forward: Forward, windows: Windows, preset: Preset, at_most: in
     return Measurements(
         load_gates(preset),
         columns,
-        head.document_W,
+        head.resampled_W,
         head.target_row_W,
         len(forward.not_finite),
         windows.isolated,

@@ -96,7 +96,7 @@ def part_metrics_and_moments(
     if not_finite:
         # A mean over the windows that happen to be finite would look like a score.
         return numbers, None
-    over_windows = means(columns, windows.document_W, resamples=resamples, seed=seed)
+    over_windows = means(columns, windows.resampled_W, resamples=resamples, seed=seed)
     numbers |= {name: number.to_dict() for name, number in over_windows.items()}
     numbers |= outputs.numbers()
     return numbers | {"alarms": findings(numbers)}, outputs.moments

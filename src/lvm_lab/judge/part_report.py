@@ -115,7 +115,7 @@ def _retrieval(predictor: Predictor, sample: Windows, preset: Preset, device: st
     contrastive = contrastive_scores(unit_WD, sample, seed=preset.seed)
     store = store_scores(unit_WD, sample)
     columns = contrastive | {f"store/{name}": values for name, values in store.items()}
-    numbers = means(columns, sample.document_W, resamples=preset.resamples, seed=preset.seed)
+    numbers = means(columns, sample.resampled_W, resamples=preset.resamples, seed=preset.seed)
     paired = {
         "cos": cosines(unit_WD, target_WD),
         "mrr_unseen": retrieval_scores(unit_WD, sample)["mrr_unseen"],
@@ -126,5 +126,5 @@ def _retrieval(predictor: Predictor, sample: Windows, preset: Preset, device: st
         {name: numbers[name].to_dict() for name in contrastive},
         {name: numbers[f"store/{name}"].to_dict() for name in store},
         paired,
-        sample.document_W,
+        sample.resampled_W,
     )

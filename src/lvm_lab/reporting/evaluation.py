@@ -72,6 +72,8 @@ def show(report: dict[str, Any], folder: Path, console: Console) -> None:
         for name, reason in data["not_fitted"].items():
             line = f"{words.predictor(name)}: not fitted: {reason}"
             console.print(line, highlight=False, soft_wrap=True, markup=False)
+        for note in data.get("notes", []):
+            console.print(f"note: {note}", highlight=False, soft_wrap=True, markup=False)
         for reason in undecided(data):
             console.print(reason, highlight=False, soft_wrap=True, markup=False)
     for skipped in report["skipped"]:

@@ -85,6 +85,7 @@ def page(report: dict[str, Any]) -> str:
     items = [f"{p['name']}: `{p['checkpoint']}`" for p in models]
     not_fitted = [item for data in report["data"] for item in data["not_fitted"].items()]
     items += [f"{words.predictor(name)} is not fitted: {reason}" for name, reason in not_fitted]
+    items += [f"note: {note}" for data in report["data"] for note in data.get("notes", [])]
     items += [f"skipped `{skipped['path']}`: {skipped['reason']}" for skipped in report["skipped"]]
     return "\n".join([*lines, "", "## Checkpoints", "", markdown.bullets(items)]) + "\n"
 

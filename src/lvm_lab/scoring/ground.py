@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -15,12 +15,14 @@ from lvm_lab.config.presets import Preset
 from lvm_lab.config.thresholds import DOCUMENTS_FOR_INTERVAL
 from lvm_lab.data.importers.npz import open_source
 from lvm_lab.data.parts import Parts, whole_windows
+from lvm_lab.data.seen import Trainings, hold_out
 from lvm_lab.data.windows import Windows, sample_evenly
 from lvm_lab.errors import UserError
 from lvm_lab.judge.part_report import windows_judged
 
 Kind = Literal["val", "test", "ood"]
 KINDS: tuple[Kind, ...] = ("val", "test", "ood")
+WAY_OUT = "judge it on documents that it has not seen, or leave that part or store out"
 # An OOD store of one of these names would be taken for the part.
 RESERVED = ("train", *KINDS)
 
@@ -29,7 +31,8 @@ RESERVED = ("train", *KINDS)
 class Ground:
     """windows, sources: by part, and by name for further OOD stores; sources are files or data sources in a user's
     words. stores: the content of each further OOD store, by name. cache: where fitted baselines are kept.
-    skipped: the further OOD stores that are not judged, path to reason."""
+    skipped: the further OOD stores that are not judged, path to reason. notes: what a reader of numbers has to know of
+    the windows."""
 
     parts: Parts
     preset: Preset
@@ -38,11 +41,31 @@ class Ground:
     sources: Mapping[str, str] = field(default_factory=dict)
     stores: Mapping[str, str] = field(default_factory=dict)
     skipped: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def of_run(cls, parts: Parts, preset: Preset, cache: Path) -> Ground:
         """A run's own parts that have windows."""
         return cls(parts, preset, cache, {kind: part for kind, part in _held_out(parts).items() if len(part)})
+
+    def apart_from(self, name: str, trainings: Trainings) -> Ground:
+        """The ground for a model too, of this name: without windows that it was trained on, and without further OOD
+        stores that it was.
+
+        Raises UserError where it was trained on a part of the data set itself, or where no store is left.
+        """
+        windows, skipped, notes = dict(self.windows), dict(self.skipped), list(self.notes)
+        for part, there in self.windows.items():
+            cut = self.parts.cut.get(part)
+            try:
+                windows[part] = hold_out(there, trainings, name, part, cut, WAY_OUT).noted(notes)
+            except UserError as error:
+                if part not in self.stores or len(windows) == 1:
+                    raise
+                del windows[part]
+                skipped[self.sources[part]] = str(error)
+        notes += [note for note in trainings.notes if note not in notes]
+        return replace(self, windows=windows, skipped=skipped, notes=tuple(notes))
 
     @cached_property
     def samples(self) -> dict[str, Windows]:
@@ -107,7 +130,7 @@ def open_ground(
             continue
         judged[store.content] = path
         name = store_label(Path(path), windows)
-        windows[name] = whole_windows(store, settings, path)
+        windows[name] = whole_windows(store, settings, path, cache)
         sources[name], contents[name] = path, store.content
     if not windows and skipped:
         raise UserError(next(iter(skipped.values())))
@@ -118,7 +141,7 @@ def open_ground(
                 f"the {name} part has {has}, and a bootstrap over documents needs {DOCUMENTS_FOR_INTERVAL}; "
                 "bring more documents, or leave the part out."
             )
-    return Ground(parts, preset, cache, windows, sources, contents, skipped)
+    return Ground(parts, preset, cache, windows, sources, contents, skipped, parts.notes)
 
 
 def source_of(node: Mapping[str, Any], part: str) -> str:

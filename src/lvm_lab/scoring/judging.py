@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from lvm_lab.judge.latency import latency
@@ -91,5 +91,17 @@ def _five_cat(reports: Mapping[str, PartReport], ground: Ground) -> dict[str, di
         if scores is None:
             continue
         stores = {name: reports[name].scores for name in ground.ood if name in reports} or {"none": None}
-        verdicts[part] = {name: put_together(ground.preset, scores, ood) for name, ood in stores.items()}
+        verdicts[part] = {
+            name: _honest(put_together(ground.preset, scores, ood), ground, (part, name))
+            for name, ood in stores.items()
+        }
     return verdicts
+
+
+def _honest(five_cat: FiveCat, ground: Ground, names: tuple[str, str]) -> FiveCat:
+    """Undecided where it is not known of which documents the windows of either part are."""
+    unknown = [name for name in names if name in ground.windows and not ground.windows[name].documents_known]
+    if not unknown or five_cat.verdict == "fail":
+        return five_cat
+    reason = f"of which documents the windows of {' and '.join(unknown)} are is not known"
+    return replace(five_cat, verdict="undecided", reason=reason)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -62,6 +62,8 @@ class Scores:
             "baselines": {
                 name: baseline.summary() | {"model_lift_val": _ready(lift[name])}
                 for name, baseline in self.baselines.items()
+                # Summaries are of VAL, and stand beside a model's.
+                if model.verdict is not None
             },
             "skill": {part: _ready(shares) for part, shares in self.skill[self.best].items()},
             "not_fitted": dict(self.not_fitted),
@@ -90,6 +92,7 @@ class Scores:
             "parts": self.ground.sizes(),
             "predictors": models + others,
             "not_fitted": dict(self.not_fitted),
+            "notes": list(self.ground.notes),
             "best": self.best,
             "comparisons": [comparison.to_dict() for comparison in self.comparisons],
         }
@@ -105,9 +108,13 @@ def score(
     """Every model, by name, and every baseline on one ground. A model is made when its turn comes, so that only one
     is in memory; announce: called with each predictor's name before it is judged."""
     judgements = {}
+    scope = purpose.models
+    if ground.parts.mixing is not None:
+        # VAL was learned on and chosen by: baselines alone are judged there.
+        scope = replace(scope, parts={kind: wanted for kind, wanted in scope.parts.items() if kind != "val"})
     for name, make in models.items():
         announce(name)
-        judgements[name] = judge(make(), ground, purpose.models, device)
+        judgements[name] = judge(make(), ground, scope, device)
     others, not_fitted = _judged_baselines(ground, purpose.baselines, device, announce)
     trivial = {name: others[name] for name in trivial_names(ground.preset.baselines) if name in others}
     best = best_of(judgements)

@@ -34,10 +34,15 @@ def fit(
     trained = any(p.requires_grad for p in module.parameters())
     devices.check(trainer.world_size, settings.trainer.batch_size, trained)
     log.info("training on %s with %d CPU threads", trainer.strategy.root_device, torch.get_num_threads())
+    batch_size, max_per_doc = settings.trainer.batch_size, settings.data.max_per_doc
+    if data.mixing is not None:
+        # Half of VAL is few documents, and as few numbers are learned from them.
+        batch_size = min(batch_size, len(data.train) // trainer.world_size * trainer.world_size)
+        max_per_doc = max(max_per_doc, len(data.train))
     batches = VectorDataModule(
         data,
-        settings.trainer.batch_size,
-        settings.data.max_per_doc,
+        batch_size,
+        max_per_doc,
         settings.config["loss"]["negatives"],
         settings.seed,
     )

@@ -18,13 +18,15 @@ NEEDED = "an article bank needs vectors (N x D), article_indices (N) and chunk_i
 
 @dataclass(frozen=True)
 class Material:
-    """What a store is written from. `reason` says why the windows of a sequence file stay isolated."""
+    """What a store is written from. `reason` says why the windows of a sequence file stay isolated, and
+    `documents_known` whether it is known of which documents they are."""
 
     vectors_ND: np.ndarray
     documents: Documents
     texts: list[str] | None = None
     isolated: bool = False
     reason: str = ""
+    documents_known: bool = True
 
 
 @dataclass(frozen=True)

@@ -67,6 +67,8 @@ def convert(path: Path, folder: Path, *, trust_pickle: bool, source: str = DEFAU
         contract,
         isolated=material.isolated,
         texts=material.texts,
+        reason=material.reason,
+        documents_known=material.documents_known,
     )
 
 

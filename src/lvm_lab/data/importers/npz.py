@@ -23,7 +23,7 @@ from lvm_lab.errors import UserError
 from lvm_lab.files import sha256
 
 # Part of the cached store's name: a change of what an import gives makes old imports unused.
-IMPORT_VERSION = 1
+IMPORT_VERSION = 2
 # Parts are drawn by (source, id), so that the default may not hang on where the file lies.
 DEFAULT_SOURCE = "npz"
 UNIT_TOLERANCE = 1e-2
@@ -90,7 +90,7 @@ def import_npz(
             store = _open_import(folder, path)
             logger.info("%s was imported before: opened %s", path, folder)
             _require_windows(path, store.documents.length, context_length)
-            _warn(path, npz.pickled(), "its windows could not be glued to documents" if store.isolated else "")
+            _warn(path, npz.pickled(), store.reason)
             return store
         material = read_material(npz, source, bank)
     _require_windows(path, material.documents.length, context_length)
@@ -103,6 +103,8 @@ def import_npz(
         contract,
         isolated=material.isolated,
         texts=material.texts,
+        reason=material.reason,
+        documents_known=material.documents_known,
     )
     store = replace(store, imported_from=path)
     logger.info("imported %s: %d documents, %d vectors in %s", path, len(set(store.documents.names())), *_size(store))

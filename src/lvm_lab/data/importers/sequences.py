@@ -6,10 +6,11 @@ dim, S slots (the distinct chunks that the windows name), N rows of a bank.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from lvm_lab.data.importers import gluing
 from lvm_lab.data.importers.article_bank import BankIndex, Material, index_bank, make_documents, read_bank
 from lvm_lab.data.importers.npz_file import NpzFile
 from lvm_lab.errors import UserError
@@ -73,9 +74,7 @@ def index_sequences(npz: NpzFile) -> SequenceIndex:
 def read_sequences(npz: NpzFile, index: SequenceIndex, source: str) -> Material:
     """Documents where the windows can be glued, else isolated windows."""
     if index.article_W is None:
-        return _isolate(
-            npz, index, source, "it has no article_ids (windows of one document may then land in different parts)"
-        )
+        return _glue_by_overlap(npz, index, source)
     if index.target_W is None:
         return _isolate(npz, index, source, "it has no target_indices")
     material = _glue(npz, index, source, index.article_W, index.target_W)
@@ -206,7 +205,30 @@ def _glue(
     )
 
 
-def _isolate(npz: NpzFile, index: SequenceIndex, source: str, reason: str) -> Material:
+def _glue_by_overlap(npz: NpzFile, index: SequenceIndex, source: str) -> Material:
+    """Documents of windows that say nothing of them but where they overlap, else isolated ones by shared vectors."""
+    windows, length, dim = index.shape
+    digest_WP = np.empty((windows, length + 1), dtype=np.int64)
+    for key, places in ((index.contexts, slice(0, length)), (index.targets, length)):
+        for first, block in npz.vectors(key, index.dtype):
+            digest_WP[first : first + len(block), places] = gluing.digests(block)
+    number_WP, digest_V = gluing.chunk_numbers(digest_WP)
+    chains = gluing.chains(number_WP, digest_V)
+    if chains is None:
+        isolated = _isolate(npz, index, source, gluing.UNKNOWN, gluing.components(number_WP, digest_V))
+        return replace(isolated, documents_known=False)
+    vectors_ND = np.empty((int(chains.length_S.sum()), dim), dtype=index.dtype)
+    for key, row_WK in ((index.contexts, chains.row_WP[:, :length]), (index.targets, chains.row_WP[:, length])):
+        for first, block in npz.vectors(key, index.dtype):
+            vectors_ND[row_WK[first : first + len(block)]] = block
+    return Material(
+        vectors_ND,
+        make_documents(chains.names_S, chains.start_S, chains.length_S, source),
+        texts=_spread_texts(npz.texts(windows), chains.row_WP[:, length], len(vectors_ND)),
+    )
+
+
+def _isolate(npz: NpzFile, index: SequenceIndex, source: str, reason: str, names: list[str] | None = None) -> Material:
     windows, length, dim = index.shape
     vectors_WPD = np.empty((windows, length + 1, dim), dtype=index.dtype)
     for first, block in npz.vectors(index.contexts, index.dtype):
@@ -214,10 +236,12 @@ def _isolate(npz: NpzFile, index: SequenceIndex, source: str, reason: str) -> Ma
     for first, block in npz.vectors(index.targets, index.dtype):
         vectors_WPD[first : first + len(block), length] = block
     start = np.arange(windows) * (length + 1)
-    ids = np.arange(windows) if index.article_W is None else index.article_W
+    if names is None:
+        assert index.article_W is not None, "windows without articles have names of their components"
+        names = [str(i) for i in index.article_W.tolist()]
     return Material(
         vectors_WPD.reshape(-1, dim),
-        make_documents([str(i) for i in ids.tolist()], start, np.full(windows, length + 1), source),
+        make_documents(names, start, np.full(windows, length + 1), source),
         texts=_spread_texts(npz.texts(windows), start + length, windows * (length + 1)),
         isolated=True,
         reason=reason,

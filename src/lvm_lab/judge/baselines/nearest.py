@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lvm_lab.data.repeated import row_digests
+from lvm_lab.data.sketch import row_digests
 from lvm_lab.data.windows import Windows
 from lvm_lab.judge.baseline import Baseline, FitData
 from lvm_lab.judge.baselines._fitting import SLICE, training_sample

@@ -1,0 +1,108 @@
+"""Windows that a model was trained on: taken out of what it is judged on, and refused where they are many.
+
+Shape suffixes: W windows, L context length, N rows of a store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from lvm_lab.config.thresholds import DOCUMENTS_FOR_INTERVAL
+from lvm_lab.data.sketch import Sketch
+from lvm_lab.data.windows import Windows
+from lvm_lab.errors import UserError
+
+# The share of a part's windows that may be taken out: a part of which more was trained on is not held out.
+MOST = 0.05
+
+
+@dataclass(frozen=True)
+class Trainings:
+    """What a model has seen, its members' and its weights' earlier trainings included.
+
+    unrecorded: the checkpoints of those whose rows nothing records.
+    """
+
+    sketches: tuple[Sketch, ...] = ()
+    unrecorded: tuple[str, ...] = ()
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader of numbers has to know, one sentence a checkpoint."""
+        return [
+            f"{name} records no training rows (an older version wrote it), so that only the names of its files say "
+            "whether it was trained on what it is judged on"
+            for name in self.unrecorded
+        ]
+
+
+def rows_of(windows: Windows) -> np.ndarray:
+    """The rows of contexts and targets, each once and without those that stand in several documents.
+
+    A licence that every document has is no target anywhere, and says of no document that it was trained on.
+    """
+    rows = np.unique(_rows_WL(windows))
+    return rows if windows.excluded_N is None else rows[~windows.excluded_N[rows]]
+
+
+def trained_on(sketches: Sequence[Sketch], windows: Windows, cut: str | None = None) -> np.ndarray:
+    """A mask over the store's rows: true where a chunk of these windows is in any of the sketches.
+
+    cut: what makes the windows' part what it is (`Parts.cut`): a training that held out just these windows has seen
+    none of them, whatever its codes say of their neighbours.
+    """
+    seen_N = np.zeros(len(windows.vectors_ND), dtype=bool)
+    rows_N = rows_of(windows)
+    for sketch in sketches:
+        if cut is None or cut not in sketch.cut.values():
+            seen_N[rows_N] |= sketch.holds(windows.vectors_ND, rows_N, windows.text_N)
+    return seen_N
+
+
+@dataclass(frozen=True)
+class Cleaned:
+    """windows: those that are left. note: what was taken out, in one sentence; empty where nothing was."""
+
+    windows: Windows
+    note: str = ""
+
+    def noted(self, notes: list[str]) -> Windows:
+        """The windows; the sentence goes to `notes`."""
+        if self.note and self.note not in notes:
+            notes.append(self.note)
+        return self.windows
+
+
+def hold_out(windows: Windows, trainings: Trainings, name: str, part: str, cut: str | None, way_out: str) -> Cleaned:
+    """A part's windows without those that a model was trained on. name: the model's. cut: as in `trained_on`.
+
+    Raises UserError as `take_out` does.
+    """
+    seen_N = trained_on(trainings.sketches, windows, cut)
+    return take_out(windows, seen_N, f"the {part} part", f"what {name} was trained on", way_out)
+
+
+def take_out(windows: Windows, seen_N: np.ndarray, part: str, training: str, way_out: str) -> Cleaned:
+    """The windows without those whose target or context has a chunk that was trained on.
+
+    seen_N: a mask over the store's rows. part, training: what messages call the windows, and what was trained on.
+    Raises UserError, with the way out, where more than 5% of them go or fewer than 5 documents remain.
+    """
+    seen_W = seen_N[_rows_WL(windows)].any(axis=1)
+    out = int(seen_W.sum())
+    if out == 0:
+        return Cleaned(windows)
+    left = windows.select(np.flatnonzero(~seen_W))
+    documents = len(np.unique(left.document_W))
+    count = f"{out} of {len(windows)} windows of {part} hold chunks of {training}"
+    if out > MOST * len(windows) or documents < DOCUMENTS_FOR_INTERVAL:
+        raise UserError(f"{count} ({documents} documents would remain), so that it is not held out; {way_out}.")
+    return Cleaned(left, f"{count} and are taken out")
+
+
+def _rows_WL(windows: Windows) -> np.ndarray:
+    rows_WL: np.ndarray = windows.target_row_W[:, None] + np.arange(-windows.context_length, 1)
+    return rows_WL
