@@ -39,7 +39,7 @@ def train(*settings: Settings, config_dir: str | Path | None = None) -> reading.
 
 
 def evaluate(*models: Settings, config_dir: str | Path | None = None) -> dict[str, Any]:
-    """Checkpoints, run folders and patterns judged, `evaluate(run.folder, "ood=[novel.npz]")`, settings among them.
+    """Checkpoints, run folders and patterns judged, `evaluate(run.folder, "ood=[novels.npz]")`, settings among them.
 
     What comes back is what the command writes to evaluation.json; tables are written where `out=FOLDER` is given.
     Raises UserError for what the command would refuse.

@@ -1,4 +1,4 @@
-"""Evaluate one or many checkpoints: `lvm-lab evaluate outputs/* ood=[novel.npz]`."""
+"""Evaluate one or many checkpoints: `lvm-lab evaluate outputs/* out=june`."""
 
 from __future__ import annotations
 
