@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.json is not None:
             compare.write(report, args.json)
 
-    return plain.answer(body)
+    return plain.answer(body, writes=args.json)
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.json is not None:
             report.write(args.json)
 
-    return plain.answer(body)
+    return plain.answer(body, writes=args.json)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
 import os
 import shutil
@@ -412,3 +413,17 @@ def test_nothing_goes_on_from_a_foreign_checkpoint_and_none_is_scored(tmp_path: 
         assert (outcome.code, "is of another run (gru-" in outcome.err) == (2, True), outcome.err
         assert file.read_bytes() == before
         assert not (run / "result.json").exists()
+
+
+@pytest.mark.parametrize("name", ["result.json", "config.yaml", "history.jsonl", "checkpoints/best.ckpt"])
+@pytest.mark.parametrize("command", ["diagnose", "compare"])
+def test_a_report_takes_the_place_of_no_file_of_a_run(
+    command: str, name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(next((SCHEMA1 / "outputs").iterdir()), run)
+    before = (run / name).read_bytes()
+    runs = [str(run)] * (2 if command == "compare" else 1)
+    assert importlib.import_module(f"lvm_lab.{command}").main([*runs, "--json", str(run / name)]) == 2
+    assert "is a file of the lab's own; name another one" in capsys.readouterr().err
+    assert (run / name).read_bytes() == before

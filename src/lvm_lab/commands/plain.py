@@ -10,6 +10,7 @@ from pathlib import Path
 from lvm_lab import __version__
 from lvm_lab.config.command import command
 from lvm_lab.errors import UserError
+from lvm_lab.runs.written import check_report
 from lvm_lab.streams import open_closed, reader_has_left
 
 FAILED, MISTAKE, INTERRUPTED = 1, 2, 130
@@ -22,13 +23,18 @@ def parser(door: str, description: str, epilog: str | None = None) -> argparse.A
     return parser
 
 
-def answer(body: Callable[[], None], way_out: str = "mend that and give the command again.") -> int:
+def answer(
+    body: Callable[[], None], way_out: str = "mend that and give the command again.", writes: Path | None = None
+) -> int:
     """The exit code of a command that does `body`: 0, 2 after a user's mistake, which is told, or 130.
 
-    way_out: what to do where the machine refuses a file.
+    way_out: what to do where the machine refuses a file. writes: a file that body writes at its end, which may take the
+    place of none that a run or a sweep needs.
     """
     open_closed()
     try:
+        if writes is not None:
+            check_report(writes)
         body()
         sys.stdout.flush()
     except UserError as error:

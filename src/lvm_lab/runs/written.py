@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from lvm_lab.errors import UserError
+from lvm_lab.files import check_replaceable
 from lvm_lab.runs.reading import CHECKPOINTS, CONFIG, HISTORY, LOCK
 from lvm_lab.runs.result import FILE as RESULT
 
@@ -31,6 +32,17 @@ TREES = {"wandb": r"(offline-)?run-.+|staged"}
 MOVE = "move it away and give the command again."
 # A file that has not got its name yet: `.config.yaml.4711`.
 TORN = re.compile(r"\.(.+)\.\d+")
+
+
+def check_report(file: Path) -> None:
+    """UserError for a file that would take the place of one of a run's or of a sweep's."""
+    check_replaceable(file)
+    folder = file.absolute().parent
+    of_run = (folder / CONFIG).exists() and file.name in FILES
+    of_sweep = file.exists() and file.name in SWEEP_FILES
+    within = (folder.parent / CONFIG).exists() and re.fullmatch(IN_FOLDERS.get(folder.name, "(?!)"), file.name)
+    if of_run or of_sweep or within:
+        raise UserError(f"{file} is a file of the lab's own; name another one.")
 
 
 def torn(folder: Path) -> list[Path]:
