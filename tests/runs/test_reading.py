@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from lvm_lab.runs.identity import fingerprint
 from lvm_lab.sweeps import leaderboard
 
 SCHEMA1 = Path(__file__).parents[1] / "fixtures" / "schema1"
+CHECKPOINT = "checkpoints/best_5cat.ckpt"
 BINARY = b"\x93NUMPY\x00\xff\xfe"
 
 
@@ -57,7 +59,12 @@ DAMAGES: dict[str, tuple[str, Callable[[Path], object], str]] = {
         lambda f: f.write_text('{"epoch": 0}\n[]\n{}\n'),
         "cannot be read from line 2 on",
     ),
-    "no checkpoint": ("checkpoints/best_5cat.ckpt", Path.unlink, "is missing"),
+    "no checkpoint": (CHECKPOINT, Path.unlink, "is missing"),
+    "empty checkpoint": (CHECKPOINT, lambda f: f.write_bytes(b""), "is no whole checkpoint"),
+    "torn checkpoint": (CHECKPOINT, truncated, "is no whole checkpoint"),
+    "binary checkpoint": (CHECKPOINT, lambda f: f.write_bytes(BINARY * 100), "is no whole checkpoint"),
+    "folder for a checkpoint": (CHECKPOINT, lambda f: (f.unlink(), f.mkdir()), "is no file"),
+    "no pickle": (CHECKPOINT, lambda f: zipfile.ZipFile(f, "w").close(), "is no checkpoint of lvm_lab"),
 }
 
 
