@@ -37,6 +37,25 @@ def truncated(file: Path) -> None:
     file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
 
 
+def named(checkpoint: str) -> tuple[str, Callable[[Path], object], str]:
+    """A result that names this for its checkpoint, which would be read as another run's model."""
+
+    def spoil(file: Path) -> None:
+        file.write_text(json.dumps(json.loads(file.read_text()) | {"checkpoint": checkpoint}))
+
+    reason = f"checkpoint is {checkpoint!r}, not the name of a file in checkpoints"
+    return "result.json", spoil, f"is no result of lvm_lab ({reason})"
+
+
+def number(text: str, value: str) -> tuple[str, Callable[[Path], object], str]:
+    """A result with this for its seconds."""
+
+    def spoil(file: Path) -> None:
+        file.write_text(file.read_text().replace('"seconds": 61.5', f'"seconds": {text}'))
+
+    return "result.json", spoil, f"is no result of lvm_lab (seconds is {value}, not a number)"
+
+
 # What is done to a file of a finished run, and what its damage says.
 DAMAGES: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "no config": ("config.yaml", Path.unlink, "is missing"),
@@ -50,6 +69,15 @@ DAMAGES: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "torn result": ("result.json", truncated, "cannot be read (JSONDecodeError)"),
     "binary result": ("result.json", lambda f: f.write_bytes(BINARY), "cannot be read (UnicodeDecodeError)"),
     "list for a result": ("result.json", lambda f: f.write_text("[]"), "is no result of lvm_lab (it holds no mapping)"),
+    "path up": named("../../good/checkpoints/best_5cat.ckpt"),
+    "path down": named("deeper/best_5cat.ckpt"),
+    "absolute path": named("/best_5cat.ckpt"),
+    "path of another system": named("..\\best_5cat.ckpt"),
+    "folder itself": named("."),
+    "no name": named(""),
+    "infinite": number("Infinity", "inf"),
+    "negative infinite": number("-Infinity", "-inf"),
+    "no number": number("NaN", "nan"),
     "no history": ("history.jsonl", Path.unlink, "has 0 of 6 epochs"),
     "empty history": ("history.jsonl", lambda f: f.write_text(""), "has 0 of 6 epochs"),
     "torn history": ("history.jsonl", truncated, "has 3 of 6 epochs"),
