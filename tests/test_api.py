@@ -61,6 +61,7 @@ def test_no_file_takes_a_functions_place() -> None:
         (["5cat.max_windows=abc"], "5cat.max_windows='abc' does not fit"),
         (["-m", "seed=0,1"], "a call takes settings and no flags"),
         (["device=ddp"], "set device.devices=1"),
+        (["arch=gru,lstm"], "names several values; call train once for each"),
         (["local=nope"], "local=nope does not exist"),
     ],
 )
@@ -71,6 +72,11 @@ def test_a_mistake_is_raised(
     with pytest.raises(UserError, match=sentence.replace("?", r"\?").replace(".", r"\.")):
         jobs.train(settings)
     assert os.listdir(tmp_path) == []
+
+
+def test_a_folder_of_own_options_that_is_none_is_raised(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="is no folder; name the one with your own options"):
+        jobs.train("arch=gru", config_dir=tmp_path / "nope")
 
 
 @pytest.mark.slow

@@ -128,7 +128,7 @@ MISTAKES = {
     "list without -m": (["arch=gru,lstm"], ["add -m"]),
     "null group": (["loss=null"], ["loss=null names no option"]),
     "number for a group": (["trainer=3"], ["trainer=3 does not fit"]),
-    "broken reference": (["arch.layers=${nothing}"], ["Interpolation key 'nothing' not found"]),
+    "broken reference": (["arch.layers=${nothing}"], ["arch.layers refers to ${nothing}, which does not exist"]),
     "wrong type": (["arch.layers=abc"], ["arch.layers='abc' does not fit; give it a whole number"]),
     "wrong choice": (["trainer.precision=8"], ["trainer.precision=8 does not fit; give it one of 32-true"]),
     "wrong seed": (["seed=-1"], ["seed=-1 does not fit"]),

@@ -28,7 +28,7 @@ NUMBERS = {
     "five_cat.seed=99999999999999999999": HUGE,
     "five_cat.max_windows=99999999999999999999": HUGE,
     "five_cat.max_windows=abc": "5cat.max_windows='abc' does not fit; give it a whole number",
-    "five_cat.every_n_epochs=null": "5cat.every_n_epochs=None does not fit; give it a whole number",
+    "five_cat.every_n_epochs=null": "5cat.every_n_epochs=null does not fit; give it a whole number",
     "five_cat.rollout_steps=1.5": "give it a whole number",
     "five_cat.rollout_steps=1000000": "5cat.rollout_steps=1000000 is too large",
     "five_cat.resamples=100000000000": "5cat.resamples=100000000000 is too large",
@@ -103,7 +103,12 @@ def test_a_broken_option_of_the_users_own(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "sentence"),
-    [(b"seed: [1,\n", "mine.yaml, line 2"), (b"\xff\xfe\x00", "mine.yaml"), (b"a: b: c\n", "mine.yaml, line 1")],
+    [
+        (b"seed: [1,\n", "mine.yaml, line 2"),
+        (b"\xff\xfe\x00", "mine.yaml"),
+        (b"a: b: c\n", "mine.yaml, line 1"),
+        (b"[1, 2]\n", "mine.yaml holds [1, 2] where settings are needed"),
+    ],
 )
 def test_broken_local_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes, sentence: str) -> None:
     home = tmp_path / "conf"
@@ -189,7 +194,17 @@ UNUSUAL = {
     "run.cache=/dev/null": "/dev/null",
     "run.cache=/proc": "/proc/.planted",
     "callbacks=[]": "callbacks.reseed is missing",
-    "trainer.optim=null": "trainer.optim=None does not fit; give it its keys",
+    "trainer.optim=null": "trainer.optim=null does not fit; give it its keys (lr, weight_decay",
+    "trainer.checkpoint=foo": "give it its keys (every_n_epochs, keep_best)",
+    "seed=null": "seed=null does not fit",
+    "local=null": "local=null names no settings of your own; write local=NAME",
+    "arch=${nope}": "arch=${nope} refers to no group; write the option's name itself",
+    "arch.width=${nope}": "arch.width refers to ${nope}, which does not exist; write a key",
+    "data.path=x.npz": "did you mean data=npz data.path=x.npz?",
+    "-x": "-x is no flag of lvm-lab train; see lvm-lab train --help",
+    "--cfg=foo": "--cfg foo does not fit; give it one of job, hydra, all, or see lvm-lab train --help",
+    "--resolve=1": "--resolve takes no such value, or needs one; see lvm-lab train --help",
+    "--config-dir=nope": "--config-dir=nope is no folder; name",
     "5cat.gates=[]": "5cat.gates=[] does not fit; give it a list of at least one",
     "~data.context_length": "data.context_length",
     "loss.terms.infonce=[]": "",

@@ -83,7 +83,7 @@ def test_fits(value, hint, expected):
         (Literal["a", "b"], "one of a, b"),
         (list[int], "a list"),
         (tuple[float, ...], "a list"),
-        (Wheel, "its keys"),
+        (Wheel, "its keys (spokes, material)"),
     ],
 )
 def test_describe(hint, words):
@@ -108,7 +108,7 @@ def test_what_binds_passes_silently():
         ({"width": 4, "extra": 1}, "arch.extra does not exist; in arch there are dropout, width."),
         ({"width": 4, "dim": 768}, "arch.dim does not exist; in arch there are dropout, width."),
         ({"width": "4"}, "arch.width='4' does not fit; give it a whole number."),
-        ({"width": None}, "arch.width=None does not fit; give it a whole number."),
+        ({"width": None}, "arch.width=null does not fit; give it a whole number."),
         ({"dropout": 0.1}, "arch.width is missing; set it, for instance on the command line: arch.width=..."),
     ],
 )
@@ -139,7 +139,7 @@ def test_a_nested_dataclass_is_made_whole():
         ({"name": "r", "wheel": {"spoke": 3}}, "bike.wheel.spoke does not exist (did you mean spokes?)"),
         ({"name": "r", "wheel": {"spokes": 3, "material": "wood"}}, "give it one of steel, carbon."),
         ({"name": "r", "wheel": 3}, "bike.wheel=3 does not fit"),
-        ({"name": "r", "wheel": None}, "bike.wheel=None does not fit"),
+        ({"name": "r", "wheel": None}, "bike.wheel=null does not fit"),
         ({"name": "r", "owner": 3}, "bike.owner=3 does not fit; give it a text or null."),
         ({"name": "r", "weigth": 3}, "bike.weigth does not exist (did you mean weight?)"),
     ],

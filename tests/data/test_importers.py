@@ -272,6 +272,9 @@ def test_messages_name_the_users_file_and_not_the_cache(tmp_path: Path) -> None:
     (store.path / "manifest.json").write_text("{")
     with pytest.raises(UserError, match=rf"^what an earlier run imported of {tmp_path / 'in.npz'} is damaged"):
         load(tmp_path, arrays)
+    arrays["vectors"] = arrays["vectors"][:, :1]
+    with pytest.raises(UserError, match=rf"^{tmp_path / 'in.npz'}: vectors of 1 dimension"):
+        load(tmp_path, arrays)
 
 
 def test_what_decides_the_store_decides_its_folder(tmp_path: Path) -> None:

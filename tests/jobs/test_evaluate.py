@@ -390,8 +390,9 @@ MISTAKES = [
     (["nothing/*"], "nothing/* matches no file"),
     ([], "no checkpoint is named"),
     (["outputs/gru", "ood=[gone.npz]"], "gone.npz of ood does not exist"),
-    (["outputs/gru", "parts=[vall]"], "parts=['vall'] does not fit"),
     (["outputs/gru", "parts=[]"], "leave nothing to judge on"),
+    (["outputs/gru", "parts=[vall]"], "vall is no part (did you mean val?); choose among val, test, ood"),
+    (["outputs/gru", "--foo"], "--foo is no flag of lvm-lab evaluate; see lvm-lab evaluate --help"),
     (["outputs/gru", "data=npz", "data.path=wide.npz"], "another encoder than the data's (dim 16 against 24)"),
     (["outputs/gru", "data=npz", "data.path=bank.npz", "data.encoder=other"], "(encoder other against walks)"),
     (

@@ -190,7 +190,7 @@ MISTAKES = [
     (["run", "wide.npy", "o.npz"], "wide.npy is not of the encoder that run/checkpoints/"),
     (["run", "wide.npy", "o.npz"], "(dim 24 against 25)"),
     (["run", "other_store", "o.npz"], "(encoder walks against else)"),
-    (["run", "scaled.npy", "o.npz"], "(normalised True against False)"),
+    (["run", "scaled.npy", "o.npz"], "(normalised True against False); normalise them to unit length, or give"),
     (["run", "long.npy", "o.npz"], "long.npy has contexts of 7 vectors and the model reads 5"),
     (["run", "short.npy", "o.npz"], "the model reads 5 vectors and the longest document has 4"),
     (["run", "flat.npy", "o.npz"], "save float vectors (N x D) or contexts (N x L x D)"),

@@ -255,6 +255,7 @@ MISTAKES = {
     "no config": (lambda f: (f / "config.yaml").unlink(), "config.yaml is missing"),
     "other config": (lambda f: (f / "config.yaml").write_text("3"), "is no config of lvm_lab"),
     "a key": (lambda f: (f / "result.json").write_text('{"schema": 2, "name": 3}'), "(arch is missing)"),
+    "zeroed moments": (lambda f: (f / "moments.npz").write_bytes(bytes(500)), "moments.npz is damaged; delete it"),
     "torn moments": (lambda f: (f / "moments.npz").write_bytes(b"PK half"), "moments.npz is damaged"),
 }
 

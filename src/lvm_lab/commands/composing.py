@@ -25,14 +25,17 @@ from lvm_lab.errors import UserError
 # Groups of which several options go together.
 LISTS = ("logger", "callbacks")
 LOCAL = "local@_global_"
+EACH = "add -m to run them all"
 
 
 def check_local(arguments: Sequence[str]) -> None:
     """Raise UserError for own settings that are named and do not exist: Hydra takes the group as optional."""
     for argument in arguments:
         key, _, name = argument.lstrip("+").partition("=")
-        if key != LOCAL or name in ("null", "default", "evaluate"):
+        if key != LOCAL or name in ("default", "evaluate"):
             continue
+        if name in ("", "null"):
+            raise UserError(f"local={name} names no settings of your own; write local=NAME, or leave it out.")
         if not any((folder / "local" / f"{name}.yaml").is_file() for folder in (conf_dir(), *own_folders(arguments))):
             raise UserError(f"local={name} does not exist; write {conf_dir() / 'local' / name}.yaml, or leave it out.")
 
@@ -79,12 +82,15 @@ def _containers(config: DictConfig, resolve: bool) -> dict[str, Any]:
     return OmegaConf.to_container(config, resolve=resolve, throw_on_missing=True)  # type: ignore[return-value]
 
 
-def explain(error: Exception, config_name: str, arguments: Sequence[str]) -> str:
-    """One sentence for what we, Hydra, OmegaConf or the machine refused, with the right options or keys."""
-    return spell_back(_sentence(error, config_name, arguments))
+def explain(error: Exception, config_name: str, arguments: Sequence[str], each: str = EACH) -> str:
+    """One sentence for what we, Hydra, OmegaConf or the machine refused, with the right options or keys.
+
+    each: how every one of several values is run.
+    """
+    return spell_back(_sentence(error, config_name, arguments, each))
 
 
-def _sentence(error: Exception, config_name: str, arguments: Sequence[str]) -> str:
+def _sentence(error: Exception, config_name: str, arguments: Sequence[str], each: str) -> str:
     if isinstance(error, UserError):
         return str(error)
     if isinstance(error, MemoryError):
@@ -105,13 +111,27 @@ def _sentence(error: Exception, config_name: str, arguments: Sequence[str]) -> s
         key = re.search(r"Could not (?:override|append to) '([^']+)'", str(error))
         if key:
             return _unknown(key.group(1), config_name, arguments)
+        reference = re.search(r"Error resolving interpolation '([^']+)'", str(error))
+        if reference:
+            return f"{_with(reference.group(1), arguments)} refers to no group; write the option's name itself."
+        if "ConfigTypeError" in str(error):
+            return unreadable(arguments, error)
+    reference = re.match(r"Interpolation key '([^']*)' not found", str(error))
+    if reference:
+        place = getattr(error, "full_key", None) or "a setting"
+        return f"{place} refers to ${{{reference.group(1)}}}, which does not exist; write a key that does, or a value."
     if "Config group override must be a string or a list" in str(error):
         return _no_option(arguments)
     ambiguous = re.match(r"Ambiguous value for argument '([^'=]+)=(.*)'", str(error).splitlines()[0])
     if ambiguous:
-        return _several(*ambiguous.groups())
+        return _several(ambiguous.group(1), ambiguous.group(2), each)
     first = str(error).strip().splitlines()[0]
     return f"{first.rstrip('.')}; see --help for the options."
+
+
+def _with(part: str, arguments: Sequence[str]) -> str:
+    """The argument that holds a text, or the text where it stands in a file."""
+    return next((argument for argument in arguments if part in argument), part)
 
 
 def _no_setting(word: str, config_name: str) -> str:
@@ -120,7 +140,7 @@ def _no_setting(word: str, config_name: str) -> str:
     return f"{word!r} is no setting; write group=option or key=value, for instance arch=gru."
 
 
-def _several(key: str, values: str) -> str:
+def _several(key: str, values: str, each: str) -> str:
     """A sentence for a setting with several values at a command that takes one."""
     if key in LISTS:
         other = f", or write {key}=[{values}] for one run with all of them"
@@ -128,7 +148,7 @@ def _several(key: str, values: str) -> str:
         other = ""
     else:
         other = f", or quote what is one text: {_in_shell(f'{key}={quoted(values)}')}"
-    return f"{key}={values} names several values; add -m to run them all{other}."
+    return f"{key}={values} names several values; {each}{other}."
 
 
 def _in_shell(word: str) -> str:
@@ -201,4 +221,18 @@ def _unknown(key: str, config_name: str, arguments: Sequence[str]) -> str:
         node = compose(config_name, [])
     sentence = missing_key(key, node)
     group = key.partition(".")[0]
+    elsewhere = _elsewhere(key, arguments)
+    if sentence and elsewhere:
+        return f"{sentence.rstrip('.')}; did you mean {elsewhere}?"
     return sentence or f"{key} cannot be set, because another setting takes {group} away; leave one of them out."
+
+
+def _elsewhere(key: str, arguments: Sequence[str]) -> str | None:
+    """The argument that sets `key` behind the one option of its group that has it; None where not one option does."""
+    group, _, name = key.partition(".")
+    files = (conf_dir() / group).glob("*.yaml") if group in groups() else ()
+    having = [file.stem for file in files if name in (yaml.safe_load(file.read_text(encoding="utf-8")) or {})]
+    if len(having) != 1 or f"{group}={having[0]}" in arguments:
+        return None
+    typed = next((argument for argument in arguments if argument.startswith(f"{key}=")), f"{key}=...")
+    return f"{group}={having[0]} {typed}"

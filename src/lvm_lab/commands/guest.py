@@ -20,6 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from lvm_lab.commands.arguments import CommandLine, Files
 from lvm_lab.commands.composing import check_local, compose, explain, unreadable
+from lvm_lab.commands.flags import CONFIG_DIR, check_config_dir
 from lvm_lab.commands.rows import searched
 from lvm_lab.config.conf import spell_back
 from lvm_lab.errors import UserError
@@ -65,14 +66,15 @@ def from_python(config_name: str, line: CommandLine, files: Files | None, config
     if line.flags or line.help is not None or line.version:
         raise UserError("a call takes settings and no flags; leave them out (--config-dir is config_dir=FOLDER).")
     settings = line.words(files)
-    own = [] if config_dir is None else [f"--config-dir={config_dir}"]
+    own = [] if config_dir is None else [f"{CONFIG_DIR}={config_dir}"]
+    check_config_dir([] if config_dir is None else [config_dir], "config_dir")
     try:
         check_local([*settings, *own])
         return compose(config_name, [*searched(own), *settings])
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(unreadable([*settings, *own], error)) from error
     except (HydraException, OmegaConfBaseException, ValueError) as error:
-        raise UserError(explain(error, config_name, settings)) from error
+        raise UserError(explain(error, config_name, [*settings, *own], f"call {config_name} once for each")) from error
 
 
 def _restore(environment: dict[str, str]) -> None:

@@ -24,6 +24,7 @@ from omegaconf.errors import OmegaConfBaseException
 from lvm_lab.commands import composing, helping, multirun, schedules, sweepers
 from lvm_lab.commands.arguments import MULTIRUN, Files, sort
 from lvm_lab.commands.composing import check_local, check_names, explain, unreadable
+from lvm_lab.commands.flags import check_flags
 from lvm_lab.commands.plain import FAILED, INTERRUPTED, MISTAKE, tell
 from lvm_lab.commands.rows import GROUP
 from lvm_lab.config.conf import conf_dir
@@ -73,6 +74,7 @@ def launch(
             sys.stdout.flush()
             return
         check_names(arguments)
+        check_flags(arguments, door or config_name)
         check_local(arguments)
         request, others = schedules.split(arguments) if runs_schedules else (None, arguments)
         if request is None:

@@ -98,7 +98,12 @@ def misfit(key: str, value: Any, hint: Any) -> str:
         return f"{key}={value!r} does not fit; give it a number up to {LARGEST_INT}."
     if isinstance(value, str) and "\0" in value:
         return f"{key}={value!r} does not fit; give it a text without the character NUL."
-    return f"{key}={value!r} does not fit; give it {describe(hint)}."
+    return f"{key}={written(value)} does not fit; give it {describe(hint)}."
+
+
+def written(value: Any) -> str:
+    """A value as it is told: null as people type it, all else as Python writes it."""
+    return "null" if value is None else repr(value)
 
 
 def describe(hint: Any) -> str:
@@ -108,7 +113,7 @@ def describe(hint: Any) -> str:
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
         return " or ".join(describe(one) for one in typing.get_args(hint))
     if dataclasses.is_dataclass(hint):
-        return "its keys"
+        return f"its keys ({', '.join(field.name for field in dataclasses.fields(hint))})"
     names = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", type(None): "null"}
     return names.get(
         hint, "a list" if typing.get_origin(hint) in (list, tuple) else getattr(hint, "__name__", str(hint))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from lvm_lab.config import binding, targets
 from lvm_lab.config.presets import Preset
@@ -12,9 +13,11 @@ from lvm_lab.config.settings import DeviceSettings
 from lvm_lab.errors import UserError
 
 KEYS = ("checkpoints", "parts", "ood", "out", "cache", "allow", "device", "five_cat")
+Part = Literal["val", "test", "ood"]
+PARTS: tuple[str, ...] = get_args(Part)
 LISTS: dict[str, Any] = {
     "checkpoints": list[str],
-    "parts": list[Literal["val", "test", "ood"]],
+    "parts": list[Part],
     "ood": list[str],
     "allow": list[str],
 }
@@ -29,7 +32,7 @@ class EvaluationSettings:
     """
 
     checkpoints: list[str]
-    parts: list[Literal["val", "test", "ood"]]
+    parts: list[Part]
     ood: list[str]
     out: str
     cache: str | None
@@ -64,6 +67,11 @@ class EvaluationSettings:
             "preset": Preset.from_dict(config["five_cat"]),
             "data": config.get("data"),
         }
+        for part in typed["parts"] if binding.fits(typed["parts"], list[str]) else ():
+            if part not in PARTS:
+                close = difflib.get_close_matches(part, PARTS, n=1)
+                meant = f" (did you mean {close[0]}?)" if close else ""
+                raise UserError(f"{part} is no part{meant}; choose among {', '.join(PARTS)}.")
         for key, kind in LISTS.items():
             if not binding.fits(typed[key], kind):
                 raise UserError(f"{key}={typed[key]!r} does not fit; give it a list like [{EXAMPLES[key]}].")

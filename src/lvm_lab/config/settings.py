@@ -191,7 +191,8 @@ def settings(config: dict[str, Any], allow: Iterable[str] | None = None) -> Sett
     _check_groups(config)
     if not binding.fits(config["seed"], int) or config["seed"] < 0:
         raise UserError(
-            f"seed={config['seed']!r} does not fit; give it a whole number from 0 to {binding.LARGEST_INT}."
+            f"seed={binding.written(config['seed'])} does not fit; "
+            f"give it a whole number from 0 to {binding.LARGEST_INT}."
         )
     if not binding.fits(config["normaliser"], NormaliserName):
         raise UserError(

@@ -143,13 +143,14 @@ def write_store(
     texts: list[str] | None = None,
     reason: str = "",
     documents_known: bool = True,
+    name: str | None = None,
 ) -> Store:
-    """Write a store whole or not at all, and open it.
+    """Write a store whole or not at all, and open it. name: what messages call its vectors, if not by `path`.
 
     Raises UserError for vectors that no experiment may start from: a wrong rank or dtype,
     NaN or infinity, zero vectors, documents that do not lie within the rows.
     """
-    check_vectors(vectors_ND, str(path))
+    check_vectors(vectors_ND, name or str(path))
     total = len(vectors_ND)
     if len(documents) == 0 or np.any(documents.start < 0) or np.any(documents.start + documents.length > total):
         raise UserError(f"{path}: the table of documents points outside the {total} vectors; write the store again.")

@@ -69,6 +69,7 @@ def convert(path: Path, folder: Path, *, trust_pickle: bool, source: str = DEFAU
         texts=material.texts,
         reason=material.reason,
         documents_known=material.documents_known,
+        name=str(path),
     )
 
 

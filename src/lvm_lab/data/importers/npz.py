@@ -105,6 +105,7 @@ def import_npz(
         texts=material.texts,
         reason=material.reason,
         documents_known=material.documents_known,
+        name=str(path),
     )
     store = replace(store, imported_from=path)
     logger.info("imported %s: %d documents, %d vectors in %s", path, len(set(store.documents.names())), *_size(store))

@@ -130,4 +130,6 @@ def _read_moments(file: Path) -> dict[str, np.ndarray]:
         with np.load(file, allow_pickle=False) as saved:
             return {name: saved[name] for name in saved.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise UserError(f"{file} is damaged ({error}); delete it to go without the moments' figure.") from error
+        # NumPy takes what it does not know for a pickle and says so at length.
+        reason = f" ({error.strerror})" if isinstance(error, OSError) and error.strerror else ""
+        raise UserError(f"{file} is damaged{reason}; delete it to go without the moments' figure.") from error
