@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -265,7 +266,7 @@ def config(arch: str = "gru", loss: str = "infonce", seed: int = 0, epochs: int 
 
 
 def write(folder: Path, settings: Json, rows: list[Json], written: Result | None) -> Path:
-    """The files of a run, the checkpoints empty; without a result it is cut off before its end."""
+    """The files of a run, the checkpoints without a model; without a result it is cut off before its end."""
     (folder / CHECKPOINTS).mkdir(parents=True)
     (folder / CONFIG).write_text(yaml.safe_dump(settings))
     (folder / HISTORY).write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -273,8 +274,15 @@ def write(folder: Path, settings: Json, rows: list[Json], written: Result | None
         (folder / FILE).write_text(json.dumps(written.to_json(), indent=2))
     names = [written.checkpoint] if written and written.checkpoint else [] if written else ["last.ckpt", *BEST]
     for name in names:
-        (folder / CHECKPOINTS / str(name)).touch()
+        write_checkpoint(folder / CHECKPOINTS / str(name))
     return folder
+
+
+def write_checkpoint(file: Path, content: bytes = b"") -> None:
+    """A file that is laid out as a checkpoint, with `content` for weights, and no model."""
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("archive/data.pkl", b"")
+        archive.writestr("archive/data/0", content)
 
 
 def write_run(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import os
 import statistics
 import subprocess
@@ -200,6 +201,28 @@ def test_seeds_are_one_group_and_other_settings_another(sweep: Path) -> None:
     (line,) = (x for x in (sweep / "leaderboard.md").read_text().splitlines() if "3 seeds" in x)
     assert f"{statistics.fmean(margins):.3f} ± {statistics.stdev(margins):.3f}" in line
     assert "3/3" in line
+
+
+@pytest.mark.parametrize("seconds", [math.inf, -math.inf, math.nan])
+def test_a_seed_without_a_finite_number_is_damaged_and_the_others_stand(sweep: Path, seconds: float) -> None:
+    for seed in range(3):
+        write_ranked(sweep / f"gru-s{seed}", seed=seed)
+    file = sweep / "gru-s2" / "result.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"seconds": seconds}))
+    report.write(sweep, sweep)
+    rows = csv_rows(sweep)
+    assert (rows["gru-s1"]["status"], rows["gru-s2"]["status"]) == ("finished", "damaged")
+    assert f"result.json is no result of lvm_lab (seconds is {seconds}" in rows["gru-s2"]["error"]
+
+
+@pytest.mark.parametrize("seconds", [(1.7e308, 1.7e308), (1.7e308, -1.7e308), (5e-324, 1e308)])
+def test_the_largest_numbers_of_seeds_have_a_mean(sweep: Path, seconds: tuple[float, float]) -> None:
+    for seed, value in enumerate(seconds):
+        write_ranked(sweep / f"gru-s{seed}", changes={"seconds": value}, seed=seed)
+    report.write(sweep, sweep)
+    (group,) = page_data(sweep)["groups"]
+    mean, _, count = group["numbers"]["seconds"]
+    assert (mean, count) == (pytest.approx(seconds[0] / 2 + seconds[1] / 2, rel=1e-4), 2)
 
 
 def test_texts_of_runs_end_no_script_and_no_cell(sweep: Path) -> None:

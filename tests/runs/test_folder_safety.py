@@ -6,6 +6,7 @@ import hashlib
 import importlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -39,6 +40,7 @@ from lvm_lab import (
 from lvm_lab.errors import UserError
 from lvm_lab.runs import folder as runs
 from lvm_lab.runs import written
+from lvm_lab.runs.identity import fingerprint
 
 SCHEMA1 = Path(__file__).parents[1] / "fixtures" / "schema1"
 (RUN,) = (SCHEMA1 / "outputs").iterdir()
@@ -427,3 +429,51 @@ def test_a_report_takes_the_place_of_no_file_of_a_run(
     assert importlib.import_module(f"lvm_lab.{command}").main([*runs, "--json", str(run / name)]) == 2
     assert "is a file of the lab's own; name another one" in capsys.readouterr().err
     assert (run / name).read_bytes() == before
+
+
+# What is done to a file of a finished run whose training's command is then given again, and what it says.
+BROKEN: dict[str, tuple[str, Callable[[Path], object], str]] = {
+    "missing": ("checkpoints/best_5cat.ckpt", Path.unlink, "is missing"),
+    "folder": ("checkpoints/best_5cat.ckpt", lambda file: (file.unlink(), file.mkdir()), "is no file"),
+    "empty": ("checkpoints/best_5cat.ckpt", lambda file: file.write_bytes(b""), "is no whole checkpoint"),
+    "text": ("checkpoints/best_5cat.ckpt", lambda file: file.write_text("weights"), "is no whole checkpoint"),
+    "binary history": (
+        "history.jsonl",
+        lambda file: file.write_bytes(b"\x00\xff"),
+        "cannot be read (UnicodeDecodeError)",
+    ),
+    "short history": ("history.jsonl", lambda file: file.write_text(""), "has 0 of 6 epochs"),
+}
+
+
+@pytest.mark.parametrize("broken", BROKEN)
+def test_a_finished_run_that_is_damaged_is_not_called_finished(broken: str, tmp_path: Path) -> None:
+    name, spoil, reason = BROKEN[broken]
+    run, own = tmp_path / "run", fingerprint(run_files.SETTINGS, {})
+    run_files.write_run(run, settings={"identity": {"fingerprint": own, "content": {}}})
+    spoil(run / name)
+    before = everything(run)
+
+    def state(force: bool) -> runs.State:
+        with runs.claim(run_files.SETTINGS, {}, directory=str(run), root=tmp_path, force=force) as claimed:
+            return claimed.state
+
+    with pytest.raises(UserError, match=re.escape(f"{run / name} {reason}; give the training's command again with")):
+        state(force=False)
+    assert everything(run) == before
+    if broken != "folder":
+        assert state(force=True) == "new"
+
+
+@pytest.mark.slow
+def test_training_again_tells_what_a_finished_run_lost(tmp_path: Path) -> None:
+    training = (*TINY, "trainer.max_epochs=1", "run.dir=run", "run.cache=cache")
+    assert call(tmp_path, *training).code == 0
+    run = tmp_path / "run"
+    checkpoint = run / "checkpoints" / json.loads((run / "result.json").read_text())["checkpoint"]
+    assert call(tmp_path, *training).code == 0
+    checkpoint.write_bytes(b"")
+    outcome = call(tmp_path, *training)
+    assert outcome.code == 2
+    assert outcome.sentence.endswith("is no whole checkpoint; give the training's command again with run.force=true.")
+    assert call(tmp_path, *training, "run.force=true").code == 0

@@ -6,19 +6,23 @@ import fcntl
 import hashlib
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import yaml
 
 from helpers.commands import ENVIRONMENT, TINY, call, tree
-from helpers.run_files import config, result, without_model, write, write_ranked, write_table
+from helpers.run_files import config, result, without_model, write, write_checkpoint, write_ranked, write_table
 from lvm_lab import evaluate, report
 from lvm_lab import prune as command
 from lvm_lab.runs import pruning, reading
+from lvm_lab.runs.result import Outcome
 from lvm_lab.runs.written import RESOLVED
 
 ALL = ("best.ckpt", "best_5cat.ckpt", "epoch=04.ckpt", "last.ckpt", "top-epoch=03.ckpt")
@@ -27,7 +31,9 @@ ALL = ("best.ckpt", "best_5cat.ckpt", "epoch=04.ckpt", "last.ckpt", "top-epoch=0
 def fill(folder: Path, names: tuple[str, ...] = ALL) -> Path:
     """Checkpoints of 1,000 bytes each, no two alike."""
     for name in names:
-        (folder / "checkpoints" / name).write_bytes(f"{folder} {name}".encode().ljust(1000, b"."))
+        file = folder / "checkpoints" / name
+        write_checkpoint(file)
+        write_checkpoint(file, f"{folder} {name}".encode().ljust(1000 - file.stat().st_size, b"."))
     return folder
 
 
@@ -144,6 +150,45 @@ def test_runs_that_are_not_at_their_end_stay_whole(sweep: Path, capsys: pytest.C
     said = capsys.readouterr().out
     assert "everything: a process is at work in it" in said
     assert "everything: started: not at its end" in said
+
+
+def half(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:500])
+
+
+def overwritten(file: Path) -> None:
+    """Zeros in the middle of the weights; the list of contents at the end is whole."""
+    content = file.read_bytes()
+    file.write_bytes(content.replace(b"." * 100, bytes(100)))
+
+
+TORN: dict[str, Callable[[Path], object]] = {
+    "empty": lambda file: file.write_bytes(b""),
+    "zeros": lambda file: file.write_bytes(bytes(1000)),
+    "random": lambda file: file.write_bytes(random.Random(0).randbytes(1000)),
+    "half": half,
+    "overwritten": overwritten,
+    "another zip file": lambda file: zipfile.ZipFile(file, "w").close(),
+    "folder": lambda file: (file.unlink(), file.mkdir()),
+}
+
+
+@pytest.mark.parametrize(
+    ("status", "torn"),
+    # Where no result names a folder, the next best file is the one that stays.
+    [("finished", torn) for torn in TORN] + [("diverged", torn) for torn in TORN if torn != "folder"],
+)
+def test_where_the_results_checkpoint_is_torn_everything_stays(
+    sweep: Path, capsys: pytest.CaptureFixture[str], torn: str, status: Outcome
+) -> None:
+    run = sweep / "r0"
+    if status == "diverged":
+        run = fill(write(sweep / "diverged", config(seed=5), [], without_model("diverged", epochs=0)))
+    TORN[torn](run / "checkpoints" / "best_5cat.ckpt")
+    assert command.main([str(sweep), "--keep", "none", "--yes"]) == 0
+    assert there(run) == list(ALL)
+    assert "everything: damaged: best_5cat.ckpt" in capsys.readouterr().out
+    assert there(sweep / "r1") == ["best_5cat.ckpt"]
 
 
 def test_a_run_that_is_taken_up_meanwhile_is_left(sweep: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from lvm_lab.runs.identity import fingerprint
 from lvm_lab.sweeps import leaderboard
 
 SCHEMA1 = Path(__file__).parents[1] / "fixtures" / "schema1"
+CHECKPOINT = "checkpoints/best_5cat.ckpt"
 BINARY = b"\x93NUMPY\x00\xff\xfe"
 
 
@@ -33,6 +35,25 @@ def folder(tmp_path: Path) -> Path:
 
 def truncated(file: Path) -> None:
     file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+
+
+def named(checkpoint: str) -> tuple[str, Callable[[Path], object], str]:
+    """A result that names this for its checkpoint, which would be read as another run's model."""
+
+    def spoil(file: Path) -> None:
+        file.write_text(json.dumps(json.loads(file.read_text()) | {"checkpoint": checkpoint}))
+
+    reason = f"checkpoint is {checkpoint!r}, not the name of a file in checkpoints"
+    return "result.json", spoil, f"is no result of lvm_lab ({reason})"
+
+
+def number(text: str, value: str) -> tuple[str, Callable[[Path], object], str]:
+    """A result with this for its seconds."""
+
+    def spoil(file: Path) -> None:
+        file.write_text(file.read_text().replace('"seconds": 61.5', f'"seconds": {text}'))
+
+    return "result.json", spoil, f"is no result of lvm_lab (seconds is {value}, not a number)"
 
 
 # What is done to a file of a finished run, and what its damage says.
@@ -48,6 +69,15 @@ DAMAGES: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "torn result": ("result.json", truncated, "cannot be read (JSONDecodeError)"),
     "binary result": ("result.json", lambda f: f.write_bytes(BINARY), "cannot be read (UnicodeDecodeError)"),
     "list for a result": ("result.json", lambda f: f.write_text("[]"), "is no result of lvm_lab (it holds no mapping)"),
+    "path up": named("../../good/checkpoints/best_5cat.ckpt"),
+    "path down": named("deeper/best_5cat.ckpt"),
+    "absolute path": named("/best_5cat.ckpt"),
+    "path of another system": named("..\\best_5cat.ckpt"),
+    "folder itself": named("."),
+    "no name": named(""),
+    "infinite": number("Infinity", "inf"),
+    "negative infinite": number("-Infinity", "-inf"),
+    "no number": number("NaN", "nan"),
     "no history": ("history.jsonl", Path.unlink, "has 0 of 6 epochs"),
     "empty history": ("history.jsonl", lambda f: f.write_text(""), "has 0 of 6 epochs"),
     "torn history": ("history.jsonl", truncated, "has 3 of 6 epochs"),
@@ -57,7 +87,12 @@ DAMAGES: dict[str, tuple[str, Callable[[Path], object], str]] = {
         lambda f: f.write_text('{"epoch": 0}\n[]\n{}\n'),
         "cannot be read from line 2 on",
     ),
-    "no checkpoint": ("checkpoints/best_5cat.ckpt", Path.unlink, "is missing"),
+    "no checkpoint": (CHECKPOINT, Path.unlink, "is missing"),
+    "empty checkpoint": (CHECKPOINT, lambda f: f.write_bytes(b""), "is no whole checkpoint"),
+    "torn checkpoint": (CHECKPOINT, truncated, "is no whole checkpoint"),
+    "binary checkpoint": (CHECKPOINT, lambda f: f.write_bytes(BINARY * 100), "is no whole checkpoint"),
+    "folder for a checkpoint": (CHECKPOINT, lambda f: (f.unlink(), f.mkdir()), "is no file"),
+    "no pickle": (CHECKPOINT, lambda f: zipfile.ZipFile(f, "w").close(), "is no checkpoint of lvm_lab"),
 }
 
 

@@ -30,6 +30,8 @@ LOCK_SECONDS = 0.5
 NEVER_KNOWN = "unknown"
 
 State = Literal["new", "resume", "finished"]
+# The outcomes after which nothing is left to do.
+FINISHED = ("finished", "diverged")
 
 
 class Busy(UserError):
@@ -91,7 +93,7 @@ def claim(
 ) -> Iterator[RunFolder]:
     """Find the run's folder, lock it, and decide what is to be done in it.
 
-    Raises UserError where the folder is another config's, its result is damaged or another process works in it.
+    Raises UserError where the folder is another config's, it is damaged and finished or another process works in it.
     """
     own = fingerprint(config, content)
     default = "-".join([config["arch"]["name"], config["loss"]["name"], config["data"]["name"], own[:8]])
@@ -204,6 +206,9 @@ def _refuse_others(path: Path, own: str, force: bool) -> None:
     if run.result is None and (path / RESULT).exists():
         assert run.damage is not None, f"{path} is whole and has no result"
         raise UserError(run.damage.sentence)
+    if run.damage and run.outcome in FINISHED:
+        # Of what is gone nothing can go on, and "finished already" would hide it.
+        raise UserError(run.damage.sentence)
 
 
 def _identified(config: dict[str, Any], content: dict[str, str], own: str) -> dict[str, Any]:
@@ -212,7 +217,7 @@ def _identified(config: dict[str, Any], content: dict[str, str], own: str) -> di
 
 
 def _state(path: Path) -> State:
-    if reading.read(path).outcome in ("finished", "diverged"):
+    if reading.read(path).outcome in FINISHED:
         return "finished"
     started = (path / CONFIG).exists() and (path / CHECKPOINTS / "last.ckpt").exists()
     return "resume" if started else "new"

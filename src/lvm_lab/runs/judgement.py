@@ -198,10 +198,11 @@ def _reader(kind: Any) -> Reader:
         return lambda value: None if value is None else reader(value)
 
     # What most values are is told without a further look.
-    exact = kind if kind in (bool, int, float, str) else None
+    exact = kind if kind in (bool, float, str) else None
 
     def plain(value: Any) -> Any:
-        if type(value) is exact or binding.fits(value, kind):
+        # NaN and the infinities are floats too.
+        if (type(value) is exact and (kind is not float or math.isfinite(value))) or binding.fits(value, kind):
             return value
         raise Misfit(f" is {_short(value)}, not {binding.describe(kind)}")
 

@@ -15,6 +15,7 @@ from filelock import FileLock, Timeout
 
 from lvm_lab.errors import UserError
 from lvm_lab.runs import reading, written
+from lvm_lab.runs.checkpoints import fault
 from lvm_lab.runs.reading import CHECKPOINTS, LOCK, Run
 from lvm_lab.runs.users import Users, runs_below, users
 
@@ -130,7 +131,9 @@ def _untouched(run: Run, checkpoints: Path, locked: bool) -> str | None:
         return "no more at its end" if locked else f"{run.status}: not at its end"
     if checkpoints.is_symlink():
         return f"its {CHECKPOINTS} are a link"
-    return None
+    # The others may be the last good weights.
+    reason = fault(run.checkpoint, whole=True) if run.checkpoint else None
+    return f"damaged: {run.checkpoint.name} {reason}" if run.checkpoint and reason else None
 
 
 def _kept(file: Path, run: Run, keep: Keep) -> str | None:

@@ -18,6 +18,7 @@ except ImportError:  # Windows
 
 from lvm_lab.config import targets
 from lvm_lab.errors import UserError
+from lvm_lab.runs import checkpoints
 from lvm_lab.runs.result import FILE as RESULT
 from lvm_lab.runs.result import WAY_OUT, NoResult, Outcome, Result
 
@@ -131,7 +132,8 @@ def read(folder: Path) -> Run:
         damages.append(Damage(folder / CONFIG, "is missing"))
     if result is not None and result.checkpoint:
         file = folder / CHECKPOINTS / result.checkpoint
-        damages += [] if file.is_file() else [Damage(file, "is missing")]
+        reason = checkpoints.fault(file)
+        damages += [Damage(file, reason)] if reason else []
     history = _held(damages, folder / HISTORY, _rows, [])
     if result is not None and len(history) < result.epochs:
         damages.append(Damage(folder / HISTORY, f"has {len(history)} of {result.epochs} epochs"))

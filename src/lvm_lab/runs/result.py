@@ -93,6 +93,8 @@ class Result:
             for name in PARTS:
                 result.part(name)
                 result.shares(name)
+            if result.checkpoint is not None and not _is_bare(result.checkpoint):
+                raise Misfit(f"checkpoint is {result.checkpoint!r}, not the name of a file in checkpoints")
         except Misfit as error:
             raise NoResult(file, f"is no result of lvm_lab ({error})") from None
         return result
@@ -179,6 +181,11 @@ class Result:
     def _half(self, part: str, letter: str) -> Json:
         half: Json = ((getattr(self, part).get("five_cat") or {}).get("halves") or {}).get(letter) or {}
         return half
+
+
+def _is_bare(name: str) -> bool:
+    """Whether a name leads nowhere else, on any system: another folder's file may be another run's model."""
+    return name not in ("", ".", "..") and not any(sign in name for sign in "/\\:")
 
 
 def upgraded(node: Json) -> Json:

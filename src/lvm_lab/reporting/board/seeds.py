@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +16,10 @@ from lvm_lab.runs.identity import computing
 
 @dataclass(frozen=True)
 class Spread:
-    """mean and deviation (over count - 1; None of one alone) of a number over the seeds that have it."""
+    """mean and deviation (over count - 1) of a number over the seeds that have it.
+
+    deviation: None of one alone, and past the largest float.
+    """
 
     mean: float
     deviation: float | None
@@ -76,10 +80,25 @@ def _numbers(lines: Sequence[Line], columns: Sequence[Column]) -> dict[str, Spre
         if column.kind == "state":
             values = [float(cell == STATES[True]) for cell in cells if cell in STATES.values()]
         elif column.kind in ("whole", "number") and column.key not in ("week", "seed"):
-            values = [float(cell) for cell in cells if isinstance(cell, int | float)]
+            values = [float(cell) for cell in cells if isinstance(cell, int | float) and _is_finite(cell)]
         else:
             continue
         if values:
-            deviation = statistics.stdev(values) if len(values) > 1 else None
-            numbers[column.key] = Spread(statistics.fmean(values), deviation, len(values))
+            # fmean's sum may be past the largest float where the mean is not.
+            numbers[column.key] = Spread(statistics.mean(values), _deviation(values), len(values))
     return numbers
+
+
+def _deviation(values: Sequence[float]) -> float | None:
+    try:
+        return statistics.stdev(values) if len(values) > 1 else None
+    except OverflowError:
+        return None
+
+
+def _is_finite(cell: float) -> bool:
+    """Whether a cell is a number that a float can hold; a setting or an own column may be none."""
+    try:
+        return math.isfinite(cell)
+    except OverflowError:
+        return False
