@@ -14,7 +14,7 @@ TEXT = (ROOT / "docs" / "architecture.md").read_text()
 def picture() -> list[list[str]]:
     """The rooms of each layer, from the top down."""
     layers: list[list[str]] = []
-    for line in TEXT.split("```")[1].strip("\n").splitlines():
+    for line in TEXT.split("```")[1].removeprefix("text").strip("\n").splitlines():
         match = re.fullmatch(r"(..)  (\S+) +(\S.*)", line)
         assert match, line
         if match[1].strip():

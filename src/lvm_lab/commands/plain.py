@@ -10,7 +10,6 @@ from pathlib import Path
 from lvm_lab import __version__
 from lvm_lab.config.command import command
 from lvm_lab.errors import UserError
-from lvm_lab.runs.written import check_report
 from lvm_lab.streams import open_closed, reader_has_left
 
 FAILED, MISTAKE, INTERRUPTED = 1, 2, 130
@@ -34,6 +33,9 @@ def answer(
     open_closed()
     try:
         if writes is not None:
+            # It brings NumPy in, which a shell's completion does without.
+            from lvm_lab.runs.written import check_report
+
             check_report(writes)
         body()
         sys.stdout.flush()
