@@ -36,6 +36,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 LINES = {
+    "lvm-lab prune x --keep be": ["best", "best_5cat"],
+    "lvm-lab prune x --keep best,la": ["best,last"],
+    "lvm-lab prune x --keep n": ["none"],
     "lvm-lab tr": ["train"],
     "lvm-lab check": ["check-data"],
     "lvm-lab train arch=gr": ["gru"],

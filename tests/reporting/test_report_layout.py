@@ -224,7 +224,7 @@ def test_a_run_without_gates_says_why(page: Page) -> None:
     assert page.js(empty) == '"\u2013"'
     details_of(page, "off")
     assert "trained with 5cat=off" in text_of(page, "tr.details")
-    assert "lvm_lab.evaluate" in text_of(page, "tr.details")
+    assert "lvm-lab evaluate" in text_of(page, "tr.details")
     choose(page, "preset", "off")
     assert names(page) == ["off"]
 

@@ -250,7 +250,8 @@ CHECKPOINTS = ("best.ckpt", "best_5cat.ckpt", "last.ckpt")
 @pytest.mark.parametrize("name", CHECKPOINTS)
 def test_checkpoints_load_without_unpickling(done: Done, name: str) -> None:
     saved = torch.load(done.folder / "checkpoints" / name, map_location="cpu", weights_only=True)
-    assert set(saved["lvm_lab"]) == {"config", "contract", "version", "golden_input", "golden_output"}
+    model = {"config", "contract", "version", "golden_input", "golden_output"}
+    assert set(saved["lvm_lab"]) == model | {"content", "fingerprint", "ancestors", "trained_on"}
     assert ("optimizer_states" in saved and bool(saved["optimizer_states"])) == (name == "last.ckpt")
 
 

@@ -114,7 +114,13 @@ def _candidates(line: Line) -> Iterator[str]:
 
 
 def _plain(door: Door, before: str, current: str) -> Iterator[str]:
-    if door.flags.get(before) is not None:
+    if before == "--keep" and before in door.flags:
+        # Reading runs brings NumPy in, which no other answer needs.
+        from lvm_lab.runs import pruning
+
+        done = current[: current.rfind(",") + 1]
+        yield from (f"{done}{kind}" for kind in ((*pruning.KINDS,) if done else (*pruning.KINDS, pruning.NONE)))
+    elif door.flags.get(before) is not None:
         yield from door.flags[before] or _files(current)
     elif current.startswith("-"):
         yield from door.flags

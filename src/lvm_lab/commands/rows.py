@@ -81,7 +81,7 @@ def compose(row: Row, settings: Sequence[str] = ()) -> dict[str, Any]:
     for key, value in values.items():
         missing = composing.missing_key(key, config)
         if missing:
-            raise UserError(row.refusal(missing))
+            raise UserError(row.refusal(conf.spell_back(missing)))
         if key not in overruled:
             config = _put(config, key.split("."), value)
     # Only now: a reference takes what the row says.
