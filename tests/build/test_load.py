@@ -96,6 +96,17 @@ def test_a_folder_stands_for_its_results_checkpoint_else_for_the_best(
     assert lvm_lab.load(folder).identity["version"] == loaded
 
 
+@pytest.mark.parametrize("checkpoint", ["../../other/checkpoints/best.ckpt", "/other/best.ckpt", ""])
+def test_a_result_that_names_another_folders_file_loads_nothing(tmp_path: Path, checkpoint: str) -> None:
+    folder = tmp_path / "run"
+    for name in ("run", "other"):
+        shutil.copytree(RUN, tmp_path / name)
+    file = folder / "result.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"checkpoint": checkpoint}))
+    with pytest.raises(UserError, match=re.escape(f"(checkpoint is {checkpoint!r}, not the name of a file in check")):
+        lvm_lab.load(folder)
+
+
 def test_wrong_paths_are_told(tmp_path: Path) -> None:
     for path, words in ((tmp_path / "nowhere", "does not exist; name a .ckpt"), (tmp_path, "has no checkpoint")):
         with pytest.raises(UserError, match=words):

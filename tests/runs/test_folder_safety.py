@@ -434,7 +434,11 @@ def test_a_report_takes_the_place_of_no_file_of_a_run(
 # What is done to a file of a finished run whose training's command is then given again, and what it says.
 BROKEN: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "missing": ("checkpoints/best_5cat.ckpt", Path.unlink, "is missing"),
-    "folder": ("checkpoints/best_5cat.ckpt", lambda file: (file.unlink(), file.mkdir()), "is no file"),
+    "folder": (
+        "checkpoints/best_5cat.ckpt",
+        lambda file: (file.unlink(), file.mkdir()),
+        "is no file; move it away and",
+    ),
     "empty": ("checkpoints/best_5cat.ckpt", lambda file: file.write_bytes(b""), "is no whole checkpoint"),
     "text": ("checkpoints/best_5cat.ckpt", lambda file: file.write_text("weights"), "is no whole checkpoint"),
     "binary history": (
@@ -458,11 +462,13 @@ def test_a_finished_run_that_is_damaged_is_not_called_finished(broken: str, tmp_
         with runs.claim(run_files.SETTINGS, {}, directory=str(run), root=tmp_path, force=force) as claimed:
             return claimed.state
 
-    with pytest.raises(UserError, match=re.escape(f"{run / name} {reason}; give the training's command again with")):
+    words = re.escape(f"{run / name} {reason}") + ";? give the training's command again with run.force=true"
+    with pytest.raises(UserError, match=words):
         state(force=False)
     assert everything(run) == before
-    if broken != "folder":
-        assert state(force=True) == "new"
+    if broken == "folder":
+        (run / name).rmdir()
+    assert state(force=True) == "new"
 
 
 @pytest.mark.slow

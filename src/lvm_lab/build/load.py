@@ -14,6 +14,7 @@ from lvm_lab.errors import UserError
 from lvm_lab.model import KEY, LatentVectorModel, read_checkpoint, restore
 from lvm_lab.runs import reading
 from lvm_lab.runs.identity import check_own
+from lvm_lab.runs.result import FILE as RESULT
 from lvm_lab.types import Stats
 
 NORMALISER = ("centre_D", "scale_D", "basis_DD")
@@ -42,9 +43,15 @@ def load(path: str | Path, device: str = "cpu", allow: Iterable[str] = ()) -> La
 def checkpoint_file(path: Path) -> Path:
     """A file as it is; of a run's folder the checkpoint that its result names, else best_5cat.ckpt, else best.ckpt.
 
-    Raises UserError for a folder that has none.
+    Raises UserError for a folder that has none, or whose result is damaged.
     """
-    file = reading.read(path).checkpoint if path.is_dir() else path
+    if not path.is_dir():
+        return path
+    run = reading.read(path)
+    # best_5cat.ckpt need not be what a result is of that cannot be read.
+    if run.damage and run.result is None and (path / RESULT).exists():
+        raise UserError(run.damage.sentence)
+    file = run.checkpoint
     if file is None:
         raise UserError(f"{path} has no checkpoint of a run; name a .ckpt file or a run's folder.")
     return file

@@ -8,6 +8,7 @@ from pathlib import Path
 
 # torch.save writes a zip file with the pickle under this name, in a folder of the archive's own.
 PICKLE = "/data.pkl"
+NO_FILE = "is no file"
 
 
 def fault(file: Path, whole: bool = False) -> str | None:
@@ -21,7 +22,7 @@ def fault(file: Path, whole: bool = False) -> str | None:
     if not file.exists():
         return "is missing"
     if not file.is_file():
-        return "is no file"
+        return NO_FILE
     try:
         with zipfile.ZipFile(file) as archive:
             if not any(name.endswith(PICKLE) for name in archive.namelist()):

@@ -50,7 +50,9 @@ class Damage:
     @property
     def sentence(self) -> str:
         """What every command says of it, with the way out."""
-        return f"{self}; {WAYS_OUT.get(self.file.name, NEW_START)}."
+        # run.force removes no folder where a file belongs: it may be somebody's.
+        first = "move it away and " if self.reason == checkpoints.NO_FILE and self.file.name not in WAYS_OUT else ""
+        return f"{self}; {first}{WAYS_OUT.get(self.file.name, NEW_START)}."
 
 
 @dataclass(frozen=True)
@@ -207,7 +209,7 @@ def _held(damages: list[Damage], file: Path, parse: Callable[[Path], Any], empty
     try:
         if file.exists() and not file.is_file():
             # Opening a pipe would wait for somebody to write into it.
-            damages.append(Damage(file, "is no file"))
+            damages.append(Damage(file, checkpoints.NO_FILE))
             return empty
         return parse(file)
     except FileNotFoundError:
