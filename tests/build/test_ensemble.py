@@ -176,6 +176,7 @@ def test_a_checkpoint_needs_its_members_folders_no_more(home: Path, tmp_path: Pa
     assert torch.equal(after, before)
 
 
+@pytest.mark.slow
 def test_top3_takes_the_best_of_three_architectures(home: Path) -> None:
     # Enough for a verdict on VAL: who has none is not among the best.
     many = ("data.documents=220", "run.root=all")

@@ -311,6 +311,7 @@ def test_two_processes_do_not_share_a_folder(finished: Path) -> None:
     assert "another process is working on" in refused.sentence
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", [["arch.layers=abc"], ["arch=nope"]])
 def test_a_mistake_in_a_process_of_its_own(tmp_path: Path, arguments: list[str]) -> None:
     work = tmp_path / "work"

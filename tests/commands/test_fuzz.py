@@ -90,6 +90,8 @@ def run_folders(draw: fuzzing.Draw, home: Path, config: dict[str, Any]) -> None:
     run_files.write_ranked(home / "sweep" / "good", 0.2)
     own = fingerprint(config, {})
     run = run_files.write_run(home / "sweep" / "run", settings={"identity": {"fingerprint": own, "content": {}}})
+    for file in (run / "checkpoints").iterdir():
+        shutil.copy(CHECKPOINTS / "gru.ckpt", file)
     (run / "notes.txt").write_text("dear")
     names = sorted(str(item.relative_to(run)) for item in run.rglob("*") if item.is_file() and item.name != "notes.txt")
     for name in draw(st.lists(st.sampled_from(names), min_size=1, max_size=2, unique=True)):

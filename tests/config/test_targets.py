@@ -150,6 +150,7 @@ def test_what_a_model_does_without_is_not_built_at_all(home: Path, group: str) -
     assert "never_imported" not in sys.modules
 
 
+@pytest.mark.slow
 def test_a_package_is_allowed_by_the_caller_alone(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def change(config: dict[str, Any]) -> None:
         config["arch"]["_target_"] = "my_package.archs.Mine"

@@ -649,6 +649,7 @@ def test_the_converter_refuses_in_a_sentence(tmp_path: Path, capsys: pytest.Capt
     assert "exists already" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_converter_is_a_command_without_torch(tmp_path: Path) -> None:
     path = save(tmp_path / "in.npz", BANK)
     command = [sys.executable, "-m", "lvm_lab.convert_npz", str(path), str(tmp_path / "out")]

@@ -80,6 +80,7 @@ def files_with(word: str, folder: Path) -> list[Path]:
     return [f for f in folder.rglob("*") if f.is_file() and (word.encode() in f.read_bytes() or word in str(f))]
 
 
+@pytest.mark.slow
 def test_a_secret_leaves_no_trace_in_a_run_and_a_place_none_in_its_fingerprint(home: Path) -> None:
     tiny = [s for s in SHELF if s != "logger=none"]
     outcome = call(home, *tiny, "run.root=first", "run.cache=cache", "logger=wandb")

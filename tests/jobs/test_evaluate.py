@@ -332,6 +332,7 @@ def test_folds_are_one_more_table_over_the_documents_of_all(work: Path) -> None:
     assert "2 folds" in said.out
 
 
+@pytest.mark.slow
 def test_an_ood_store_of_other_dims_is_skipped_by_name_and_the_rest_is_judged(work: Path) -> None:
     bank(work / "wide.npz", 90, dim=16)
     bank(work / "wide_ood.npz", 8, dim=16, seed=4)

@@ -18,6 +18,9 @@ from lvm_lab import evaluate as command
 from lvm_lab.build import seen
 from lvm_lab.model import KEY
 
+# Each trains and judges: seconds each, minutes in all.
+pytestmark = pytest.mark.slow
+
 DIM, LENGTH = 24, 12
 SMALL = ("arch=gru", "arch.width=16", "trainer.max_epochs=1", "trainer.batch_size=64", "device=cpu", "device.threads=1")
 QUIET = ("5cat=off", "logger=none", "run.cache=cache", "data=npz")

@@ -199,6 +199,7 @@ def checked(folder: Path, *arguments: str) -> Outcome:
 DATA = [a for a in TINY if a.startswith("data.")]
 
 
+@pytest.mark.slow
 def test_the_command_shows_gate_and_arrow_and_makes_no_folder(tmp_path, home):
     work = tmp_path / "work"
     work.mkdir()
@@ -214,6 +215,7 @@ def test_the_command_shows_gate_and_arrow_and_makes_no_folder(tmp_path, home):
     assert list(work.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_the_commands_mistakes_get_one_sentence(tmp_path, home):
     for arguments, words in (
         (["data=npz"], "data=npz needs vectors to read"),
@@ -226,6 +228,7 @@ def test_the_commands_mistakes_get_one_sentence(tmp_path, home):
         assert words in refused.sentence
 
 
+@pytest.mark.slow
 def test_training_on_reversed_documents_warns_and_is_recorded(tmp_path):
     reversed_world = [*TINY, "run.cache=cache", "data.variant=reversed", "trainer.max_epochs=1"]
     refused = call(tmp_path, *reversed_world, "data.gate=refuse")

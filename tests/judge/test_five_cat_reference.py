@@ -346,6 +346,7 @@ SITUATIONS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SITUATIONS)
 def test_passed_failed_and_null_agree_whatever_can_be_measured(name: str, tmp_path: Path) -> None:
     val, ood = situation(name, tmp_path)

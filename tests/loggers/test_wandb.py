@@ -25,6 +25,9 @@ from lvm_lab.loggers import dashboard as wandb_dashboard
 from lvm_lab.loggers import wandb as mirror
 from lvm_lab.runs import reading
 
+# Each trains with W&B beside it: seconds each, minutes in all.
+pytestmark = pytest.mark.slow
+
 WORLD = ("data.dim=32", "data.documents=60", "data.ood_documents=12", "data.planes=4", "data.topic_dims=4")
 TINY = (*WORLD, "arch=gru", "arch.width=16", "trainer.batch_size=64", "5cat=smoke", "device=cpu", "device.threads=1")
 DOCS = Path(__file__).parents[2] / "docs"
@@ -122,7 +125,6 @@ def is_artifact(record: dict[str, Any], kind: str) -> bool:
     return record["type"] == "artifact" and record["artifact"]["type"] == kind
 
 
-@pytest.mark.slow
 def test_best_checkpoints_are_an_artifact_where_asked_for_and_take_no_room_twice(done: Path, resumed: Path) -> None:
     (session,) = sessions(done)
     (artifact,) = (r["artifact"] for r in session if is_artifact(r, "model"))
@@ -193,7 +195,6 @@ def test_ids_are_kept_with_a_folder_and_shared_by_none(tmp_path: Path) -> None:
     assert mirror._id(folders[0]) != ids[0]
 
 
-@pytest.mark.slow
 def test_two_runs_of_a_multirun_in_one_process_are_two_and_of_one_group(tmp_path: Path, cache: Path) -> None:
     command = ("-m", *TINY, "5cat=off", "logger=wandb", f"run.cache={cache}", "trainer.max_epochs=1", "seed=0,1")
     said = call(tmp_path, *command, "hydra.sweep.dir=multirun/seeds")
@@ -334,7 +335,6 @@ def agents_command(sweep: dict[str, Any], parameters: dict[str, Any]) -> list[st
     return [w for word in words for w in (filled[word[2:-1]] if word.startswith("${") else [word])]
 
 
-@pytest.mark.slow
 def test_the_documented_sweep_runs_as_the_agent_starts_it_and_logs_its_metric(tmp_path: Path) -> None:
     """As far as it goes without an account: what the server does, proposing and collecting, is not in here."""
     (text,) = re.findall(r"```yaml\n(program: .*?)```", (DOCS / "sweeps.md").read_text(), re.DOTALL)

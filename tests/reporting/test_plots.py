@@ -395,6 +395,7 @@ def test_a_figure_that_fails_costs_no_run_its_numbers(tmp_path: Path, monkeypatc
     assert len(list((folder / "plots").iterdir())) == len(FIGURES)
 
 
+@pytest.mark.slow
 def test_killed_while_drawing_the_same_command_finishes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def killed(seen: Record) -> None:
         (seen.folder / "plots").mkdir()

@@ -335,6 +335,7 @@ def test_a_folder_that_is_no_runs_is_refused_before_data_are_opened(tmp_path: Pa
     assert [item.name for item in tmp_path.iterdir()] == ["notes.txt"]
 
 
+@pytest.mark.slow
 def test_every_command_leaves_what_is_a_users(tmp_path: Path) -> None:
     run = tmp_path / "outputs" / RUN.name
     shutil.copytree(RUN, run)
@@ -399,6 +400,7 @@ def test_a_checkpoint_of_other_settings_is_foreign_too(tmp_path: Path) -> None:
     assert lvm_lab.load(tmp_path / "alone.ckpt").config["seed"] == 17
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["last.ckpt", "best_5cat.ckpt"])
 def test_nothing_goes_on_from_a_foreign_checkpoint_and_none_is_scored(tmp_path: Path, name: str) -> None:
     run = tmp_path / "killed"

@@ -35,6 +35,9 @@ from helpers.commands import (
     wait_until,
 )
 
+# Each trains, is killed and goes on: seconds each, minutes in all.
+pytestmark = pytest.mark.slow
+
 INTERRUPTING = HELPERS / "interrupting.py"
 EPOCHS = 6
 # Dropout and hard negatives draw random numbers; the gate runs in training and, with keep_best, more files are kept.
@@ -222,7 +225,6 @@ def test_a_disk_that_somebody_else_fills(command: tuple[str, ...], unbroken: Pat
     equal(folder, unbroken)
 
 
-@pytest.mark.slow
 def test_ctrl_c(tmp_path: Path, command: tuple[str, ...], unbroken: Path) -> None:
     process = start(tmp_path, *command)
     assert wait_until(lambda: list(tmp_path.glob("outputs/*/checkpoints/last.ckpt")), process)
@@ -248,7 +250,6 @@ def test_damaged_last_checkpoint_is_told(tmp_path: Path, command: tuple[str, ...
     assert (folder / "checkpoints" / "best.ckpt").exists()
 
 
-@pytest.mark.slow
 def test_killed_ten_times_at_random(tmp_path: Path, cache: Path) -> None:
     """Ten kills at any place of the run, some while it composes or loads, most in or between two epochs."""
     epochs, draw = 40, random.Random(7)

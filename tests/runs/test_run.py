@@ -212,6 +212,7 @@ def test_our_own_error_is_recorded_as_failed(tmp_path: Path, monkeypatch: pytest
     assert "a bug of ours" in (folder / "train.log").read_text()
 
 
+@pytest.mark.slow
 def test_multirun_puts_each_run_into_a_folder_of_its_own(done: Done) -> None:
     said = call(done.work, "-m", *TINY, "arch=gru,lstm", "trainer.max_epochs=1", "run.cache=cache")
     assert said.code == 0, said.err

@@ -48,6 +48,7 @@ def test_an_old_finished_run_is_not_trained_again(tmp_path: Path) -> None:
     assert (folder / "result.json").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_an_old_killed_run_goes_on_to_the_end_of_an_unbroken_one(tmp_path: Path) -> None:
     shutil.copytree(SCHEMA1 / "killed", tmp_path / "killed")
     outcome = call(tmp_path, *COMMANDS["killed"], "run.dir=killed")

@@ -129,6 +129,7 @@ def test_it_is_out_of_the_fingerprint() -> None:
     assert fingerprint({k: v for k, v in without.items() if k != "sweep"}, content) == fingerprint(without, content)
 
 
+@pytest.mark.slow
 def test_a_finished_run_has_its_objective_without_training_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -78,6 +78,7 @@ def test_smoke_has_every_arch_and_production_the_four_that_serve() -> None:
     assert {row.arch for row in table("production").rows} == {"transformer", "gru", "lstm", "amn"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "scale", "row_id"), FIRM)
 def test_every_row_composes_and_settings_accept_it(name: str, scale: str | None, row_id: str) -> None:
     row = next(row for row in table(name, scale).rows if row.id == row_id)

@@ -99,6 +99,7 @@ def test_every_failing_job_of_a_plain_multirun_is_told(tmp_path: Path, cache: st
     assert (row.arch, row.status) == ("gru", "finished")
 
 
+@pytest.mark.slow
 def test_training_ends_on_a_plateau_if_asked(tmp_path: Path, cache: str) -> None:
     # A learning rate of next to nothing: the validation loss falls no more once it is rounded.
     asked = ("trainer.optim.lr=1e-30", "trainer.optim.weight_decay=0", "loss=mse", "trainer.max_epochs=9")

@@ -45,6 +45,7 @@ def test_a_training_without_memory_says_the_batch_size_that_may_fit(
     assert not (tmp_path / "outputs").exists()
 
 
+@pytest.mark.slow
 def test_a_scoring_without_memory_goes_on_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(session, "score", failing(ERRORS["cuda"]))
