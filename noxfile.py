@@ -34,7 +34,7 @@ def types(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Everything but the slow ones, in under 6 minutes on 2 cores."""
+    """Everything but the slow ones, meant for under 8 minutes on 2 idle cores."""
     install(session, "test")
     # Two processes, each with whole files: what a file trains once is trained once.
     session.run("pytest", "-n", "2", "--dist", "loadfile", *session.posargs, env=ONE_THREAD)
