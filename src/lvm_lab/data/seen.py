@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lvm_lab.config.thresholds import DOCUMENTS_FOR_INTERVAL
-from lvm_lab.data.sketch import Sketch
+from lvm_lab.data.sketch import Sketch, sign_codes
 from lvm_lab.data.windows import Windows
 from lvm_lab.errors import UserError
 
@@ -55,10 +55,13 @@ def trained_on(sketches: Sequence[Sketch], windows: Windows, cut: str | None = N
     none of them, whatever its codes say of their neighbours.
     """
     seen_N = np.zeros(len(windows.vectors_ND), dtype=bool)
-    rows_N = rows_of(windows)
-    for sketch in sketches:
-        if cut is None or cut not in sketch.cut.values():
-            seen_N[rows_N] |= sketch.holds(windows.vectors_ND, rows_N, windows.text_N)
+    others = [sketch for sketch in sketches if cut is None or cut not in sketch.cut.values()]
+    if others:
+        rows_N = rows_of(windows)
+        codes_NC = sign_codes(windows.vectors_ND, rows_N)
+        text_N = None if windows.text_N is None else windows.text_N[rows_N]
+        for sketch in others:
+            seen_N[rows_N] |= sketch.holds(windows.dim, codes_NC, text_N)
     return seen_N
 
 

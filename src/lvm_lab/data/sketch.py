@@ -99,13 +99,12 @@ class Sketch:
     digests_K: np.ndarray
     cut: dict[str, str]
 
-    def holds(self, vectors_ND: Rows, rows_N: np.ndarray, text_N: np.ndarray | None) -> np.ndarray:
-        """Which of the rows are among those that were trained on. text_N: the digests of all rows' texts."""
-        seen_N = np.zeros(len(rows_N), dtype=bool)
+    def holds(self, dim: int, codes_NC: np.ndarray, text_N: np.ndarray | None) -> np.ndarray:
+        """Which rows were trained on, by the codes of their vectors of `dim` and the digests of their texts."""
+        seen_N = np.zeros(len(codes_NC), dtype=bool)
         if text_N is not None and len(self.digests_K):
-            seen_N |= np.isin(text_N[rows_N], self.digests_K)
-        if vectors_ND.shape[1] == self.dim:
-            codes_NC = sign_codes(vectors_ND, rows_N)
+            seen_N |= np.isin(text_N, self.digests_K)
+        if dim == self.dim:
             for near, _ in near_codes(codes_NC, self.codes_MC, RADIUS if self.dim >= LEAST_DIM else 0):
                 seen_N[near] = True
         return seen_N
