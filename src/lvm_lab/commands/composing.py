@@ -20,6 +20,7 @@ from lvm_lab.commands.values import quoted
 from lvm_lab.config.binding import unknown_key
 from lvm_lab.config.conf import conf_dir, groups, options_of, spell_back
 from lvm_lab.config.paths import expand_all
+from lvm_lab.config.yaml_files import no_yaml
 from lvm_lab.errors import UserError
 
 # Groups of which several options go together.
@@ -62,10 +63,15 @@ def _is_text(argument: str) -> bool:
 
 def compose(config_name: str, overrides: Sequence[str], resolved: bool = True) -> dict[str, Any]:
     """The config in plain containers, without Hydra's own part; resolved: with its references looked up."""
+    config = composed(config_name, overrides)
+    return plain(config) if resolved else _containers(config, resolve=False)
+
+
+def composed(config_name: str, overrides: Sequence[str], hydras_own: bool = False) -> DictConfig:
+    """The config as Hydra has it. hydras_own: with its node `hydra`."""
     GlobalHydra.instance().clear()
     with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        config = hydra.compose(config_name, overrides=list(overrides))
-    return plain(config) if resolved else _containers(config, resolve=False)
+        return hydra.compose(config_name, overrides=list(overrides), return_hydra_config=hydras_own)
 
 
 def plain(config: DictConfig) -> dict[str, Any]:
@@ -158,10 +164,8 @@ def _in_shell(word: str) -> str:
 
 def unreadable(arguments: Sequence[str], error: Exception) -> str:
     """One sentence for a YAML file of the user's that cannot be read: which, where, and why."""
-    mark = getattr(error, "problem_mark", None)
-    if mark is not None:
-        problem = getattr(error, "problem", None) or "it ends too early"
-        return f"{mark.name}, line {mark.line + 1}, is no YAML ({problem}); mend it there."
+    if isinstance(error, yaml.YAMLError) and (mark := getattr(error, "problem_mark", None)) is not None:
+        return no_yaml(mark.name, error)
     for file in _own_files(arguments):
         try:
             node = yaml.safe_load(file.read_text(encoding="utf-8"))

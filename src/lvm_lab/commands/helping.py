@@ -12,7 +12,7 @@ from lvm_lab import __version__
 from lvm_lab.commands.arguments import CommandLine, Files
 from lvm_lab.commands.composing import own_folders
 from lvm_lab.config.command import command
-from lvm_lab.config.conf import conf_dir, options_of
+from lvm_lab.config.conf import conf_dir, options_of, spell_back
 
 WIDTH = 118
 DEFAULT = re.compile(r"  - (?P<group>[a-z]\w*): (?P<option>\S+|\[.*?\])(?:\s+#\s*(?P<says>.*))?$")
@@ -68,7 +68,7 @@ def _lines(config_name: str, door: str, own: list[Path], files: Files | None, he
 
 
 def _group(group: Group, own: list[Path]) -> Iterator[str]:
-    typed = group.name.replace("five_cat", "5cat")
+    typed = spell_back(group.name)
     more = {file.stem for folder in own for file in (folder / group.name).glob("*.yaml")}
     taken = group.option.strip("[]").split(",")
     options = ", ".join(f"[{o}]" if o in taken else o for o in sorted({*options_of(group.name), *more}))

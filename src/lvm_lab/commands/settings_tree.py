@@ -9,10 +9,9 @@ from typing import Any
 
 import yaml
 
-from lvm_lab.config.conf import conf_dir, spell_out
+from lvm_lab.config.conf import conf_dir, spell_back, spell_out
 from lvm_lab.config.paths import expand
-
-LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+from lvm_lab.config.yaml_files import LOADER
 
 
 class Tree:
@@ -81,7 +80,7 @@ class Tree:
 
 
 def _typed(key: object, dot: str) -> str:
-    return "5cat" if key == "five_cat" and not dot else str(key)
+    return str(key) if dot else spell_back(str(key))
 
 
 def _update(node: dict[str, Any], more: dict[str, Any]) -> None:

@@ -6,15 +6,13 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-import hydra
-from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, MissingConfigException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from lvm_lab.commands.composing import composed
 from lvm_lab.commands.rows import searched
-from lvm_lab.config.conf import conf_dir
 from lvm_lab.config.objective import names
 from lvm_lab.errors import UserError
 
@@ -72,9 +70,7 @@ def _composed(config_name: str, arguments: Sequence[str]) -> tuple[dict[str, Any
     """(the node of Hydra's sweeper, sweep.objective), from the settings that hold for every trial."""
     settings = [a for a in arguments if re.match(r"\+*(hydra[./]|sweep[.=])", a)]
     plain = [str(one.input_line) for one in _parsed(settings) if not one.is_sweep_override()]
-    GlobalHydra.instance().clear()
-    with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        config = hydra.compose(config_name, [*searched(arguments), *plain], return_hydra_config=True)
+    config = composed(config_name, [*searched(arguments), *plain], hydras_own=True)
     node = OmegaConf.to_container(config.hydra.sweeper, enum_to_str=True)
     return node, OmegaConf.select(config, "sweep.objective")  # type: ignore[return-value]
 

@@ -8,6 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
+from lvm_lab.config.conf import spell_back
 from lvm_lab.reporting import terminal, words
 from lvm_lab.reporting.numbers import fixed, interval, signed
 
@@ -30,7 +31,7 @@ def show(report: dict[str, Any], console: Console) -> None:
     if report["config"]:
         grid = terminal.table(("setting", *map(escape, names)), title="what differs in the configs")
         for key, values in report["config"].items():
-            grid.add_row(escape(key.replace("five_cat", "5cat")), *(escape(_value(value)) for value in values))
+            grid.add_row(escape(spell_back(key)), *(escape(_value(value)) for value in values))
         console.print(grid)
     else:
         console.print("the configs do not differ in anything that a run computes")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lvm_lab.config import sources, targets
+from lvm_lab.config.conf import spell_back
 from lvm_lab.config.presets import GATES
 from lvm_lab.errors import UserError
 
@@ -95,7 +96,7 @@ def difference(there: Any, here: Any, path: str = "") -> str | None:
         for key in (*there, *(k for k in here if k not in there)):
             first = difference(there.get(key), here.get(key), f"{path}.{key}".lstrip("."))
             if first:
-                return first.replace("five_cat", "5cat")
+                return spell_back(first)
         return None
     # As the fingerprint sees it, a list is a tuple; 0 and 0.0 make two fingerprints, and compute the same.
     numbers = all(isinstance(x, int | float) and not isinstance(x, bool) for x in (there, here))

@@ -17,6 +17,7 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 from lvm_lab.config import targets
+from lvm_lab.config.yaml_files import LOADER
 from lvm_lab.errors import UserError
 from lvm_lab.runs import checkpoints
 from lvm_lab.runs.result import FILE as RESULT
@@ -28,9 +29,6 @@ GROUPS = ("arch", "head", "loss", "data", "trainer", "five_cat", "run", "identit
 # The checkpoints that a run may be judged by, the first that is there.
 BEST = ("best_5cat.ckpt", "best.ckpt")
 Status = Literal["missing", "started", "running", "finished", "diverged", "failed", "damaged"]
-# Twenty times faster where PyYAML was built with libyaml; a sweep has hundreds of files.
-LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-
 
 # What helps against a damage, by file.
 NEW_START = "give the training's command again with run.force=true"

@@ -15,14 +15,13 @@ from typing import Any
 
 import yaml
 
+from lvm_lab.config.yaml_files import LOADER
 from lvm_lab.files import sha256
 from lvm_lab.runs import identity, reading
 from lvm_lab.runs.written import RESOLVED, TABLE
 
 # Settings that name weights of other runs, by group.
 ORIGINS = {"arch": identity.ARCH_PATHS, "trainer": identity.ORIGINS}
-# What a config's content says of the data; everything else in it are files of weights.
-OF_DATA = ("store", "val", "ood")
 SHA256 = re.compile(r"[0-9a-f]{64}")
 # A record that points somewhere is smaller; what is larger are weights.
 LARGEST_RECORD = 1 << 20
@@ -88,8 +87,9 @@ def _folders(folder: Path) -> list[Path]:
 def _add_runs(known: Users, folder: Path, levels: int | None) -> None:
     for run in runs_below(folder, levels):
         read = reading.read(run)
+        data = identity.of_data(read.identity.content)
         for name, digest in read.identity.content.items():
-            if name not in OF_DATA:
+            if name not in data:
                 known.add(str(digest), (), str(run))
         for group, keys in ORIGINS.items():
             for key in keys:
@@ -141,7 +141,7 @@ def _record(file: Path) -> Any:
 
 def _parsed(text: str) -> Any:
     try:
-        return yaml.load(text, reading.LOADER)
+        return yaml.load(text, LOADER)
     except (yaml.YAMLError, ValueError, RecursionError):
         return text
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from lvm_lab.config.yaml_files import no_yaml
 from lvm_lab.errors import UserError
 
 
@@ -36,10 +37,7 @@ def read(file: Path) -> Table:
     except UnicodeDecodeError as error:
         raise UserError(f"{file} is no YAML in UTF-8; write it again as text.") from error
     except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f", line {mark.line + 1}," if mark else ""
-        problem = getattr(error, "problem", None) or "it ends too early"
-        raise UserError(f"{file}{line} is no YAML ({problem}); mend it there.") from error
+        raise UserError(no_yaml(file, error)) from error
     if not isinstance(tree, yaml.MappingNode):
         return Table(file, node)
     lines = {str(key.value): key.start_mark.line + 1 for key, _ in tree.value}
