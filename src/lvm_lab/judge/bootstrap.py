@@ -48,7 +48,11 @@ class Number:
         """value -+ t x error, with effective - 1 degrees of freedom; NaN where there is no error."""
         if math.isnan(self.error):
             return math.nan, math.nan
-        return t_interval(self.value, self.error, self.effective, level)
+        # SciPy comes in only now: it takes half a second, and tables of what is measured already need none of it.
+        from scipy.special import stdtrit
+
+        half = float(stdtrit(self.effective - 1, (1 + level) / 2)) * self.error
+        return self.value - half, self.value + half
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -59,15 +63,6 @@ class Number:
             "windows": self.windows,
             "documents": self.documents,
         }
-
-
-def t_interval(value: float, error: float, effective: float, level: float = LEVEL) -> tuple[float, float]:
-    """value -+ Student's t x error, for so many effective documents."""
-    # SciPy comes in only now: it takes half a second, and tables of what is measured already need none of it.
-    from scipy.special import stdtrit
-
-    half = float(stdtrit(effective - 1, (1 + level) / 2)) * error
-    return value - half, value + half
 
 
 def finite(value: float) -> float | None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 
+from lvm_lab.config.thresholds import DOCUMENTS_FOR_VERDICT
 from lvm_lab.judge.bootstrap import Number, finite
 
 State = bool | None  # None: not measurable, which is not passed
@@ -34,6 +36,42 @@ class Check:
         distances = [sense * (x - threshold) for x in (number.low, number.high)]
         clear = min(distances) >= 0 or max(distances) < 0
         return cls(threshold, sense * (number.value - threshold) >= 0, math.isnan(number.low) or not clear)
+
+    @classmethod
+    def within(cls, apart: Number, limit: float) -> Check:
+        """Whether a difference is at most `limit` in either direction, and whether its whole interval says the same."""
+        inside = abs(apart.low) <= limit and abs(apart.high) <= limit
+        outside = min(apart.low, apart.high) > limit or max(apart.low, apart.high) < -limit
+        return cls(limit, abs(apart.value) <= limit, not (inside or outside))
+
+
+def state_of(checks: Mapping[str, Check], values: Mapping[str, float], clear: bool) -> tuple[bool, str | None]:
+    """Whether all checks are passed, and if not, why. clear: whether every interval has to be clear too."""
+    if all(check.passed and not (clear and check.undecided) for check in checks.values()):
+        return True, None
+    failed = {name: check for name, check in checks.items() if not check.passed}
+    reason = "; ".join(f"{name} {values[name]:.3f} against {check.threshold:g}" for name, check in failed.items())
+    return False, reason or "an interval straddles its threshold"
+
+
+def verdict_of(
+    states: Sequence[State], required: int, documents: Mapping[str, int], not_finite: bool
+) -> tuple[Verdict, str | None]:
+    """The verdict on gates of these states, and why it is no pass.
+
+    documents: how many were judged, by part. not_finite: whether a prediction was not.
+    """
+    passed, unknown = states.count(True), states.count(None)
+    few = [f"{part} has {count} documents" for part, count in documents.items() if count < DOCUMENTS_FOR_VERDICT]
+    if not_finite:
+        return "fail", "predictions are not finite"
+    if few:
+        return "undecided", f"{' and '.join(few)}; {DOCUMENTS_FOR_VERDICT} are needed"
+    if passed >= required:
+        return "pass", None
+    if passed + unknown >= required:
+        return "undecided", f"{unknown} of {len(states)} gates could not be measured"
+    return "fail", f"{passed} of {len(states)} gates passed and {required} are needed"
 
 
 @dataclass(frozen=True)

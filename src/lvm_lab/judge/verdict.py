@@ -10,12 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from lvm_lab.config.presets import Preset
-from lvm_lab.config.thresholds import DOCUMENTS_FOR_VERDICT
 from lvm_lab.judge.bootstrap import Number, means
 from lvm_lab.judge.gate import ISOLATED, NEEDS_BOTH, Gate
 from lvm_lab.judge.gates import load as load_gates
 from lvm_lab.judge.gates import offsets
-from lvm_lab.judge.results import Check, FiveCat, Half, PartScores, State, Verdict
+from lvm_lab.judge.results import Check, FiveCat, Half, PartScores, State, state_of, verdict_of
 
 
 @dataclass(frozen=True)
@@ -69,17 +68,13 @@ def put_together(preset: Preset, val: PartScores, ood: PartScores | None) -> Fiv
         gate.letter: gate.result(val.halves[gate.letter], ood.halves[gate.letter] if ood else None, preset)
         for gate in load_gates(preset)
     }
-    states = [gate.state for gate in gates.values()]
-    passed, unknown = states.count(True), states.count(None)
-    verdict: Verdict = "pass" if passed >= preset.required else "fail"
-    reason = None if verdict == "pass" else f"{passed} of {len(gates)} gates passed and {preset.required} are needed"
-    if val.not_finite or (ood is not None and ood.not_finite):
-        verdict, reason = "fail", "predictions are not finite"
-    elif few := [part for part in (val, ood) if part is not None and part.documents < DOCUMENTS_FOR_VERDICT]:
-        have = " and ".join(f"{part.part} has {part.documents} documents" for part in few)
-        verdict, reason = "undecided", f"{have}; {DOCUMENTS_FOR_VERDICT} are needed"
-    elif verdict == "fail" and passed + unknown >= preset.required:
-        verdict, reason = "undecided", f"{unknown} of {len(gates)} gates could not be measured"
+    parts = [part for part in (val, ood) if part is not None]
+    verdict, reason = verdict_of(
+        [gate.state for gate in gates.values()],
+        preset.required,
+        {part.part: part.documents for part in parts},
+        any(part.not_finite for part in parts),
+    )
     return FiveCat(preset.name, preset.required, verdict, reason, gates, val, ood)
 
 
@@ -97,13 +92,9 @@ def _half(gate: Gate, numbers: dict[str, Number], measured: Measurements, preset
         for name, direction in gate.directions.items()
         if numbers[name].windows
     }
-    clear = preset.every_interval_clear
-    reason: str | None = None
-    state: State = all(check.passed and not (clear and check.undecided) for check in checks.values())
+    values = {name: number.value for name, number in numbers.items()}
+    state: State
+    state, reason = state_of(checks, values, preset.every_interval_clear)
     if state and len(checks) < len(gate.directions):
         state, reason = None, gate.missing(numbers)
-    elif not state:
-        failed = {name: check for name, check in checks.items() if not check.passed}
-        reason = "; ".join(f"{name} {numbers[name].value:.3f} against {c.threshold:g}" for name, c in failed.items())
-        reason = reason or "an interval straddles its threshold"
     return Half(state, reason, numbers, checks, windows, documents, share)

@@ -14,12 +14,16 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from lvm_lab.config.thresholds import DOCUMENTS_FOR_VERDICT
-from lvm_lab.judge.bootstrap import t_interval
+import numpy as np
+
+from lvm_lab.judge.bootstrap import Number
+from lvm_lab.judge.results import Check, state_of, verdict_of
 from lvm_lab.runs.identity import computing
 
 Json = dict[str, Any]
 COUNTS = ("windows", "documents", "not_finite")
+# A pool's error follows from its folds', and nothing is drawn anew.
+NOT_RESAMPLED = np.empty(0)
 
 
 def fold_of(config: Json, content: Mapping[str, str]) -> tuple[str, int] | None:
@@ -34,24 +38,10 @@ def fold_of(config: Json, content: Mapping[str, str]) -> tuple[str, int] | None:
 
 def pooled_number(numbers: Sequence[Json], disjoint: bool = True) -> Json:
     """One number of the folds'; without an interval where one of them has none, or is of before errors were kept."""
-    windows, documents = (_count([number[key] for number in numbers], disjoint) for key in ("windows", "documents"))
-    known = [number for number in numbers if number["value"] is not None]
-    node: Json = {"value": None, "interval": None, "error": None, "effective": None}
-    total = sum(number["windows"] for number in known) if disjoint else len(known)
-    if known and total:
-        weights = [number["windows"] / total if disjoint else 1 / total for number in known]
-        node["value"] = sum(w * number["value"] for w, number in zip(weights, known, strict=True))
-        errors = [number["error"] for number in known if number.get("error") is not None]
-        if len(errors) == len(known):
-            parts = [w * e for w, e in zip(weights, errors, strict=True)]
-            error = math.hypot(*parts) if disjoint else sum(parts)
-            effectives = [number["effective"] for number in known]
-            effective = _effective(parts, effectives) if disjoint else min(effectives)
-            interval = list(t_interval(node["value"], error, effective))
-            node |= {"interval": interval, "error": error, "effective": effective}
-    node |= {"windows": windows, "documents": documents}
+    pool = _number(numbers, disjoint)
+    node = pool.to_dict()
     if numbers[0].get("threshold") is not None:
-        node |= _checked(node, numbers)
+        node |= vars(_check(pool, numbers))
     if overs := {str(number["over"]) for number in numbers if number.get("over")}:
         baseline = sum(number["baseline"] or 0.0 for number in numbers) / len(numbers)
         node |= {"over": ", ".join(sorted(overs)), "baseline": baseline}
@@ -76,21 +66,32 @@ def pooled_verdict(verdicts: Sequence[Json], val: Json, ood: Json | None, clear:
     letters = [letter for letter in verdicts[0]["gates"] if all(letter in v["gates"] for v in verdicts)]
     gates = {letter: _gate(letter, [v["gates"][letter] for v in verdicts], val, ood, clear) for letter in letters}
     states = [gate["state"] for gate in gates.values()]
-    passed, required = states.count(True), verdicts[0]["required"]
-    few = [f"{part['part']} has {part['documents']} documents" for part in (val, ood) if part and _few(part)]
-    verdict, reason = "pass", None
-    if val["not_finite"] or (ood and ood["not_finite"]):
-        verdict, reason = "fail", "predictions are not finite"
-    elif few:
-        verdict, reason = "undecided", f"{' and '.join(few)}; {DOCUMENTS_FOR_VERDICT} are needed"
-    elif passed < required:
-        open_ones = states.count(None)
-        verdict, reason = "fail", f"{passed} of {len(gates)} gates passed and {required} are needed"
-        if passed + open_ones >= required:
-            verdict, reason = "undecided", f"{open_ones} of {len(gates)} gates could not be measured"
-    alarms = _once(verdict["alarms"] for verdict in verdicts)
-    kept = {"preset": verdicts[0].get("preset", ""), "required": required, "of": len(gates), "passed": passed}
-    return kept | {"verdict": verdict, "reason": reason, "alarms": alarms, "gates": gates}
+    parts = [part for part in (val, ood) if part]
+    required = verdicts[0]["required"]
+    documents = {part["part"]: part["documents"] for part in parts}
+    verdict, reason = verdict_of(states, required, documents, any(part["not_finite"] for part in parts))
+    alarms = _once(one["alarms"] for one in verdicts)
+    kept = {"preset": verdicts[0].get("preset", ""), "required": required, "of": len(gates)}
+    kept |= {"passed": states.count(True), "verdict": verdict, "reason": reason}
+    return kept | {"alarms": alarms, "gates": gates}
+
+
+def _number(numbers: Sequence[Json], disjoint: bool) -> Number:
+    windows, documents = (_count([number[key] for number in numbers], disjoint) for key in ("windows", "documents"))
+    known = [number for number in numbers if number["value"] is not None]
+    total = sum(number["windows"] for number in known) if disjoint else len(known)
+    if not known or not total:
+        return Number(math.nan, math.nan, math.nan, windows, documents, NOT_RESAMPLED)
+    weights = [number["windows"] / total if disjoint else 1 / total for number in known]
+    value = sum(w * number["value"] for w, number in zip(weights, known, strict=True))
+    errors = [number["error"] for number in known if number.get("error") is not None]
+    if len(errors) < len(known):
+        return Number(value, math.nan, math.nan, windows, documents, NOT_RESAMPLED)
+    parts = [w * e for w, e in zip(weights, errors, strict=True)]
+    effectives = [number["effective"] for number in known]
+    error = math.hypot(*parts) if disjoint else sum(parts)
+    effective = _effective(parts, effectives) if disjoint else min(effectives)
+    return Number(value, error, effective, windows, documents, NOT_RESAMPLED)
 
 
 def _pooled(nodes: Sequence[Json], disjoint: bool) -> Json:
@@ -131,15 +132,14 @@ def _scores(scores: Sequence[Json], disjoint: bool, clear: bool) -> Json:
 def _half(halves: Sequence[Json], disjoint: bool, clear: bool) -> Json:
     names = [name for name in halves[0]["numbers"] if all(name in half["numbers"] for half in halves)]
     numbers = {name: pooled_number([half["numbers"][name] for half in halves], disjoint) for name in names}
-    checks = {name: number for name, number in numbers.items() if "threshold" in number}
     open_ones = [half for half in halves if half["state"] is None]
     state: bool | None = None
     reason = open_ones[0]["reason"] if open_ones else None
     if not open_ones:
-        state = all(n["passed"] and not (clear and n["undecided"]) for n in checks.values())
-        failed = {name: n for name, n in checks.items() if not n["passed"]}
-        missed = (f"{name} {n['value']:.3f} against {n['threshold']:g}" for name, n in failed.items())
-        reason = "; ".join(missed) or (None if state else "an interval straddles its threshold")
+        held = {name: number for name, number in numbers.items() if "threshold" in number}
+        checks = {name: Check(n["threshold"], n["passed"], n["undecided"]) for name, n in held.items()}
+        values = {name: math.nan if n["value"] is None else n["value"] for name, n in held.items()}
+        state, reason = state_of(checks, values, clear)
     counts = {key: _count([half[key] for half in halves], disjoint) for key in ("windows", "documents")}
     share = sum(half["share"] for half in halves) / len(halves)
     return {"state": state, "reason": reason, **counts, "share": share, "numbers": numbers}
@@ -160,33 +160,22 @@ def _gate(letter: str, gates: Sequence[Json], val: Json, ood: Json | None, clear
 def _difference(gates: Sequence[Json], val_half: Json, ood_half: Json, clear: bool) -> Json:
     """Gate E of the pool: the normal bins of both parts, which are of different documents."""
     val, ood = val_half["numbers"]["normal"], ood_half["numbers"]["normal"]
-    node: Json = {"value": val["value"] - ood["value"], "interval": None}
-    node |= {key: min(val[key], ood[key]) for key in ("windows", "documents")}
-    threshold = gates[0]["difference"]["threshold"]
-    undecided = True
-    if val["error"] is not None and ood["error"] is not None:
-        effective = min(val["effective"], ood["effective"])
-        low, high = t_interval(node["value"], math.hypot(val["error"], ood["error"]), effective)
-        node["interval"] = [low, high]
-        inside, outside = max(-low, high) <= threshold, low > threshold or high < -threshold
-        undecided = not (inside or outside)
-    passed = abs(node["value"]) <= threshold
-    node |= {"threshold": threshold, "passed": passed, "undecided": undecided}
-    state = passed and not (clear and undecided)
-    reason = None if state else f"the normal bins differ by {node['value']:+.3f} against {threshold:g}"
-    return {"state": state, "reason": reason, "difference": node}
+    errors = [math.nan if number["error"] is None else number["error"] for number in (val, ood)]
+    effectives = [math.nan if number["effective"] is None else number["effective"] for number in (val, ood)]
+    windows, documents = (min(val[key], ood[key]) for key in ("windows", "documents"))
+    apart = Number(val["value"] - ood["value"], math.hypot(*errors), min(effectives), windows, documents, NOT_RESAMPLED)
+    check = Check.within(apart, gates[0]["difference"]["threshold"])
+    state = check.passed and not (clear and check.undecided)
+    reason = None if state else f"the normal bins differ by {apart.value:+.3f} against {check.threshold:g}"
+    return {"state": state, "reason": reason, "difference": apart.to_dict() | vars(check)}
 
 
-def _checked(node: Json, numbers: Sequence[Json]) -> Json:
+def _check(pool: Number, numbers: Sequence[Json]) -> Check:
     """Against the threshold of the folds, in the direction that their own checks tell."""
     threshold = numbers[0]["threshold"]
     apart = [n for n in numbers if n["value"] not in (None, threshold)]
-    sense = 1 if all(n["passed"] == (n["value"] > threshold) for n in apart) else -1
-    value, interval = node["value"], node["interval"]
-    distances = [sense * (x - threshold) for x in interval or []]
-    clear = bool(distances) and (min(distances) >= 0 or max(distances) < 0)
-    passed = value is not None and sense * (value - threshold) >= 0
-    return {"threshold": threshold, "passed": passed, "undecided": not clear}
+    upward = all(n["passed"] == (n["value"] > threshold) for n in apart)
+    return Check.of(pool, threshold, "at least" if upward else "at most")
 
 
 def _effective(parts: Sequence[float], effectives: Sequence[float]) -> float:
@@ -196,10 +185,6 @@ def _effective(parts: Sequence[float], effectives: Sequence[float]) -> float:
 
 def _count(counts: Sequence[int], disjoint: bool) -> int:
     return sum(counts) if disjoint else max(counts)
-
-
-def _few(part: Json) -> bool:
-    return bool(part["documents"] < DOCUMENTS_FOR_VERDICT)
 
 
 def _once(lists: Iterable[Sequence[Json]]) -> list[Json]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from lvm_lab.config.presets import Preset
 from lvm_lab.config.thresholds import NORMAL
-from lvm_lab.judge.bootstrap import Number, difference
+from lvm_lab.judge.bootstrap import difference
 from lvm_lab.judge.cosines import normalise
 from lvm_lab.judge.gate import Gate, Slice
 from lvm_lab.judge.results import Check, GateResult, Half
@@ -47,7 +47,7 @@ class CoherenceBins(Gate):
             if reason := _too_few(half):
                 return GateResult(self.letter, self.name, None, f"{part}: {reason}", val, ood)
         apart = difference(val.numbers["normal"], ood.numbers["normal"])
-        check = _within(apart, preset.thresholds["e"]["difference"])
+        check = Check.within(apart, preset.thresholds["e"]["difference"])
         state = check.passed and not (preset.every_interval_clear and check.undecided)
         reason = None if state else f"the normal bins differ by {apart.value:+.3f} against {check.threshold:g}"
         return GateResult(self.letter, self.name, state, reason, val, ood, {"difference": apart}, {"difference": check})
@@ -64,13 +64,6 @@ def _too_few(half: Half) -> str | None:
         f"the normal bin has {normal.windows} windows of {normal.documents} documents; "
         f"{BIN_WINDOWS} of {BIN_DOCUMENTS} are needed"
     )
-
-
-def _within(apart: Number, limit: float) -> Check:
-    """Whether a difference is at most `limit` in either direction."""
-    inside = abs(apart.low) <= limit and abs(apart.high) <= limit
-    outside = min(apart.low, apart.high) > limit or max(apart.low, apart.high) < -limit
-    return Check(limit, abs(apart.value) <= limit, not (inside or outside))
 
 
 def coherence(context_BLD: np.ndarray) -> np.ndarray:
