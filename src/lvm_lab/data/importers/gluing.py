@@ -10,8 +10,6 @@ import hashlib
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from lvm_lab.data.sketch import row_digests
 
@@ -83,8 +81,8 @@ def components(number_WP: np.ndarray, digest_V: np.ndarray) -> list[str]:
     """The name of each window's component: windows that share a vector, directly or by others, have one name."""
     count, places = number_WP.shape
     window_N, number_N = np.repeat(np.arange(count), places), number_WP.ravel()
-    edges = coo_array((np.ones(len(number_N)), (window_N, number_N + count)), shape=(count + len(digest_V),) * 2)
-    component_W = np.unique(connected_components(edges, directed=False)[1][:count], return_inverse=True)[1]
+    component_U = _connected(window_N, number_N + count, count + len(digest_V))
+    component_W = np.unique(component_U[:count], return_inverse=True)[1]
     names = _names(component_W[window_N], number_N, digest_V)
     return [names[i] for i in component_W.tolist()]
 
@@ -129,11 +127,22 @@ def _lay_out(
         lengths.append(row - starts[-1])
     if (first_row_U < 0).any():
         return None  # a text that comes back to its beginning has no first window
-    between = coo_array((np.ones(alike_2P.shape[1]), tuple(chain_U[alike_2P])), shape=(len(starts), len(starts)))
-    document_S = connected_components(between, directed=False)[1]
+    one_P, other_P = chain_U[alike_2P]
+    document_S = _connected(one_P, other_P, len(starts))
     names = _names(np.repeat(document_S[chain_U], places), windows_UP.ravel(), digest_V)
     row_UP = first_row_U[:, None] + np.arange(places)
     return Chains(row_UP[number_W], np.array(starts), np.array(lengths), [names[i] for i in document_S.tolist()])
+
+
+def _connected(one_P: np.ndarray, other_P: np.ndarray, count: int) -> np.ndarray:
+    """The component of each of `count` nodes, by the pairs of nodes that an edge connects."""
+    # SciPy comes in only now: nearly every file names its documents.
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    edges = coo_array((np.ones(len(one_P)), (one_P, other_P)), shape=(count, count))
+    component: np.ndarray = connected_components(edges, directed=False)[1]
+    return component
 
 
 def _names(group_N: np.ndarray, number_N: np.ndarray, digest_V: np.ndarray) -> list[str]:
