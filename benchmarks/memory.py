@@ -10,13 +10,16 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 
-from lvm_lab import train
 from lvm_lab.commands import launch as cli
 from lvm_lab.data.store import Documents, EncoderContract, write_store
+from lvm_lab.jobs.training import train
 
 LENGTH = 100
 
@@ -25,6 +28,26 @@ def anonymous_mib() -> float:
     """RssAnon of this process: what it allocated, without what it maps from files."""
     status = Path("/proc/self/status").read_text()
     return int(status.split("RssAnon:")[1].split()[0]) / 1024
+
+
+@contextmanager
+def watched(every: float) -> Iterator[SimpleNamespace]:
+    """Within it memory is looked at every so many seconds; `grown` is the most MiB that came to the start's."""
+    peak, done = SimpleNamespace(grown=0.0), threading.Event()
+    start = anonymous_mib()
+
+    def watch() -> None:
+        while not done.is_set():
+            peak.grown = max(peak.grown, anonymous_mib() - start)
+            time.sleep(every)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        yield peak
+    finally:
+        done.set()
+        watcher.join()
 
 
 def make_store(path: Path, rows: int) -> None:
@@ -47,25 +70,16 @@ def main(rows: int) -> float:
     try:
         make_store(folder / "store", rows)
 
-        baseline, peak, done = anonymous_mib(), 0.0, threading.Event()
-
-        def watch() -> None:
-            nonlocal peak
-            while not done.is_set():
-                peak = max(peak, anonymous_mib())
-                time.sleep(0.02)
-
-        watcher = threading.Thread(target=watch)
-        watcher.start()
-        sys.argv = ["train", "data=npz", f"data.path={folder / 'store'}", "arch=mamba2", "arch.width=64"]
-        sys.argv += ["trainer.max_epochs=1", "5cat=smoke", "logger=none", "device=cpu"]
-        sys.argv += [f"run.dir={folder / 'run'}", f"run.cache={folder / 'cache'}"]
-        cli.launch("train", train.train)
-        done.set()
-        watcher.join()
+        baseline = anonymous_mib()
+        with watched(0.02) as peak:
+            sys.argv = ["train", "data=npz", f"data.path={folder / 'store'}", "arch=mamba2", "arch.width=64"]
+            sys.argv += ["trainer.max_epochs=1", "5cat=smoke", "logger=none", "device=cpu"]
+            sys.argv += [f"run.dir={folder / 'run'}", f"run.cache={folder / 'cache'}"]
+            cli.launch("train", train)
         print(f"{rows} x 768 float16 ({rows * 768 * 2 / 2**20:.0f} MiB): RssAnon {baseline:.0f} MiB after the imports,")
-        print(f"{peak:.0f} MiB at the most while training and scoring: {peak - baseline:.0f} MiB over the baseline")
-        return peak - baseline
+        most = f"{baseline + peak.grown:.0f} MiB at the most while training and scoring"
+        print(f"{most}: {peak.grown:.0f} MiB over the baseline")
+        return float(peak.grown)
     finally:
         shutil.rmtree(folder)
 

@@ -87,18 +87,23 @@ def start(
     folder: Path, *arguments: str, script: Path | None = None, **environment: str | None
 ) -> subprocess.Popen[str]:
     """The train command, or a script in its place, in a process of its own; None takes a variable away."""
-    merged = os.environ | ENVIRONMENT | environment
     command = [str(script)] if script else ["-m", "lvm_lab.train"]
     return subprocess.Popen(
         [sys.executable, *command, *arguments],
         cwd=folder,
-        env={name: value for name, value in merged.items() if value is not None},
+        env=_merged(environment),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         # A shell's background job ignores Ctrl-C and hands that down.
         preexec_fn=_heed_interrupts,
     )
+
+
+def _merged(environment: dict[str, str | None]) -> dict[str, str]:
+    """This process's environment with the tests' own over it and then the given one; None takes a variable away."""
+    merged = os.environ | ENVIRONMENT | environment
+    return {name: value for name, value in merged.items() if value is not None}
 
 
 def _heed_interrupts() -> None:
@@ -140,7 +145,7 @@ def fork(folder: Path, *arguments: str, script: Path | None = None, **environmen
     """As `start`, in a process that need not import torch first: forked off one that has done nothing else."""
     written = tempfile.TemporaryDirectory()
     process = multiprocessing.get_context("forkserver").Process(
-        target=_command, args=(folder, script, arguments, environment, written.name)
+        target=_command, args=(folder, script, arguments, _merged(environment), written.name)
     )
     with pytest.MonkeyPatch.context() as patch:
         for name, value in ENVIRONMENT.items():
@@ -150,15 +155,13 @@ def fork(folder: Path, *arguments: str, script: Path | None = None, **environmen
 
 
 def _command(
-    folder: Path, script: Path | None, arguments: tuple[str, ...], environment: dict[str, str | None], written: str
+    folder: Path, script: Path | None, arguments: tuple[str, ...], environment: dict[str, str], written: str
 ) -> None:
     for descriptor, name in ((1, "out"), (2, "err")):
         os.dup2(os.open(Path(written, name), os.O_WRONLY | os.O_CREAT, 0o600), descriptor)
-    os.environ.update(ENVIRONMENT)
-    for name, value in environment.items():
-        os.environ.pop(name, None)
-        if value is not None:
-            os.environ[name] = value
+    # The server's own environment is that of the first test which forked.
+    os.environ.clear()
+    os.environ.update(environment)
     os.chdir(folder)
     sys.argv = [str(script or "lvm-train"), *arguments]
     if script:

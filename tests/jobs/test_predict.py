@@ -272,11 +272,11 @@ def test_what_appears_meanwhile_is_not_written_over(tmp_path: Path) -> None:
 
 # Two stores, one ten times the other: (rows in thousands, MiB of anonymous memory over the baseline at the most).
 MEMORY = """
-import sys, threading, time
+import sys
 sys.path.insert(0, sys.argv[1])
 import numpy as np
 from pathlib import Path
-from memory import anonymous_mib
+from memory import watched
 from lvm_lab.data.store import Documents, EncoderContract, write_store
 from lvm_lab.jobs.prediction import predict
 
@@ -293,18 +293,9 @@ for rows in (20_000, 200_000):
     del vectors
 predict("run", "store20000", "warm.npz", device="cpu")
 for rows in (20_000, 200_000):
-    baseline, peak, done = anonymous_mib(), 0.0, threading.Event()
-    def watch():
-        global peak
-        while not done.is_set():
-            peak = max(peak, anonymous_mib())
-            time.sleep(0.002)
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    predict("run", f"store{rows}", f"out{rows}.npz", device="cpu")
-    done.set()
-    watcher.join()
-    print(rows, round(peak - baseline, 1))
+    with watched(0.002) as peak:
+        predict("run", f"store{rows}", f"out{rows}.npz", device="cpu")
+    print(rows, round(peak.grown, 1))
 """
 
 

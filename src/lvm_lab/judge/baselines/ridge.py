@@ -89,7 +89,8 @@ def fit_ridge(train: Windows, val: Windows, seed: int = 0, penalties: Sequence[f
 def _features(windows: Windows, start: int, mean_F: np.ndarray) -> Tensor:
     """Centred features of one slice, in float32."""
     context_BLD = windows.context(slice(start, start + SLICE))
-    return torch.from_numpy((context_BLD.reshape(len(context_BLD), -1) - mean_F).astype(np.float32))
+    x_BF = context_BLD.reshape(len(context_BLD), -1)
+    return torch.from_numpy(np.subtract(x_BF, mean_F, out=x_BF, casting="same_kind"))
 
 
 def _mean_features(windows: Windows) -> np.ndarray:
@@ -110,6 +111,7 @@ def _primal(
         x_BF = _features(train, start, mean_F)
         gram_FF += x_BF.T @ x_BF
         cross_FD += x_BF.T @ torch.from_numpy(target_ND[start : start + SLICE])
+        del x_BF
     yield from _each_penalty(gram_FF, cross_FD, float(gram_FF.trace()) / len(mean_F), penalties)
 
 
@@ -142,4 +144,9 @@ def _each_penalty(
             raise UserError(
                 "the ridge baseline's equations have no solution; look for vectors that are not finite or far too long."
             ) from error
-        yield penalty, torch.cholesky_solve(right, factor)
+        # As cholesky_solve does, which copies the factor first.
+        half = torch.linalg.solve_triangular(factor, right, upper=False)
+        solved = torch.linalg.solve_triangular(factor.mT, half, upper=True)
+        # As large as `gram`: the next one is made before these names are bound anew.
+        del factor, half
+        yield penalty, solved
