@@ -18,7 +18,8 @@ from types import SimpleNamespace
 import numpy as np
 
 from lvm_lab.commands import launch as cli
-from lvm_lab.data.store import Documents, EncoderContract, write_store
+from lvm_lab.data.contract import EncoderContract
+from lvm_lab.data.store import Documents, write_store
 from lvm_lab.jobs.training import train
 
 LENGTH = 100

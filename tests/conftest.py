@@ -10,7 +10,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from helpers.documents import make_documents
-from lvm_lab.data.store import EncoderContract, Store, write_store
+from lvm_lab.data.contract import EncoderContract
+from lvm_lab.data.store import Store, write_store
 
 settings.register_profile(
     "lab", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]

@@ -20,9 +20,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lvm_lab.convert_npz import main as convert_main
+from lvm_lab.data.contract import EncoderContract
 from lvm_lab.data.importers import npz_file as npz_module
 from lvm_lab.data.importers.npz import import_npz, open_source
-from lvm_lab.data.store import Documents, EncoderContract, Store, write_store
+from lvm_lab.data.store import Documents, Store, write_store
 from lvm_lab.data.windows import index_windows
 from lvm_lab.errors import UserError
 

@@ -13,13 +13,14 @@ import pytest
 from helpers.commands import MODEL, call
 from helpers.documents import make_documents
 from lvm_lab.config.data import DataSettings
+from lvm_lab.data.contract import EncoderContract
 from lvm_lab.data.joined import JoinedRows, join_stores
 from lvm_lab.data.parts import Parts, cut_parts
 from lvm_lab.data.repeated import repeated_rows
 from lvm_lab.data.source import Opened
 from lvm_lab.data.sources.npz import Npz
 from lvm_lab.data.split import PARTS
-from lvm_lab.data.store import EncoderContract, Store, write_store
+from lvm_lab.data.store import Store, write_store
 from lvm_lab.errors import UserError
 
 LENGTHS = [12] * 40

@@ -11,13 +11,14 @@ import pytest
 import torch
 
 from lvm_lab.config.data import FOLDS, DataSettings
+from lvm_lab.data.contract import EncoderContract
 from lvm_lab.data.parts import Parts, cut_parts
 from lvm_lab.data.repeated import repeated_rows
 from lvm_lab.data.sketch import row_digests
 from lvm_lab.data.source import Opened
 from lvm_lab.data.split import PARTS, part_of, position
 from lvm_lab.data.stats import training_stats
-from lvm_lab.data.store import EncoderContract, Store
+from lvm_lab.data.store import Store
 from lvm_lab.errors import UserError
 
 KEYS = [f"wiki\x1f{i}" for i in range(20_000)]

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from helpers.documents import make_documents
 from lvm_lab.data import store as store_module
-from lvm_lab.data.store import Documents, EncoderContract, open_store, write_store
+from lvm_lab.data.contract import EncoderContract
+from lvm_lab.data.store import Documents, open_store, write_store
 from lvm_lab.errors import UserError
 
 CONTRACT = EncoderContract(

@@ -10,7 +10,8 @@ import torch
 import yaml
 
 from lvm_lab.config.presets import Preset
-from lvm_lab.data.store import Documents, EncoderContract, write_store
+from lvm_lab.data.contract import EncoderContract
+from lvm_lab.data.store import Documents, write_store
 from lvm_lab.data.windows import Windows, index_windows
 from lvm_lab.types import Prediction
 

@@ -16,7 +16,8 @@ import lvm_lab
 from helpers.commands import ENVIRONMENT, call, tree
 from helpers.documents import make_documents
 from lvm_lab import predict as command
-from lvm_lab.data.store import EncoderContract, write_store
+from lvm_lab.data.contract import EncoderContract
+from lvm_lab.data.store import write_store
 from lvm_lab.errors import UserError
 from lvm_lab.files import StreamedArrays
 from lvm_lab.jobs.prediction import Predictions, predict
@@ -277,7 +278,8 @@ sys.path.insert(0, sys.argv[1])
 import numpy as np
 from pathlib import Path
 from memory import watched
-from lvm_lab.data.store import Documents, EncoderContract, write_store
+from lvm_lab.data.contract import EncoderContract
+from lvm_lab.data.store import Documents, write_store
 from lvm_lab.jobs.prediction import predict
 
 for rows in (20_000, 200_000):

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers.judge_data import DIM, LENGTH, Leaky, linear, moving_average, predictor, preset, windows_of
-from lvm_lab.data.store import Documents, EncoderContract, write_store
+from lvm_lab.data.contract import EncoderContract
+from lvm_lab.data.store import Documents, write_store
 from lvm_lab.data.windows import Windows, index_windows
 from lvm_lab.judge.cosines import normalise
 from lvm_lab.judge.five_cat import measure_part

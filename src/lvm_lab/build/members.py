@@ -12,8 +12,8 @@ import torch
 from lvm_lab.build import seen
 from lvm_lab.build.load import load
 from lvm_lab.config.settings import Settings
+from lvm_lab.data.contract import EncoderContract
 from lvm_lab.data.seen import Trainings
-from lvm_lab.data.store import EncoderContract
 from lvm_lab.errors import UserError
 from lvm_lab.files import sha256
 from lvm_lab.model import LatentVectorModel

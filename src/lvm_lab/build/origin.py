@@ -15,9 +15,9 @@ from lvm_lab.build.data import check_unseen
 from lvm_lab.build.load import load
 from lvm_lab.config import targets
 from lvm_lab.config.settings import Settings
+from lvm_lab.data.contract import EncoderContract
 from lvm_lab.data.parts import Parts
 from lvm_lab.data.seen import Trainings
-from lvm_lab.data.store import EncoderContract
 from lvm_lab.errors import UserError
 from lvm_lab.model import LOSS, LatentVectorModel, read_checkpoint
 from lvm_lab.runs import reading

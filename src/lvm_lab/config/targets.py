@@ -54,6 +54,21 @@ CONTRACTS = {
     "data.sources": Contract(
         "data source", "lvm_lab.data.source.Source", ("open",), way="derive it from lvm_lab.data.source.Source"
     ),
+    "text.readers": Contract(
+        "reader",
+        "lvm_lab.text.reader.Reader",
+        ("documents", "content", "origins"),
+        way="derive it from lvm_lab.text.reader.Reader",
+    ),
+    "text.chunkers": Contract(
+        "chunker", "lvm_lab.text.chunker.Chunker", ("chunk",), way="derive it from lvm_lab.text.chunker.Chunker"
+    ),
+    "text.encoders": Contract(
+        "encoder",
+        "lvm_lab.text.encoder.Encoder",
+        ("contract", "encode", "tokens"),
+        way="derive it from lvm_lab.text.encoder.Encoder",
+    ),
     "judge.gates": Contract("Gate", "lvm_lab.judge.gate.Gate", way="derive it from lvm_lab.judge.gate.Gate"),
     "judge.baselines": Contract(
         "Baseline", "lvm_lab.judge.baseline.Baseline", way="derive it from lvm_lab.judge.baseline.Baseline"

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from lvm_lab.data.store import Documents, EncoderContract, Store
+from lvm_lab.data.contract import EncoderContract
+from lvm_lab.data.store import Documents, Store
 from lvm_lab.errors import UserError
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from lvm_lab.config.data import DataSettings
 from lvm_lab.config.settings import NormaliserName
+from lvm_lab.data.contract import EncoderContract
 from lvm_lab.data.mixing import Mixing
 from lvm_lab.data.repeated import Chunks, repeated_rows, rows_within
 from lvm_lab.data.seen import rows_of, take_out
@@ -20,7 +21,7 @@ from lvm_lab.data.sketch import Sketch, sketch
 from lvm_lab.data.source import Opened
 from lvm_lab.data.split import part_of, position
 from lvm_lab.data.stats import training_stats
-from lvm_lab.data.store import EncoderContract, Store
+from lvm_lab.data.store import Store
 from lvm_lab.data.windows import Windows, index_windows
 from lvm_lab.errors import UserError
 from lvm_lab.types import Predictor, Stats

@@ -22,38 +22,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from lvm_lab.data.contract import EncoderContract
 from lvm_lab.data.flaws import check_vectors
 from lvm_lab.errors import UserError
 from lvm_lab.files import sha256
 
 SCHEMA_VERSION = 1
 DOCUMENT_COLUMNS = ("id", "title", "source", "start", "length")
-
-
-@dataclass(frozen=True)
-class EncoderContract:
-    """What made the vectors. `None` means that the file does not say."""
-
-    encoder: str | None = None
-    pooling: str | None = None
-    dense: bool | None = None
-    normalised: bool | None = None
-    dim: int = 0
-    dtype: str = "float32"
-    probes: dict[str, list[float]] = field(default_factory=dict)
-
-    def conflict(self, other: EncoderContract) -> str | None:
-        """The first field in which two contracts contradict each other, as a phrase, or None."""
-        for name in ("dim", "encoder", "pooling", "dense", "normalised"):
-            mine, theirs = getattr(self, name), getattr(other, name)
-            if mine is not None and theirs is not None and mine != theirs:
-                return f"{name} {mine} against {theirs}"
-        for sentence in self.probes.keys() & other.probes.keys():
-            a, b = np.asarray(self.probes[sentence]), np.asarray(other.probes[sentence])
-            cosine = float(a @ b / (np.linalg.norm(a) * np.linalg.norm(b)))
-            if cosine < 0.999:
-                return f"the probe sentence {sentence!r} has cosine {cosine:.3f}"
-        return None
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,9 @@ from lvm_lab.build import seen
 from lvm_lab.build.load import load
 from lvm_lab.config.data import DataSettings
 from lvm_lab.config.settings import DeviceSettings
+from lvm_lab.data.contract import EncoderContract
 from lvm_lab.data.parts import Parts
 from lvm_lab.data.seen import Trainings, hold_out
-from lvm_lab.data.store import EncoderContract
 from lvm_lab.data.windows import Windows
 from lvm_lab.errors import UserError
 from lvm_lab.model import LatentVectorModel

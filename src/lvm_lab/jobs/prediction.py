@@ -14,7 +14,7 @@ import numpy as np
 
 from lvm_lab.config.settings import DeviceSettings, cache_folder
 from lvm_lab.data.contexts import Contexts, open_contexts
-from lvm_lab.data.store import EncoderContract
+from lvm_lab.data.contract import EncoderContract
 from lvm_lab.errors import UserError
 from lvm_lab.files import Layout, StreamedArrays, check_free
 from lvm_lab.runs import reading

@@ -14,10 +14,11 @@ from typing import Any
 
 import numpy as np
 
+from lvm_lab.data.contract import EncoderContract
 from lvm_lab.data.importers import article_bank, sequences
 from lvm_lab.data.importers.npz import DEFAULT_SOURCE, measure_contract, read_material
 from lvm_lab.data.importers.npz_file import TEXT_KEYS, NpzFile
-from lvm_lab.data.store import EncoderContract, Store, write_store
+from lvm_lab.data.store import Store, write_store
 from lvm_lab.errors import UserError
 
 VECTOR_KEYS = frozenset((*article_bank.VECTORS, *sequences.CONTEXTS, *sequences.TARGETS))

@@ -15,10 +15,11 @@ from pathlib import Path
 
 import numpy as np
 
+from lvm_lab.data.contract import EncoderContract
 from lvm_lab.data.importers import article_bank, sequences
 from lvm_lab.data.importers.article_bank import Material
 from lvm_lab.data.importers.npz_file import NpzFile, converter_command
-from lvm_lab.data.store import SCHEMA_VERSION, EncoderContract, Store, open_store, write_store
+from lvm_lab.data.store import SCHEMA_VERSION, Store, open_store, write_store
 from lvm_lab.errors import UserError
 from lvm_lab.files import sha256
 

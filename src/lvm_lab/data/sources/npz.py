@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import ClassVar
 
 from lvm_lab.config.data import DataSettings
+from lvm_lab.data.contract import EncoderContract
 from lvm_lab.data.importers.npz import open_source
 from lvm_lab.data.joined import join_stores
 from lvm_lab.data.source import Opened, Source
-from lvm_lab.data.store import EncoderContract, Store
+from lvm_lab.data.store import Store
 from lvm_lab.errors import UserError
 
 

@@ -23,9 +23,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lvm_lab.config.data import DataSettings
+from lvm_lab.data.contract import EncoderContract
 from lvm_lab.data.source import Opened, Source
 from lvm_lab.data.split import part_of
-from lvm_lab.data.store import Documents, EncoderContract, Store, open_store, write_store
+from lvm_lab.data.store import Documents, Store, open_store, write_store
 from lvm_lab.errors import UserError
 
 if TYPE_CHECKING:
