@@ -17,7 +17,8 @@ from lvm_lab.data.flaws import flaw
 from lvm_lab.data.importers import article_bank, sequences
 from lvm_lab.data.importers.npz import UNIT_TOLERANCE, distance_from_unit, import_npz
 from lvm_lab.data.importers.npz_file import BLOCK_BYTES, NpzFile
-from lvm_lab.data.store import Rows, Store, open_store
+from lvm_lab.data.rows import Rows
+from lvm_lab.data.store import Store, open_store
 from lvm_lab.errors import UserError
 
 NEEDED = "a store's folder, an article bank, vectors (N x D) of one document, or contexts (N x L x D)"

@@ -35,8 +35,8 @@ def _words(vector_D: np.ndarray, length: float) -> str:
     return f"is of length {length:.3g}, too {kind} to compute with in float32 (the edge is {edge:g}); scale all vectors"
 
 
-def check_vectors(vectors_ND: np.ndarray, name: str) -> None:
-    """Refuse vectors that are not finite, nonzero and N x D, reading them in slices."""
+def check_vectors(vectors_ND: np.ndarray, name: str, rows_before: int = 0) -> None:
+    """Refuse vectors that are not finite, nonzero and N x D, reading them in slices. rows_before: of earlier blocks."""
     if vectors_ND.ndim != 2 or vectors_ND.dtype not in (np.float16, np.float32):
         raise UserError(
             f"{name}: vectors must be N x D in float16 or float32, and these are {vectors_ND.dtype} of shape "
@@ -48,4 +48,4 @@ def check_vectors(vectors_ND: np.ndarray, name: str) -> None:
         flawed = flaw(vectors_ND[start : start + 16_384])
         if flawed is not None:
             (row,), words = flawed
-            raise UserError(f"{name}: vector {start + row} {words}.")
+            raise UserError(f"{name}: vector {rows_before + start + row} {words}.")

@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from lvm_lab.data.store import Rows, Store
+from lvm_lab.data.rows import Rows
+from lvm_lab.data.store import Store
 
 
 @dataclass(frozen=True)

@@ -19,12 +19,14 @@ from lvm_lab.data.contract import EncoderContract
 from lvm_lab.data.importers import article_bank, sequences
 from lvm_lab.data.importers.article_bank import Material
 from lvm_lab.data.importers.npz_file import NpzFile, converter_command
-from lvm_lab.data.store import SCHEMA_VERSION, Store, open_store, write_store
+from lvm_lab.data.store import Store, open_store, write_store
 from lvm_lab.errors import UserError
 from lvm_lab.files import sha256
 
 # Part of the cached store's name: a change of what an import gives makes old imports unused.
 IMPORT_VERSION = 2
+# Of imports that are in people's caches, whose stores are read as they are.
+STORE_VERSION = 1
 # Parts are drawn by (source, id), so that the default may not hang on where the file lies.
 DEFAULT_SOURCE = "npz"
 UNIT_TOLERANCE = 1e-2
@@ -183,7 +185,7 @@ def _check_layout(npz: NpzFile, context_length: int, bank: NpzFile | None) -> No
 
 def _content_key(path: Path, bank_path: Path | None, contract: EncoderContract, source: str) -> str:
     bank = None if bank_path is None else sha256(Path(bank_path))
-    parts = [IMPORT_VERSION, SCHEMA_VERSION, sha256(path), bank, source, asdict(contract)]
+    parts = [IMPORT_VERSION, STORE_VERSION, sha256(path), bank, source, asdict(contract)]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
