@@ -29,7 +29,9 @@ def spread(config_name: str, arguments: Sequence[str]) -> list[str]:
     settings = own_settings(arguments)
     for one in OverridesParser.create().parse_overrides(settings):
         if one.is_sweep_override() and one.key_or_group != "shard":
-            raise UserError(f"{one.input_line} would be several stores; make one ingestion of each, with an out of its own.")
+            raise UserError(
+                f"{one.input_line} would be several stores; make one ingestion of each, with an out of its own."
+            )
     fixed = [setting for setting in settings if not setting.startswith("shard=")]
     config: dict[str, Any] = compose(config_name, [*searched(arguments), *fixed])
     if config.get("dry_run") is True:

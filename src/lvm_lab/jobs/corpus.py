@@ -39,7 +39,9 @@ def _gate(store: Store, stretches: list[int], repeated_N: np.ndarray) -> dict[st
     names, length = store.documents.names(), DataSettings().context_length
     train = [stretch for stretch in stretches if part_of(names[stretch]) == "train"]
     held_out = [stretch for stretch in stretches if part_of(names[stretch]) != "train"]
-    parts = [index_windows(store, np.array(some, np.int64), length, excluded_N=repeated_N) for some in (train, held_out)]
+    parts = [
+        index_windows(store, np.array(some, np.int64), length, excluded_N=repeated_N) for some in (train, held_out)
+    ]
     for name, windows in zip(("training", "other"), parts, strict=True):
         if len(windows) == 0:
             return {"gate": None, "reason": f"its {name} documents have no window of {length + 1} chunks"}

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -137,9 +137,7 @@ def _present(settings: IngestSettings, contract: EncoderContract) -> frozenset[s
     store = open_store(out)
     conflict = store.contract.conflict(contract)
     if conflict is not None:
-        raise UserError(
-            f"out={out} is of another encoder ({conflict}); append with its own, or name another folder."
-        )
+        raise UserError(f"out={out} is of another encoder ({conflict}); append with its own, or name another folder.")
     if store.isolated:
         raise UserError(f"out={out} holds isolated windows and no documents; name another folder.")
     return frozenset(store.documents.names())
@@ -153,9 +151,7 @@ def _check_first_document(reader: Reader, present: frozenset[str], out: Path) ->
 
 def _probed(encoding: Encoding) -> EncoderContract:
     """The contract of the vectors at rest, with those of the probe sentences."""
-    probes_PD = encoding([*PROBES])
-    probes = {probe: [float(x) for x in vector_D] for probe, vector_D in zip(PROBES, probes_PD, strict=True)}
-    return replace(encoding.contract, dtype=encoding.dtype, probes=probes)
+    return replace(encoding.contract, dtype=encoding.dtype).with_probes(encoding([*PROBES]))
 
 
 def _identity(settings: IngestSettings, parts: Parts, encoding: Encoding) -> dict[str, Any]:
@@ -168,7 +164,7 @@ def _identity(settings: IngestSettings, parts: Parts, encoding: Encoding) -> dic
     identity["reader"]["content"] = call(parts.reader.content, "the reader")
     identity["encoder"] |= {
         "version": call(lambda: parts.encoder.version, "the encoder"),
-        "contract": asdict(replace(encoding.contract, probes={})),
+        "contract": replace(encoding.contract, probes={}).recorded(),
     }
     identity |= {key: getattr(settings, key) for key in ("block", "dtype", "shards")}
     # As it comes back from a file.

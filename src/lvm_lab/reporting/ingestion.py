@@ -32,7 +32,12 @@ class Bar:
         self.started = self.last = time.monotonic()
         self.progress: Progress | None = None
         if console.is_terminal:
-            columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TextColumn("{task.fields[n]}"))
+            columns = (
+                TextColumn("{task.description}"),
+                BarColumn(),
+                TimeElapsedColumn(),
+                TextColumn("{task.fields[n]}"),
+            )
             self.progress = Progress(*columns, console=console, refresh_per_second=4, transient=True)
             self.task = self.progress.add_task(name, total=None, n="")
 

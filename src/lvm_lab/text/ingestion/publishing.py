@@ -18,7 +18,7 @@ from lvm_lab.data.part_files import Part, PartWriter
 from lvm_lab.errors import UserError
 from lvm_lab.text.ingestion.block_file import Block
 from lvm_lab.text.ingestion.record import write_record
-from lvm_lab.text.ingestion.staging import Done, Shard, Staging
+from lvm_lab.text.ingestion.staging import Shard, Staging
 from lvm_lab.text.ingestion.tally import Tally
 
 
@@ -43,7 +43,9 @@ def publish(staging: Staging, shards: int, contract: EncoderContract, record: di
             parts.append((building / f"shard-{number}", part))
     if not parts:
         left_out = ", ".join(f"{count} {reason}" for reason, count in tally.to_dict(limit)["left_out"].items())
-        raise UserError(f"no document has a chunk ({left_out or 'none was read'}); bring other texts, or another chunker.")
+        raise UserError(
+            f"no document has a chunk ({left_out or 'none was read'}); bring other texts, or another chunker."
+        )
     met = set(tally.documents)
     record = record | tally.to_dict(limit) | {"origins": [origin for origin in origins if origin["source"] in met]}
     record |= {"parts": sorted(part.name for _, part in parts)}

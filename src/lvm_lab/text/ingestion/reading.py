@@ -27,7 +27,12 @@ class Read:
 
 
 def read(
-    reader: Reader, first: int = 0, shard: int = 0, shards: int = 1, present: Collection[str] = frozenset(), out: str = ""
+    reader: Reader,
+    first: int = 0,
+    shard: int = 0,
+    shards: int = 1,
+    present: Collection[str] = frozenset(),
+    out: str = "",
 ) -> Iterator[Read]:
     """The documents of a shard, from the one at place `first` on.
 
@@ -44,9 +49,7 @@ def read(
             raise UserError(f"{told(document)} comes twice; give each document of a source an id of its own.")
         once.add(digest)
         if name in present:
-            raise UserError(
-                f"{told(document)} is in {out} already; leave it out, or call its source by another name."
-            )
+            raise UserError(f"{told(document)} is in {out} already; leave it out, or call its source by another name.")
         if position >= first and position % shards == shard:
             yield Read(document, position, time.perf_counter() - since)
             since = time.perf_counter()

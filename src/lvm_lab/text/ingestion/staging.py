@@ -146,7 +146,9 @@ class Staging:
             raise UserError(f"{self.folder} is no folder of the lab's; move it away, or name another out.")
         others = [file.name for file in self.folder.glob("*") if not OWN.fullmatch(file.name)]
         if others:
-            raise UserError(f"{self.folder} holds {others[0]}, which is not the lab's; move it away, or name another out.")
+            raise UserError(
+                f"{self.folder} holds {others[0]}, which is not the lab's; move it away, or name another out."
+            )
 
 
 def _read(file: Path) -> dict[str, Any]:

@@ -19,7 +19,7 @@ NO_CHUNK = "without a chunk"
 
 @dataclass
 class Tally:
-    """Adds blocks up. documents, chunks: by source. seconds: of each document, a row a document and a stage a column."""
+    """Adds blocks up. documents, chunks: by source. seconds: a row a document and a column a stage."""
 
     documents: Counter[str] = field(default_factory=Counter)
     chunks: Counter[str] = field(default_factory=Counter)
