@@ -14,7 +14,7 @@ import json
 import os
 import shutil
 import tempfile
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -140,7 +140,7 @@ def write_store(
         contract = replace(contract, dim=int(vectors_ND.shape[1]), dtype=str(vectors_ND.dtype))
         manifest = {
             "schema_version": SCHEMA_VERSION,
-            "encoder": asdict(contract),
+            "encoder": contract.recorded(),
             "isolated": isolated,
             "reason": reason,
             "documents_known": documents_known,
