@@ -185,7 +185,7 @@ def _check_layout(npz: NpzFile, context_length: int, bank: NpzFile | None) -> No
 
 def _content_key(path: Path, bank_path: Path | None, contract: EncoderContract, source: str) -> str:
     bank = None if bank_path is None else sha256(Path(bank_path))
-    parts = [IMPORT_VERSION, STORE_VERSION, sha256(path), bank, source, asdict(contract)]
+    parts = [IMPORT_VERSION, STORE_VERSION, sha256(path), bank, source, contract.recorded()]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
