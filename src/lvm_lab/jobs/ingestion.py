@@ -68,8 +68,10 @@ def ingest(settings: IngestSettings, advance: Advance) -> tuple[State, dict[str,
         Staging(out).drop()
         return "already", _examined(out, record, settings)
     present = _present(settings, contract)
-    _check_first_document(parts.reader, present, out)
     staging = Staging(out)
+    if staging.shard(settings.job).done() is None:
+        # A store may have the documents of shards that are done: a process may have died while it added them.
+        _check_first_document(parts.reader, present, out)
     with staging.working(settings.job, identity, settings.restart) as shard:
         pipeline = Pipeline(parts.reader, parts.chunker, encoding, settings.block)
         try:
