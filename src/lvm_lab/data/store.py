@@ -24,7 +24,7 @@ from lvm_lab.data import manifest as manifests
 from lvm_lab.data.contract import EncoderContract
 from lvm_lab.data.digests import remembered
 from lvm_lab.data.documents import SCHEMA, Documents, concatenate
-from lvm_lab.data.flaws import check_vectors
+from lvm_lab.data.flaws import check_layout
 from lvm_lab.data.manifest import Manifest, folder_of, read_manifest, unreadable
 from lvm_lab.data.part_files import CHUNKS, DOCUMENTS, VECTORS, Part, PartWriter
 from lvm_lab.data.rows import JoinedRows, Rows
@@ -92,7 +92,7 @@ def write_store(
     Raises UserError for vectors that no experiment may start from: a wrong rank or dtype,
     NaN or infinity, zero vectors, documents that do not lie within the rows.
     """
-    check_vectors(vectors_ND, name or str(path))
+    check_layout(vectors_ND, name or str(path))
     total = len(vectors_ND)
     if len(documents) == 0 or not documents.within(total):
         raise UserError(f"{path}: the table of documents points outside the {total} vectors; write the store again.")
