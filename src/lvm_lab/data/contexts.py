@@ -130,7 +130,7 @@ def open_contexts(path: Path, cache: Path, context_length: int) -> Contexts:
     if path.is_dir():
         if not (path / "manifest.json").exists():
             raise UserError(f"{path} is a folder without manifest.json; give {NEEDED}.")
-        return _of_store(path, open_store(path, verify=True), context_length)
+        return _of_store(path, open_store(path, verify=True, cache=cache), context_length)
     if path.suffix == ".npy":
         return _of_npy(path, context_length)
     with NpzFile(path) as npz:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lvm_lab.data.contract import EncoderContract
-from lvm_lab.data.part_files import VECTORS, Part
+from lvm_lab.data.part_files import CHUNKS, VECTORS, Part
 from lvm_lab.errors import UserError
 
 SCHEMA_VERSION = 2
@@ -115,10 +115,11 @@ def unreadable(name: object, reason: object) -> UserError:
 def _part(listed: dict[str, Any]) -> Part:
     rows = None if listed["rows"] is None else int(listed["rows"])
     part = Part(str(listed["name"]), rows, {str(k): str(v) for k, v in listed["sha256"].items()})
-    # A name is a path too, and a manifest may come from anywhere.
-    if part.name != IN_THE_STORE and not PART_NAME.fullmatch(part.name):
-        raise ValueError(f"its manifest has a part of the name {part.name!r}")
-    assert part.content, "raises KeyError where a hash is missing"
+    # Names are paths too, and a manifest may come from anywhere.
+    if part.name not in (IN_THE_STORE, part.content[:16]):
+        raise ValueError(f"its manifest has a part {part.name!r} that is not named by its content")
+    if not set(part.sha256) <= {VECTORS, "documents", CHUNKS}:
+        raise ValueError(f"its manifest has hashes of {', '.join(part.sha256)}")
     return part
 
 

@@ -13,6 +13,7 @@ import shutil
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ from lvm_lab.data import manifest as manifests
 from lvm_lab.data.contract import EncoderContract
 from lvm_lab.data.digests import remembered
 from lvm_lab.data.documents import SCHEMA, Documents, concatenate
-from lvm_lab.data.flaws import check_vectors
+from lvm_lab.data.flaws import check_layout
 from lvm_lab.data.manifest import Manifest, folder_of, read_manifest, unreadable
 from lvm_lab.data.part_files import CHUNKS, DOCUMENTS, VECTORS, Part, PartWriter
 from lvm_lab.data.rows import JoinedRows, Rows
@@ -68,11 +69,10 @@ class Store:
         if not any(have):
             return None
         maps = self.vectors_ND.parts if isinstance(self.vectors_ND, JoinedRows) else [self.vectors_ND]
-        pieces = [
-            _column(file, "text") if there else [""] * len(rows)
-            for file, there, rows in zip(files, have, maps, strict=True)
-        ]
-        return [text for piece in pieces for text in piece]
+        texts: list[str] = []
+        for file, there, rows in zip(files, have, maps, strict=True):
+            texts += _column(file, "text") if there else [""] * len(rows)
+        return texts
 
 
 def write_store(
@@ -92,7 +92,7 @@ def write_store(
     Raises UserError for vectors that no experiment may start from: a wrong rank or dtype,
     NaN or infinity, zero vectors, documents that do not lie within the rows.
     """
-    check_vectors(vectors_ND, name or str(path))
+    check_layout(vectors_ND, name or str(path))
     total = len(vectors_ND)
     if len(documents) == 0 or not documents.within(total):
         raise UserError(f"{path}: the table of documents points outside the {total} vectors; write the store again.")
@@ -101,9 +101,10 @@ def write_store(
     try:
         # Made by itself, so that it has the rights that a user's new folders have.
         store = building / "store"
-        writer = PartWriter(store / manifests.PARTS / "new", int(vectors_ND.shape[1]), vectors_ND.dtype, name=name)
-        writer.append(vectors_ND, documents, texts)
-        part = writer.close()
+        new = store / manifests.PARTS / "new"
+        with PartWriter(new, int(vectors_ND.shape[1]), vectors_ND.dtype, name=name or str(path)) as writer:
+            writer.append(vectors_ND, documents, texts)
+            part = writer.close()
         writer.folder.rename(store / folder_of(part))
         contract = replace(contract, dim=writer.dim, dtype=str(writer.dtype))
         manifest = Manifest(contract, (part,), isolated, reason, documents_known)
@@ -172,14 +173,14 @@ def _verify(path: Path, folder: Path, part: Part, documents: Documents, cache: P
     """Raises UserError for a part that is not what its manifest says."""
     for name, digest in part.sha256.items():
         file = folder / (DOCUMENTS if name == "documents" else name)
+        compute = documents.digest if name == "documents" else partial(sha256, file)
         try:
-            there = remembered(file, cache, name, documents.digest if name == "documents" else lambda: sha256(file))
+            matches = remembered(file, cache, name, compute) == digest
         except OSError as error:
             raise unreadable(path, error) from error
-        if there != digest:
-            raise UserError(
-                f"{path} does not match the sha256 in its manifest ({file.name}); delete the folder and import it again."
-            )
+        if not matches:
+            what = f"{path} does not match the sha256 in its manifest ({file.name})"
+            raise UserError(f"{what}; delete the folder and import it again.")
 
 
 def _column(file: Path, name: str) -> list[str]:

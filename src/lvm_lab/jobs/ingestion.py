@@ -16,7 +16,7 @@ from lvm_lab import __version__
 from lvm_lab.config import targets
 from lvm_lab.config.ingest import GROUPS, IngestSettings
 from lvm_lab.config.settings import nameless
-from lvm_lab.data.contract import PROBES, EncoderContract
+from lvm_lab.data.contract import EncoderContract
 from lvm_lab.data.manifest import FILE as MANIFEST
 from lvm_lab.data.store import open_store
 from lvm_lab.errors import UserError
@@ -60,8 +60,8 @@ def ingest(settings: IngestSettings, advance: Advance) -> tuple[State, dict[str,
     parts = Parts.of(settings)
     out = settings.folder
     _check_place(out)
-    encoding = Encoding.of(parts.encoder, settings.dtype, settings.threads_used)
-    contract = _probed(encoding)
+    encoding = Encoding.of(parts.encoder, parts.reader, settings.dtype, settings.threads_used)
+    contract = encoding.probed()
     identity = _identity(settings, parts, encoding)
     record = finished(out, identity)
     if record is not None:
@@ -98,7 +98,7 @@ def estimate(settings: IngestSettings) -> dict[str, Any]:
     parts = Parts.of(settings)
     if settings.out:
         _check_place(settings.folder)
-    encoding = Encoding.of(parts.encoder, settings.dtype, settings.threads_used)
+    encoding = Encoding.of(parts.encoder, parts.reader, settings.dtype, settings.threads_used)
     return ingestion_estimate.estimate(parts.reader, parts.chunker, encoding, settings.shards)
 
 
@@ -149,11 +149,6 @@ def _check_first_document(reader: Reader, present: frozenset[str], out: Path) ->
     if next(read(reader, present=present, out=str(out)), None) is None:
         left_out = ", ".join(f"{count} {reason}" for reason, count in reader.skipped().items())
         raise UserError(f"the reader gives no document{f' ({left_out})' if left_out else ''}; bring texts.")
-
-
-def _probed(encoding: Encoding) -> EncoderContract:
-    """The contract of the vectors at rest, with those of the probe sentences."""
-    return replace(encoding.contract, dtype=encoding.dtype).with_probes(encoding([*PROBES]))
 
 
 def _identity(settings: IngestSettings, parts: Parts, encoding: Encoding) -> dict[str, Any]:

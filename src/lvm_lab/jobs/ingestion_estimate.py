@@ -56,7 +56,7 @@ def estimate(reader: Reader, chunker: Chunker, encoding: Encoding, shards: int) 
             more = [text for piece in pieces for text in piece.chunked.texts]
             chunks, tokens = chunks + len(more), tokens + encoding.tokens(more)
     reading = time.perf_counter() - started
-    per_token = _seconds_per_token(texts[:SAMPLE], encoding)
+    per_token = 0.0 if encoding.stored else _seconds_per_token(texts[:SAMPLE], encoding)
     scale = characters / max(1, characters_first) if counting.called else 1.0
     if counting.called:
         chunks, tokens = round(chunks * scale), _scaled(tokens_first, scale)
@@ -80,7 +80,8 @@ def estimate(reader: Reader, chunker: Chunker, encoding: Encoding, shards: int) 
 def _chunked(portion: list[Read], chunker: Chunker, encode: _Counting) -> list[Piece]:
     if not portion:
         raise UserError("the reader gives no document; bring texts.")
-    return chunk([one.document for one in portion], chunker, encode, [one.seconds for one in portion])
+    documents, seconds = [one.document for one in portion], [one.seconds for one in portion]
+    return chunk(documents, chunker, encode, seconds, encode.encoding.stored)
 
 
 def _portions(documents: Iterator[Read]) -> Iterator[list[Read]]:

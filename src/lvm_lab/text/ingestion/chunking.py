@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lvm_lab.errors import UserError
 from lvm_lab.text.chunker import Chunker, Encode
@@ -38,16 +38,19 @@ class Pieces:
         return [text for piece in self.pieces for text in piece.chunked.texts]
 
 
-def blocks(documents: Iterator[Read], chunker: Chunker, encode: Encode, size: int) -> Iterator[Pieces]:
+def blocks(
+    documents: Iterator[Read], chunker: Chunker, encode: Encode, size: int, stored: bool = False
+) -> Iterator[Pieces]:
     """Blocks of at least `size` chunks, but for the last one.
 
     Documents are chunked a portion at a time, which begins anew with each block and is cut by its characters: what is
     chunked together, and with it the last digit of what a chunker measures, does not hang on where an ingestion began.
+    stored: documents' own vectors are those that are wanted.
     """
     pieces: list[Piece] = []
     chunks = empty = after = 0
     for portion in _portions(documents, CHARACTERS * size):
-        made = chunk([one.document for one in portion], chunker, encode, [one.seconds for one in portion])
+        made = chunk([one.document for one in portion], chunker, encode, [one.seconds for one in portion], stored)
         whole = [piece for piece in made if piece.chunked.texts]
         pieces += whole
         empty += len(made) - len(whole)
@@ -60,8 +63,13 @@ def blocks(documents: Iterator[Read], chunker: Chunker, encode: Encode, size: in
         yield Pieces(tuple(pieces), after, empty)
 
 
-def chunk(documents: Sequence[Document], chunker: Chunker, encode: Encode, reading: Sequence[float]) -> list[Piece]:
+def chunk(
+    documents: Sequence[Document], chunker: Chunker, encode: Encode, reading: Sequence[float], stored: bool = False
+) -> list[Piece]:
     """The documents with their chunks. Raises UserError for what is no cut of them."""
+    if not stored:
+        # They are another encoder's, and chunkers hand them on.
+        documents = [replace(document, vectors_ND=None) for document in documents]
     since = time.perf_counter()
     where = f"between {told(documents[0])} and {documents[-1].id!r}"
     chunks = call(lambda: chunker.chunk(documents, encode), "the chunker", where)

@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from lvm_lab.data.contract import EncoderContract
+from lvm_lab.data.contract import PROBES, EncoderContract
 from lvm_lab.data.flaws import flaw
 from lvm_lab.errors import UserError
 from lvm_lab.text.encoder import Encoder
 from lvm_lab.text.ingestion.chunking import Pieces
-from lvm_lab.text.ingestion.reading import call
+from lvm_lab.text.ingestion.reading import call, read
+from lvm_lab.text.reader import Reader
 
 
 @dataclass(frozen=True)
@@ -34,16 +35,25 @@ class Tokens:
 
 @dataclass(frozen=True)
 class Encoding:
-    """An encoder with the dtype that its vectors get at rest. contract: its own, without probes."""
+    """An encoder with the dtype that its vectors get at rest. contract: its own, without probes.
+
+    stored: it makes none and takes those that the documents bring.
+    """
 
     encoder: Encoder
     contract: EncoderContract
     dtype: str
+    stored: bool = False
 
     @classmethod
-    def of(cls, encoder: Encoder, dtype: str, threads: int) -> Encoding:
-        """Loads the encoder by its first text. Raises UserError where it cannot be, or does not keep its contract."""
+    def of(cls, encoder: Encoder, reader: Reader, dtype: str, threads: int) -> Encoding:
+        """Loads the encoder by its first text. Raises UserError where it cannot be, or does not keep its contract.
+
+        An encoder without dims is one of stored vectors, and the reader's first document has as many as all others.
+        """
         contract = call(encoder.contract, "the encoder")
+        if contract.dim == 0:
+            return cls(encoder, replace(contract, dim=_stored_dim(reader)), dtype, stored=True)
         encoding = cls(encoder, contract, dtype)
         set_threads(threads)
         encoding(["The first sentence that an encoder sees."])
@@ -55,6 +65,11 @@ class Encoding:
         """Vectors of texts, float32 N x D, as the contract says."""
         vectors_ND = call(lambda: self.encoder.encode(texts), "the encoder", f"at the text {_short(texts[0])}")
         return self.checked(np.asarray(vectors_ND, dtype=np.float32), texts)
+
+    def probed(self) -> EncoderContract:
+        """The contract of the vectors at rest, with those of the probe sentences where any can be made."""
+        contract = replace(self.contract, dtype=self.dtype)
+        return contract if self.stored else contract.with_probes(self([*PROBES]))
 
     def of_block(self, block: Pieces) -> np.ndarray:
         """The vectors of a block's chunks as they are at rest; those that a chunker has made already are taken."""
@@ -96,6 +111,15 @@ class Encoding:
             return Tokens(int(tokens_N.sum()), 0, int(tokens_N.sum()))
         entering = np.minimum(tokens_N, limit)
         return Tokens(int(tokens_N.sum()), int((tokens_N > limit).sum()), int(entering.sum()))
+
+
+def _stored_dim(reader: Reader) -> int:
+    first = next(read(reader), None)
+    if first is None or first.document.vectors_ND is None:
+        raise UserError(
+            "encoder=stored takes vectors that documents bring, and these bring none; choose another encoder."
+        )
+    return int(first.document.vectors_ND.shape[1])
 
 
 def set_threads(threads: int) -> None:

@@ -36,13 +36,14 @@ class Tally:
         self.tokens += block.tokens
         self.empty += block.empty
         self.writing += block.writing
+        block_chunks = sum(len(entry.texts) for entry in block.entries)
         for entry in block.entries:
             chunks = len(entry.texts)
             self.documents[entry.source] += 1
             self.chunks[entry.source] += chunks
             self.stretches += len(entry.lengths)
             self.longest = max(self.longest, *entry.lengths)
-            encoding = block.encoding * chunks / len(block.vectors_ND)
+            encoding = block.encoding * chunks / block_chunks
             self.seconds.append([entry.reading, entry.chunking, encoding, 0.0])
             self.names.append((entry.source, entry.id, chunks))
 
@@ -52,10 +53,14 @@ class Tally:
         # Every shard's reader goes by all documents.
         self.skipped = {reason: max(self.skipped.get(reason, 0), count) for reason, count in done.skipped.items()}
 
+    @property
+    def left_out(self) -> dict[str, int]:
+        """Reason to number of documents."""
+        return self.skipped | ({NO_CHUNK: self.empty} if self.empty else {})
+
     def to_dict(self, limit: int | None) -> dict[str, Any]:
         """limit: the most tokens of a chunk that enter the encoder."""
         chunks = self.chunks.total()
-        left_out = self.skipped | ({NO_CHUNK: self.empty} if self.empty else {})
         stages = self._stages()
         total = sum(stage["seconds"] for stage in stages.values())
         return {
@@ -67,7 +72,7 @@ class Tally:
             "token_limit": limit,
             "cut_chunks": self.tokens.cut,
             "cut_share": self.tokens.cut / chunks if chunks else 0.0,
-            "left_out": left_out,
+            "left_out": self.left_out,
             "sources": {
                 source: {"documents": self.documents[source], "chunks": self.chunks[source]}
                 for source in sorted(self.documents)

@@ -43,8 +43,9 @@ def work(
     count, last = shard.kept()
     documents = read(pipeline.reader, last.after if last else 0, number, shards, present, out)
     writing = 0.0
-    for pieces in blocks(documents, pipeline.chunker, pipeline.encoding, pipeline.size):
-        block = _encoded(pieces, pipeline.encoding, writing)
+    encoding = pipeline.encoding
+    for pieces in blocks(documents, pipeline.chunker, encoding, pipeline.size, encoding.stored):
+        block = _encoded(pieces, encoding, writing)
         since = time.perf_counter()
         shard.write(count, block)
         writing = time.perf_counter() - since
