@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
@@ -24,6 +25,8 @@ WORDS = ("river", "stone", "winter", "ladder", "copper", "garden", "thunder", "p
 class Stories(Reader):
     """Documents of made-up sentences: `count` from the number `first` on. fault: what is wrong at the number `at`."""
 
+    reachable: ClassVar[bool] = False
+
     count: int = 12
     first: int = 0
     source: str = "stories"
@@ -38,7 +41,7 @@ class Stories(Reader):
                 raise KeyError("no such page")
             if hit and self.fault == "refuses":
                 raise UserError("stories.txt, line 5 is no story; mend it.")
-            if hit and self.fault == "unreachable":
+            if hit and self.fault == "unreachable" and not self.reachable:
                 raise ConnectionRefusedError(111, "Connection refused")
             ident = "d0" if hit and self.fault == "twice" else f"d{number}"
             yield Document(ident, f"Story {number}", self.source, tuple(self._sentences(number)))
