@@ -19,8 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
-from benchmarks.memory import watched
+from memory import watched
 
 DIM, LENGTH, CONTEXT, BATCH, SECONDS = 768, 100, 5, 256, 5.0
 
@@ -153,7 +152,7 @@ STEPS = {
 
 def measured(step: str, folder: Path, number: int = 0) -> dict[str, Any]:
     """A step in a process of its own; `grown_mib`: the most memory over that at its start, imports included."""
-    arguments = [sys.executable, "-m", "benchmarks.store", "--step", step, str(folder), str(number)]
+    arguments = [sys.executable, __file__, "--step", step, str(folder), str(number)]
     done = subprocess.run(arguments, check=True, capture_output=True, text=True)
     numbers: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     print(step, {name: round(value, 4) for name, value in numbers.items()}, flush=True)

@@ -109,7 +109,8 @@ def parse(text: str, name: object) -> Manifest:
 
 
 def unreadable(name: object, reason: object) -> UserError:
-    return UserError(f"{name} is not a readable store ({reason}); delete the folder and import it again.")
+    words = " ".join(str(reason).split())[:300]
+    return UserError(f"{name} is not a readable store ({words}); delete the folder and import it again.")
 
 
 def _part(listed: dict[str, Any]) -> Part:
