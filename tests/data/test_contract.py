@@ -57,9 +57,8 @@ def test_a_contradiction_shows_the_field_and_both_contracts(name: str) -> None:
     other = replace(KNOWN, **{name: OTHERS[name]})
     told = KNOWN.conflict(other)
     assert told is not None
-    assert told == (
-        f"{name.replace('_', ' ')} {getattr(KNOWN, name)} against {OTHERS[name]}: {KNOWN.short()} against {other.short()}"
-    )
+    contradiction = f"{name.replace('_', ' ')} {getattr(KNOWN, name)} against {OTHERS[name]}"
+    assert told == f"{contradiction}: {KNOWN.short()} against {other.short()}"
     assert KNOWN.short() != other.short()
 
 
