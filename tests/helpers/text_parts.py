@@ -109,8 +109,8 @@ class Letters(Encoder):
             return vectors_ND[:, :20]
         if any(hit) and self.fault == "rows":
             return vectors_ND[:-1]
-        if any(hit) and self.fault in ("nan", "zero", "huge"):
-            vectors_ND[hit] = {"nan": np.nan, "zero": 0.0, "huge": 1e6}[str(self.fault)]
+        if any(hit) and self.fault in ("undefined", "zero", "huge"):
+            vectors_ND[hit] = {"undefined": np.nan, "zero": 0.0, "huge": 1e6}[str(self.fault)]
         return vectors_ND
 
     def tokens(self, texts: Sequence[str]) -> np.ndarray:

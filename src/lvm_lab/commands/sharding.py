@@ -11,6 +11,7 @@ from lvm_lab.commands.arguments import MULTIRUN
 from lvm_lab.commands.composing import compose
 from lvm_lab.commands.rows import own_settings, searched
 from lvm_lab.commands.schedules import SHOWS
+from lvm_lab.config.ingest import IngestSettings
 from lvm_lab.errors import UserError
 
 
@@ -37,10 +38,11 @@ def spread(config_name: str, arguments: Sequence[str]) -> list[str]:
     if config.get("dry_run") is True:
         # It looks at all shards at once.
         return [argument for argument in arguments if argument not in (*MULTIRUN, *_of_shard(settings))]
-    shards = config.get("shards")
+    # What is wrong in every job is told before any starts.
+    shards = IngestSettings.from_dict(config | {"shard": 0}).shards
     if shards == 1:
         raise UserError("one ingestion is one job; add shards=8 for so many, or leave -m out.")
-    if len(fixed) < len(settings) or not isinstance(shards, int) or shards < 1:
+    if len(fixed) < len(settings):
         return arguments
     return [*arguments, f"shard=range(0,{shards})"]
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -62,7 +63,11 @@ def ingest(settings: IngestSettings, advance: Advance) -> tuple[State, dict[str,
     _check_place(out)
     encoding = Encoding.of(parts.encoder, parts.reader, settings.dtype, settings.threads_used)
     contract = encoding.probed()
-    identity = _identity(settings, parts, encoding)
+    since = time.perf_counter()
+    # Of some readers this is most of the work.
+    text_content = call(parts.reader.content, "the reader")
+    opening = time.perf_counter() - since
+    identity = _identity(settings, parts, encoding, text_content)
     record = finished(out, identity)
     if record is not None:
         Staging(out).drop()
@@ -73,7 +78,7 @@ def ingest(settings: IngestSettings, advance: Advance) -> tuple[State, dict[str,
         # A store may have the documents of shards that are done: a process may have died while it added them.
         _check_first_document(parts.reader, present, out)
     with staging.working(settings.job, identity, settings.restart) as shard:
-        pipeline = Pipeline(parts.reader, parts.chunker, encoding, settings.block)
+        pipeline = Pipeline(parts.reader, parts.chunker, encoding, settings.block, opening)
         try:
             work(pipeline, shard, settings.job, settings.shards, advance, present, str(out))
         except BaseException:
@@ -151,14 +156,14 @@ def _check_first_document(reader: Reader, present: frozenset[str], out: Path) ->
         raise UserError(f"the reader gives no document{f' ({left_out})' if left_out else ''}; bring texts.")
 
 
-def _identity(settings: IngestSettings, parts: Parts, encoding: Encoding) -> dict[str, Any]:
+def _identity(settings: IngestSettings, parts: Parts, encoding: Encoding, text_content: str) -> dict[str, Any]:
     """What the bytes of the store hang on, in plain containers: an ingestion goes on where all of it is the same."""
     identity: dict[str, Any] = {}
     for group in GROUPS:
         part, node = getattr(parts, group), getattr(settings, group)
         hidden = {*getattr(part, "places", ()), *getattr(part, "secrets", ())}
         identity[group] = {key: value for key, value in node.items() if key not in hidden}
-    identity["reader"]["content"] = call(parts.reader.content, "the reader")
+    identity["reader"]["content"] = text_content
     identity["encoder"] |= {
         "version": call(lambda: parts.encoder.version, "the encoder"),
         "contract": replace(encoding.contract, probes={}).recorded(),

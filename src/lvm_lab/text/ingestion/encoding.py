@@ -73,9 +73,11 @@ class Encoding:
 
     def of_block(self, block: Pieces) -> np.ndarray:
         """The vectors of a block's chunks as they are at rest; those that a chunker has made already are taken."""
+        if not block.pieces:
+            return np.empty((0, self.contract.dim), self.dtype)
         missing = [piece.chunked.texts for piece in block.pieces if piece.chunked.vectors_ND is None]
         texts = [text for some in missing for text in some]
-        made_ND = self(texts) if texts else np.empty((0, self.contract.dim), np.float32)
+        made_ND = self(texts) if texts else np.empty((0, self.contract.dim), dtype=np.float32)
         parts, start = [], 0
         for piece in block.pieces:
             own_ND = piece.chunked.vectors_ND

@@ -26,13 +26,15 @@ OWN = re.compile(r"settings\.json|lock|store|shard-\d+(\.lock)?|\.settings\.json
 @dataclass(frozen=True)
 class Done:
     """What a shard leaves when its last block is there. skipped: what the reader left out, reason to number of
-    documents, of all shards together. origins: where its sources' texts come from. writing: seconds of the last block.
+    documents, of all shards together. origins: where its sources' texts come from. writing: seconds of the last block;
+    opening: those before the reader's first document.
     """
 
     blocks: int
     skipped: dict[str, int]
     origins: list[dict[str, str | None]]
     writing: float
+    opening: float
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ class Tally:
     stretches: int = 0
     empty: int = 0
     tokens: Tokens = field(default_factory=Tokens)
+    opening: float = 0.0
     writing: float = 0.0
     longest: int = 0
     seconds: list[list[float]] = field(default_factory=list)
@@ -49,6 +50,7 @@ class Tally:
 
     def end(self, done: Done, seconds: float) -> None:
         """A shard's end. seconds: what writing its part took."""
+        self.opening += done.opening
         self.writing += done.writing + seconds
         # Every shard's reader goes by all documents.
         self.skipped = {reason: max(self.skipped.get(reason, 0), count) for reason, count in done.skipped.items()}
@@ -99,6 +101,7 @@ class Tally:
         """N documents x S stages; what is done a block at once is a document's share by its chunks."""
         seconds_NS = np.array(self.seconds, dtype=np.float64).reshape(-1, len(STAGES))
         chunks_N = np.array([chunks for *_, chunks in self.names], dtype=np.float64)
+        seconds_NS[:, STAGES.index("reading")] += self.opening / max(1, len(self.seconds))
         seconds_NS[:, STAGES.index("writing")] = self.writing * chunks_N / max(1.0, chunks_N.sum())
         return seconds_NS
 

@@ -20,12 +20,13 @@ Advance = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Pipeline:
-    """What texts go through. size: the chunks of a block."""
+    """What texts go through. size: the chunks of a block. opening: seconds that the reader took before it read."""
 
     reader: Reader
     chunker: Chunker
     encoding: Encoding
     size: int
+    opening: float
 
 
 def work(
@@ -52,7 +53,7 @@ def work(
         count += 1
         advance(len(pieces.pieces), len(block.vectors_ND))
     origins = [asdict(origin) for origin in call(pipeline.reader.origins, "the reader")]
-    shard.finish(Done(count, call(pipeline.reader.skipped, "the reader"), origins, writing))
+    shard.finish(Done(count, call(pipeline.reader.skipped, "the reader"), origins, writing, pipeline.opening))
 
 
 def _encoded(pieces: Pieces, encoding: Encoding, writing: float) -> Block:
