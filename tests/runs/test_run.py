@@ -414,6 +414,7 @@ def test_wandb_offline_holds_the_config_and_the_result(mirrored: Path) -> None:
     assert summary["val"] == {key: value for key, value in result["val"].items() if key != "five_cat"}
 
 
+@pytest.mark.slow
 def test_wandb_writes_nothing_of_the_environment_and_changes_no_number(mirrored: Path, done: Done) -> None:
     found = [p for p in mirrored.rglob("*") if p.is_file() and HELD_ALOUD.encode() in p.read_bytes()]
     assert found == []
