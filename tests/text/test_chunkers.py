@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lvm_lab.errors import UserError
@@ -79,6 +79,7 @@ def names(chunkers: Sequence[Any]) -> list[str]:
 
 
 @pytest.mark.parametrize("chunker", LOSSLESS, ids=names(LOSSLESS))
+@settings(max_examples=40)
 @given(paragraphs=DOCUMENTS)
 def test_no_word_is_lost_doubled_or_moved(chunker: Chunker, paragraphs: list[list[str]]) -> None:
     documents = made(paragraphs)
@@ -91,6 +92,7 @@ def test_no_word_is_lost_doubled_or_moved(chunker: Chunker, paragraphs: list[lis
 
 
 @pytest.mark.parametrize("chunker", ALL, ids=names(ALL))
+@settings(max_examples=40)
 @given(paragraphs=DOCUMENTS)
 def test_a_document_is_cut_as_if_it_were_alone(chunker: Chunker, paragraphs: list[list[str]]) -> None:
     documents = made(paragraphs)
