@@ -9,7 +9,7 @@ ITEM = re.compile(r"^(?:[*•o-]|--|\(?\d{1,2}[.)]|\(?[a-z]\)|#\.)\s+(?=\S)")
 # Whole blocks that hold no prose: doctests and prompts, grammar, rules and borders of tables, fields and directives.
 NO_PROSE = re.compile(
     r"^\s*(?:>>>|\.\.\.(?:\s|$)|\.\. |[$%#>|]\s|@\w|:\w+[^:]*:(?!`)|[-=*~+|^_.\s]{3,}$)"
-    r"|::=|-->|</?\w+>|[=-]{5}|\|\s*$|\s\|\s|\S {3,}\S|\bTraceback\b|\$\w+: ",
+    r"|::=|-->|</?\w+>|[=-]{5}|\|\s*$|\s\|\s|\S {3,}\S|\bTraceback\b|\bdef \w+\(|\bclass \w+[(:]|\$\w+: ",
     re.MULTILINE,
 )
 REMARK = re.compile(

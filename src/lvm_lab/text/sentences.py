@@ -1,4 +1,7 @@
-"""Texts to sentences, and sentences to chunks; no word is lost, doubled or moved."""
+"""Texts to sentences, and sentences to chunks; no word is lost, doubled or moved.
+
+A sentence keeps the blanks behind it, so that sentences joined are their text again, also where a script has no blanks.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +11,25 @@ from typing import Literal
 from lvm_lab.text.installed import needed
 
 Unit = Literal["characters", "words"]
+# Full stops of scripts that have no blanks; elsewhere a sentence ends at a blank or goes on.
+WIDE_STOPS = "。！？．｡︒﹗﹖។"  # noqa: RUF001
 
 
 def split(text: str, language: str) -> list[str]:
-    """The sentences of a text (sentencex: rules and abbreviations of each language), stripped, none empty."""
-    return [sentence for piece in needed("sentencex").segment(language, text) if (sentence := piece.strip())]
+    """The sentences of a text (sentencex: rules and abbreviations of each language), which joined are the text."""
+    sentences: list[str] = []
+    for piece in needed("sentencex").segment(language, text):
+        if sentences and not _apart(sentences[-1], piece):
+            sentences[-1] += piece
+        else:
+            sentences.append(piece)
+    return sentences
+
+
+def _apart(before: str, after: str) -> bool:
+    """Whether two pieces of a text are two sentences: both have words, and no word goes on from one into the other."""
+    edge = before[-1].isspace() or before[-1] in WIDE_STOPS or after[0].isspace()
+    return edge and bool(before.strip()) and bool(after.strip())
 
 
 def size(text: str, unit: Unit) -> int:
@@ -21,21 +38,15 @@ def size(text: str, unit: Unit) -> int:
 
 def pack(sentences: Iterable[str], length: int, unit: Unit) -> list[str]:
     """Sentences joined to chunks of at most `length`; one that is longer stands alone."""
-    chunks: list[list[str]] = []
-    total = 0
+    chunks: list[str] = []
     for sentence in sentences:
-        # The blank between them counts, of words there is none.
-        more = size(sentence, unit) + (unit == "characters")
-        if not chunks or total + more > length + (unit == "characters"):
-            chunks.append([])
-            total = 0
-        chunks[-1].append(sentence)
-        total += more
-    return [" ".join(chunk) for chunk in chunks]
+        if chunks and size((chunks[-1] + sentence).strip(), unit) <= length:
+            chunks[-1] += sentence
+        else:
+            chunks.append(sentence)
+    return [chunk.strip() for chunk in chunks]
 
 
-def pack_all(paragraphs: Sequence[str], length: int, unit: Unit, language: str, *, across: bool) -> list[str]:
-    """Each paragraph's sentences packed by themselves, or, `across`, those of all."""
-    sentences = [split(paragraph, language) for paragraph in paragraphs]
-    groups = [[one for group in sentences for one in group]] if across else sentences
-    return [chunk for group in groups for chunk in pack(group, length, unit)]
+def split_all(paragraphs: Sequence[str], language: str) -> list[str]:
+    """The sentences of all paragraphs in a row, with a blank between two paragraphs."""
+    return [sentence for paragraph in paragraphs for sentence in split(f"{paragraph} ", language)]

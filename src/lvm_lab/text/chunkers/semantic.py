@@ -15,7 +15,7 @@ from lvm_lab.text.chunker import Chunker, Encode
 from lvm_lab.text.cutting import at_least, untouched, whole
 from lvm_lab.text.document import Chunked, Document
 from lvm_lab.text.neighbours import cosines
-from lvm_lab.text.sentences import split
+from lvm_lab.text.sentences import split_all
 
 
 @dataclass(frozen=True)
@@ -46,13 +46,10 @@ class Semantic(Chunker):
             raise UserError(f"chunker.percentile={self.percentile} does not fit; give it a number from 0 to 100.")
 
     def chunk(self, documents: Sequence[Document], encode: Encode) -> list[Chunked]:
-        sentences = [
-            [] if one.chunked else [sentence for piece in one.paragraphs for sentence in split(piece, self.language)]
-            for one in documents
-        ]
+        sentences = [[] if one.chunked else split_all(one.paragraphs, self.language) for one in documents]
         # A single sentence is a chunk whatever its vector is.
         asked = [several if len(several) > 1 else [] for several in sentences]
-        texts = [sentence for several in asked for sentence in several]
+        texts = [sentence.strip() for several in asked for sentence in several]
         vectors_ND = encode(texts) if texts else np.zeros((0, 1), np.float32)
         ends = np.cumsum([len(several) for several in asked])[:-1]
         return [
@@ -64,13 +61,13 @@ class Semantic(Chunker):
         boundary_P = self._boundaries(cosines(vectors_ND))
         chunks = sentences[:1]
         for sentence, boundary in zip(sentences[1:], boundary_P, strict=True):
-            turned = boundary and len(chunks[-1]) >= self.min_characters
-            full = self.max_characters is not None and len(chunks[-1]) + 1 + len(sentence) > self.max_characters
+            turned = boundary and len(chunks[-1].strip()) >= self.min_characters
+            full = self.max_characters is not None and len((chunks[-1] + sentence).strip()) > self.max_characters
             if turned or full:
                 chunks.append(sentence)
             else:
-                chunks[-1] = f"{chunks[-1]} {sentence}"
-        return chunks
+                chunks[-1] += sentence
+        return [chunk.strip() for chunk in chunks]
 
     def _boundaries(self, cosine_P: np.ndarray) -> np.ndarray:
         if self.threshold is not None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from lvm_lab.text.chunker import Chunker, Encode
 from lvm_lab.text.cutting import at_least, untouched, whole
 from lvm_lab.text.document import Chunked, Document
-from lvm_lab.text.sentences import Unit, pack_all
+from lvm_lab.text.sentences import Unit, pack, split, split_all
 
 
 @dataclass(frozen=True)
@@ -30,5 +30,7 @@ class Sentences(Chunker):
         return [untouched(one) if one.chunked else whole(self._chunks(one)) for one in documents]
 
     def _chunks(self, document: Document) -> list[str]:
-        across = self.across_paragraphs
-        return pack_all(document.paragraphs, self.length, self.unit, self.language, across=across)
+        if self.across_paragraphs:
+            return pack(split_all(document.paragraphs, self.language), self.length, self.unit)
+        groups = [split(paragraph, self.language) for paragraph in document.paragraphs]
+        return [chunk for group in groups for chunk in pack(group, self.length, self.unit)]
