@@ -9,6 +9,7 @@ import pytest
 
 from lvm_lab.config.binding import check, dataclass_from, describe, fits, misfit, unknown_key
 from lvm_lab.errors import UserError
+from lvm_lab.text.readers.stdlib import Stdlib
 
 
 @dataclass(frozen=True)
@@ -167,3 +168,10 @@ def test_a_text_with_nul_names_no_file() -> None:
 def test_a_whole_number_that_numpy_cannot_take_is_no_number() -> None:
     assert fits(2**63 - 1, float)
     assert not fits(2**63, float)
+
+
+def test_a_dataclass_may_inherit_settings_whose_types_another_module_knows() -> None:
+    """Those of `Collection` are named in its module and not in its readers'."""
+    check({"limit": 3, "sample": "random"}, Stdlib, "reader")
+    with pytest.raises(UserError, match=r"reader.sample='last' does not fit; give it one of first, random"):
+        check({"sample": "last"}, Stdlib, "reader")

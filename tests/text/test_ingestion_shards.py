@@ -119,7 +119,7 @@ def test_another_number_of_shards_does_not_go_on(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_twenty_kills_and_the_same_bytes(tmp_path: Path) -> None:
-    """A real command with two shards in joblib's processes, killed at random moments with all of them; its blocks are so
+    """A real command with two shards in joblib's processes, killed at random moments with all of them; blocks are so
     small that kills fall into them and between."""
     texts = tmp_path / "texts.jsonl"
     _write(texts)
