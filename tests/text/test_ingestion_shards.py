@@ -11,11 +11,13 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from helpers.commands import ENVIRONMENT, PATIENCE
+from helpers.commands import ENVIRONMENT, PATIENCE, wait_until
 from helpers.ingesting import content, give, job_settings, staging
 from helpers.text_parts import Letters, Stories
 from lvm_lab.data.store import open_store
@@ -125,22 +127,22 @@ def test_twenty_kills_and_the_same_bytes(tmp_path: Path) -> None:
     _write(texts)
     command = ["reader=jsonl", f"reader.path={texts}", "chunker=paragraph", "encoder=hashing", "block=16", "threads=1"]
     command += ["shards=2", "-m", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "checks=false"]
-    started = time.monotonic()
-    assert _give(tmp_path, [*command, "out=whole"]) == 0
-    usual = time.monotonic() - started
+    started: list[float] = []
+    assert _give(tmp_path, [*command, "out=whole"], lambda: started.append(time.monotonic())) == 0
+    usual = time.monotonic() - started[0]
     rng = random.Random(14)
     kills, ends = 0, time.monotonic() + PATIENCE
     while kills < KILLS:
         assert time.monotonic() < ends, f"only {kills} kills in time"
-        assert not (tmp_path / "store").exists() or kills, "it is killed long before it ends"
-        # From before the first block to behind the last one.
-        if _give(tmp_path, [*command, "out=store"], after=rng.uniform(0.3, 0.9) * usual) == -signal.SIGKILL:
+        # From before the first block on.
+        wait = partial(time.sleep, rng.uniform(0, 0.5) * usual)
+        if _give(tmp_path, [*command, "out=store"], wait, kill=True) == -signal.SIGKILL:
             kills += 1
         elif (tmp_path / "store").exists():
             # It was quicker than its death; the rest of the kills fall on another run of it.
             assert content(tmp_path / "store") == content(tmp_path / "whole")
             (tmp_path / "store").rename(tmp_path / f"finished-{kills}")
-    assert _give(tmp_path, [*command, "out=store"]) == 0
+    assert _give(tmp_path, [*command, "out=store"], lambda: None) == 0
     assert content(tmp_path / "store") == content(tmp_path / "whole")
     assert not staging(tmp_path).exists()
     assert len(open_store(tmp_path / "store", verify=True).parts) == 2
@@ -154,8 +156,17 @@ def _write(file: Path) -> None:
     file.write_text("\n".join(lines))
 
 
-def _give(folder: Path, arguments: list[str], after: float | None = None) -> int:
-    """The exit code of a command; after: so many seconds it is killed, with its children."""
+def _touched(folder: Path) -> float:
+    """When the folder of an ingestion or one in it was written to last; 0 where there is none."""
+    try:
+        return max(place.stat().st_mtime for place in (folder, *folder.iterdir()))
+    except OSError:
+        return 0.0
+
+
+def _give(folder: Path, arguments: list[str], at_work: Callable[[], None], kill: bool = False) -> int:
+    """The exit code of a command. at_work: called once its staging folder is there; kill: then, with its children."""
+    out = arguments[-1].partition("=")[2]
     process = subprocess.Popen(
         [sys.executable, "-m", "lvm_lab.ingest", *arguments],
         cwd=folder,
@@ -165,10 +176,13 @@ def _give(folder: Path, arguments: list[str], after: float | None = None) -> int
         start_new_session=True,
     )
     try:
-        return process.wait(PATIENCE if after is None else after)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        return process.wait()
+        # A folder that an earlier process has left is there before this one is at work.
+        begun = time.time()
+        if wait_until(lambda: _touched(staging(folder, out)) > begun, process):
+            at_work()
+            if kill:
+                os.killpg(process.pid, signal.SIGKILL)
+        return process.wait(PATIENCE)
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
