@@ -81,7 +81,7 @@ def stores(draw: st.DrawFn) -> dict[str, Any]:
     return {"lengths": lengths, "ids": ids, "texts": texts, "dtype": dtype, "seed": draw(st.integers(0, 2**32 - 1))}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(world=stores(), layout=st.sampled_from(sorted(LAYOUTS)), block=st.sampled_from([64, 8 << 20]))
 def test_an_import_gives_back_what_was_exported(world: dict[str, Any], layout: str, block: int) -> None:
     with tempfile.TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:
