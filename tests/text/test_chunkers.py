@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -228,6 +229,12 @@ def test_settings_that_make_no_sense_are_refused(make: Any, settings: dict[str, 
     assert str(caught.value).endswith(sentence)
 
 
-def test_an_unknown_language_is_refused_or_cut_by_common_rules() -> None:
+def test_a_missing_library_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "sentencex", None)
+    with pytest.raises(UserError, match=r"^sentencex is not installed; pip install lvm_lab\[text\] brings it\.$"):
+        Sentences().chunk([CATS], Hashes())
+
+
+def test_an_unknown_language_is_cut_by_common_rules() -> None:
     document = Document("a", "", "s", ("One. Two.",))
     assert words(Sentences(language="xx").chunk([document], Hashes())[0].texts) == ["One.", "Two."]

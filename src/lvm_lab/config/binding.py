@@ -41,10 +41,13 @@ def check(node: dict[str, Any], target: Callable[..., Any], path: str, supplied:
 
 
 def _hints(target: Callable[..., Any]) -> dict[str, Any]:
-    """The types of what `target` is called with. A dataclass inherits fields whose types another module knows."""
-    if dataclasses.is_dataclass(target):
+    """The types of a target's parameters."""
+    if not inspect.isclass(target):
         return typing.get_type_hints(target)
-    return typing.get_type_hints(target.__init__ if inspect.isclass(target) else target)
+    # The generated constructor has the words of fields that another module's class may have declared; the class
+    # itself knows where each is from.
+    generated = getattr(vars(target).get("__dataclass_params__"), "init", False)
+    return typing.get_type_hints(target if generated else target.__init__)
 
 
 def dataclass_from(cls: type[Any], node: dict[str, Any], path: str) -> Any:
