@@ -28,7 +28,7 @@ from lvm_lab.data.part_files import Part, PartWriter
 from lvm_lab.data.rows import JoinedRows
 from lvm_lab.data.split import part_of
 from lvm_lab.data.store import Store, open_store, write_store
-from lvm_lab.data.windows import index_windows, widened
+from lvm_lab.data.windows import index_windows
 from lvm_lab.errors import UserError
 
 DIM, L = 6, 3
@@ -400,10 +400,3 @@ def test_several_parts_join_with_other_stores(two: Store, make_store) -> None:
     expected = np.concatenate([np.array(s.vectors_ND[:]) for s in sorted([two, other], key=lambda s: s.content)])
     assert np.array_equal(joined.vectors_ND[rows], expected[rows])
     assert len(joined.texts() or []) == 22
-
-
-def test_halves_are_widened_exactly() -> None:
-    every = np.arange(2**16, dtype=np.uint16).view(np.float16)
-    finite = every[np.isfinite(every)]
-    assert np.array_equal(widened(finite).view(np.uint32), finite.astype(np.float32).view(np.uint32))
-    assert widened(finite).dtype == np.float32
