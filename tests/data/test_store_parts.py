@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -259,6 +260,19 @@ def test_what_was_not_closed_is_no_part(tmp_path: Path) -> None:
         writer.append(vectors(6, 0), make_documents([6], ["a"]))
         with pytest.raises(UserError, match="vector 9 is all zeros"):
             writer.append(bad_ND, make_documents([4], ["b"]))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_is_told_with_the_place(tmp_path: Path) -> None:
+    """A limit of the files' size ends a write as a full disk does."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with PartWriter(tmp_path / "part", DIM) as writer:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+        try:
+            with pytest.raises(OSError, match=f"could not be written whole .*: '{tmp_path / 'part'}'"):
+                writer.append(vectors(900, 0), make_documents([900]))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert list(tmp_path.iterdir()) == []
 
 
