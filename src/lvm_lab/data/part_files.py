@@ -170,13 +170,14 @@ class _RowGroups:
     def __init__(self, file: Path, schema: pa.Schema) -> None:
         self.schema, self.rows = schema, 0
         self._held: list[pa.Table] = []
+        self._written = 0
         # All that could change the bytes from one call to the next is fixed.
         self._writer = pq.ParquetWriter(file, schema, compression="zstd", compression_level=3, version="2.6")
 
     def append(self, table: pa.Table) -> None:
         self.rows += len(table)
         self._held.append(table)
-        if sum(map(len, self._held)) < ROW_GROUP:
+        if self.rows - self._written < ROW_GROUP:
             return
         whole = pa.concat_tables(self._held)
         last = len(whole) // ROW_GROUP * ROW_GROUP
@@ -186,12 +187,13 @@ class _RowGroups:
         self._held = [whole.take(np.arange(last, len(whole)))]
 
     def close(self) -> None:
-        if any(map(len, self._held)):
+        if self.rows > self._written:
             self._write(pa.concat_tables(self._held))
         self._writer.close()
 
     def _write(self, rows: pa.Table) -> None:
         self._writer.write_table(rows.combine_chunks(), row_group_size=ROW_GROUP)
+        self._written += len(rows)
 
 
 def _by_row(documents: Documents, values_S: Sequence[float], rows: int) -> np.ndarray:
