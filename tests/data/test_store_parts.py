@@ -7,7 +7,6 @@ import os
 import resource
 import subprocess
 import sys
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,39 +18,19 @@ from hypothesis import strategies as st
 
 from helpers.documents import make_documents
 from helpers.schema_1 import write_schema_1
+from helpers.store_parts import CONTRACT, DIM, L, append, vectors, write_part
 from lvm_lab.data import appending, part_files
 from lvm_lab.data.appending import add_part
 from lvm_lab.data.contract import EncoderContract
 from lvm_lab.data.importers.npz import open_source
 from lvm_lab.data.joined import join_stores
 from lvm_lab.data.manifest import read_manifest
-from lvm_lab.data.part_files import Part, PartWriter
+from lvm_lab.data.part_files import PartWriter
 from lvm_lab.data.rows import JoinedRows
 from lvm_lab.data.split import part_of
 from lvm_lab.data.store import Store, open_store, write_store
 from lvm_lab.data.windows import index_windows
 from lvm_lab.errors import UserError
-
-DIM, L = 6, 3
-CONTRACT = EncoderContract(encoder="random", pooling="mean")
-
-
-def vectors(rows: int, seed: int) -> np.ndarray:
-    return np.random.default_rng(seed).standard_normal((rows, DIM)).astype(np.float16)
-
-
-def write_part(
-    folder: Path, lengths: Sequence[int], ids: Sequence[str], seed: int = 0, texts: bool = True, **of: object
-) -> Part:
-    rows_ND = vectors(sum(lengths), seed)
-    words = [f"{seed}: {i}" for i in range(sum(lengths))] if texts else None
-    with PartWriter(folder, DIM, of.get("dtype", np.float16)) as writer:
-        writer.append(rows_ND, make_documents(lengths, ids), words)
-        return writer.close()
-
-
-def append(path: Path, folder: Path, *args: object, contract: EncoderContract = CONTRACT, **of: object) -> Store:
-    return add_part(path, folder, write_part(folder, *args, **of), contract)  # type: ignore[arg-type]
 
 
 @pytest.fixture
