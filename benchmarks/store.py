@@ -19,7 +19,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from memory import watched
+
+from lvm_lab.data.batches import WindowBatches
+from lvm_lab.data.sampler import Draw
 
 DIM, LENGTH, CONTEXT, BATCH, SECONDS = 768, 100, 5, 256, 5.0
 
@@ -85,14 +89,12 @@ def windows_of_store(folder: Path, at_most: int) -> dict[str, Any]:
         documents = min(documents, at_most // (LENGTH - CONTEXT))
     windows = index_windows(store, np.arange(documents), CONTEXT)
 
-    def gather(positions: np.ndarray) -> None:
-        windows.context(positions)
-        windows.vectors(windows.target_row_W[positions])
-
+    batches = WindowBatches(windows)
     # From a warm cache: every page is read once.
     for first in range(0, len(store.vectors_ND), 65_536):
         np.asarray(store.vectors_ND[first : first + 65_536]).view(np.uint16).max()
-    return {"windows": len(windows), "per_second": _rate(gather, len(windows))}
+    rate = _rate(lambda positions: batches[Draw(positions, (0,))], len(windows))
+    return {"windows": len(windows), "per_second": rate}
 
 
 def repeated(folder: Path, _: int) -> dict[str, Any]:
@@ -122,13 +124,13 @@ def windows_of_copies(folder: Path, _: int) -> dict[str, Any]:
     seconds = time.perf_counter() - started
 
     def gather(positions: np.ndarray) -> None:
-        contexts[positions].astype(np.float32)
-        targets[positions].astype(np.float32)
+        torch.from_numpy(contexts[positions]).float()
+        torch.from_numpy(targets[positions]).float()
 
     return {"seconds": seconds, "windows": len(targets), "per_second": _rate(gather, len(targets))}
 
 
-def _rate(gather: Callable[[np.ndarray], None], windows: int) -> float:
+def _rate(gather: Callable[[np.ndarray], object], windows: int) -> float:
     """Windows per second in batches drawn anywhere, the median of five spells."""
     rng, rates = np.random.default_rng(0), []
     for _ in range(5):

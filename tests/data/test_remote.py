@@ -9,9 +9,9 @@ import fsspec
 import numpy as np
 import pytest
 
-from data.test_store_parts import CONTRACT, L, append, vectors
 from helpers.documents import make_documents
 from helpers.schema_1 import write_schema_1
+from helpers.store_parts import CONTRACT, L, append, vectors
 from lvm_lab.config.data import DataSettings
 from lvm_lab.data import remote
 from lvm_lab.data.importers.npz import open_source

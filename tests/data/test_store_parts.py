@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import subprocess
 import sys
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,39 +18,19 @@ from hypothesis import strategies as st
 
 from helpers.documents import make_documents
 from helpers.schema_1 import write_schema_1
+from helpers.store_parts import CONTRACT, DIM, L, append, vectors, write_part
 from lvm_lab.data import appending, part_files
 from lvm_lab.data.appending import add_part
 from lvm_lab.data.contract import EncoderContract
 from lvm_lab.data.importers.npz import open_source
 from lvm_lab.data.joined import join_stores
 from lvm_lab.data.manifest import read_manifest
-from lvm_lab.data.part_files import Part, PartWriter
+from lvm_lab.data.part_files import PartWriter
 from lvm_lab.data.rows import JoinedRows
 from lvm_lab.data.split import part_of
 from lvm_lab.data.store import Store, open_store, write_store
-from lvm_lab.data.windows import index_windows, widened
+from lvm_lab.data.windows import index_windows
 from lvm_lab.errors import UserError
-
-DIM, L = 6, 3
-CONTRACT = EncoderContract(encoder="random", pooling="mean")
-
-
-def vectors(rows: int, seed: int) -> np.ndarray:
-    return np.random.default_rng(seed).standard_normal((rows, DIM)).astype(np.float16)
-
-
-def write_part(
-    folder: Path, lengths: Sequence[int], ids: Sequence[str], seed: int = 0, texts: bool = True, **of: object
-) -> Part:
-    rows_ND = vectors(sum(lengths), seed)
-    words = [f"{seed}: {i}" for i in range(sum(lengths))] if texts else None
-    with PartWriter(folder, DIM, of.get("dtype", np.float16)) as writer:
-        writer.append(rows_ND, make_documents(lengths, ids), words)
-        return writer.close()
-
-
-def append(path: Path, folder: Path, *args: object, contract: EncoderContract = CONTRACT, **of: object) -> Store:
-    return add_part(path, folder, write_part(folder, *args, **of), contract)  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -262,6 +242,19 @@ def test_what_was_not_closed_is_no_part(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_full_disk_is_told_with_the_place(tmp_path: Path) -> None:
+    """A limit of the files' size ends a write as a full disk does."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with PartWriter(tmp_path / "part", DIM) as writer:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+        try:
+            with pytest.raises(OSError, match=f"could not be written whole .*: '{tmp_path / 'part'}'"):
+                writer.append(vectors(900, 0), make_documents([900]))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_part_of_no_document_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="holds no documents"), PartWriter(tmp_path / "part", DIM) as writer:
         writer.close()
@@ -400,10 +393,3 @@ def test_several_parts_join_with_other_stores(two: Store, make_store) -> None:
     expected = np.concatenate([np.array(s.vectors_ND[:]) for s in sorted([two, other], key=lambda s: s.content)])
     assert np.array_equal(joined.vectors_ND[rows], expected[rows])
     assert len(joined.texts() or []) == 22
-
-
-def test_halves_are_widened_exactly() -> None:
-    every = np.arange(2**16, dtype=np.uint16).view(np.float16)
-    finite = every[np.isfinite(every)]
-    assert np.array_equal(widened(finite).view(np.uint32), finite.astype(np.float32).view(np.uint32))
-    assert widened(finite).dtype == np.float32

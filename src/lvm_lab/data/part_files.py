@@ -10,9 +10,10 @@ Shape suffixes: N rows of a block, D vector dim, S stretches of a block.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -103,29 +104,48 @@ class PartWriter:
                 f"{self.name}: the table of documents points outside the {len(vectors_ND)} vectors, or they are not of "
                 f"{self.dim} dimensions; write them again."
             )
-        self._vectors.write(np.ascontiguousarray(vectors_ND, self.dtype).data)
-        self._documents.append(documents.table(self.rows))
+        columns = self._columns(documents, texts, coherence_S, len(vectors_ND))
+        with self._naming_the_place():
+            self._vectors.write(np.ascontiguousarray(vectors_ND, self.dtype).data)
+            self._documents.append(documents.table(self.rows))
+            self._append_chunks(columns)
         self._described.update(documents.described(self.rows))
+        self.rows += len(vectors_ND)
+
+    @contextlib.contextmanager
+    def _naming_the_place(self) -> Iterator[None]:
+        """A full disk says neither what was written nor where."""
+        try:
+            yield
+        except OSError as error:
+            what = f"its vectors and texts could not be written whole ({error.strerror or error})"
+            raise OSError(error.errno or errno.ENOSPC, what, str(self.folder)) from error
+
+    @staticmethod
+    def _columns(
+        documents: Documents, texts: Sequence[str] | None, coherence_S: Sequence[float] | None, rows: int
+    ) -> dict[str, Any]:
+        assert texts is None or len(texts) == rows, "one text a row"
         columns: dict[str, Any] = {} if texts is None else {"text": pa.array(texts, pa.string())}
         if coherence_S is not None:
-            columns["coherence"] = pa.array(_by_row(documents, coherence_S, len(vectors_ND)), pa.float32())
-        self._append_chunks(columns)
-        self.rows += len(vectors_ND)
+            columns["coherence"] = pa.array(_by_row(documents, coherence_S, rows), pa.float32())
+        return columns
 
     def close(self) -> Part:
         """The part, whole and on the disk. Raises UserError for one without documents."""
         if not self._documents.rows:
             raise UserError(f"{self.name} holds no documents; give it some.")
-        self._vectors.seek(0)
-        assert self._header() == self._start_of_vectors, "NumPy leaves room for any number of rows"
-        for file in (self._vectors, self._documents, self._chunks):
-            if file is not None:
-                file.close()
-        hashes = {VECTORS: sha256(self.folder / VECTORS), "documents": self._described.hexdigest()}
-        if self._chunks is not None:
-            hashes[CHUNKS] = sha256(self.folder / CHUNKS)
-        for place in (*self.folder.iterdir(), self.folder):
-            to_disk(place)
+        with self._naming_the_place():
+            self._vectors.seek(0)
+            assert self._header() == self._start_of_vectors, "NumPy leaves room for any number of rows"
+            for file in (self._vectors, self._documents, self._chunks):
+                if file is not None:
+                    file.close()
+            hashes = {VECTORS: sha256(self.folder / VECTORS), "documents": self._described.hexdigest()}
+            if self._chunks is not None:
+                hashes[CHUNKS] = sha256(self.folder / CHUNKS)
+            for place in (*self.folder.iterdir(), self.folder):
+                to_disk(place)
         self._closed = True
         return Part(content_of(hashes)[:16], self.rows, hashes)
 
@@ -149,26 +169,31 @@ class _RowGroups:
 
     def __init__(self, file: Path, schema: pa.Schema) -> None:
         self.schema, self.rows = schema, 0
-        self._held = schema.empty_table()
+        self._held: list[pa.Table] = []
+        self._written = 0
         # All that could change the bytes from one call to the next is fixed.
         self._writer = pq.ParquetWriter(file, schema, compression="zstd", compression_level=3, version="2.6")
 
     def append(self, table: pa.Table) -> None:
         self.rows += len(table)
-        self._held = pa.concat_tables([self._held, table])
-        while len(self._held) >= ROW_GROUP:
-            self._write(self._held[:ROW_GROUP])
-            self._held = self._held[ROW_GROUP:]
-        # A slice holds on to all that it was cut from.
-        self._held = self._held.take(np.arange(len(self._held)))
+        self._held.append(table)
+        if self.rows - self._written < ROW_GROUP:
+            return
+        whole = pa.concat_tables(self._held)
+        last = len(whole) // ROW_GROUP * ROW_GROUP
+        for first in range(0, last, ROW_GROUP):
+            self._write(whole[first : first + ROW_GROUP])
+        # A slice would hold on to all that it was cut from.
+        self._held = [whole.take(np.arange(last, len(whole)))]
 
     def close(self) -> None:
-        if len(self._held):
-            self._write(self._held)
+        if self.rows > self._written:
+            self._write(pa.concat_tables(self._held))
         self._writer.close()
 
     def _write(self, rows: pa.Table) -> None:
         self._writer.write_table(rows.combine_chunks(), row_group_size=ROW_GROUP)
+        self._written += len(rows)
 
 
 def _by_row(documents: Documents, values_S: Sequence[float], rows: int) -> np.ndarray:

@@ -81,9 +81,12 @@ class Windows:
 
     def context(self, positions: np.ndarray | slice = slice(None)) -> np.ndarray:
         """context_BLD in float32 for the windows at the given positions."""
-        targets = self.target_row_W[positions]
-        rows_BL = targets[:, None] + np.arange(-self.context_length, 0)
-        return widened(self.vectors_ND[rows_BL])
+        return self.vectors(self.context_rows(positions))
+
+    def context_rows(self, positions: np.ndarray | slice = slice(None)) -> np.ndarray:
+        """rows_BL of the contexts of the windows at the given positions."""
+        rows_BL: np.ndarray = self.target_row_W[positions][:, None] + np.arange(-self.context_length, 0)
+        return rows_BL
 
     def by_document(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """For each document that has windows: their positions, and the rows_K of all its stretches, ascending."""
@@ -100,18 +103,8 @@ class Windows:
 
     def vectors(self, rows: np.ndarray) -> np.ndarray:
         """The vectors at the given rows in float32, of shape rows.shape + (D,)."""
-        return widened(self.vectors_ND[rows])
-
-
-def widened(vectors: np.ndarray) -> np.ndarray:
-    """A copy in float32. NumPy widens halves one at a time, which took most of a batch's time; torch takes eight."""
-    if vectors.dtype != np.float16 or not vectors.flags.writeable:
-        return vectors.astype(np.float32)
-    # Only here, since windows are told without it.
-    import torch
-
-    wide: np.ndarray = torch.from_numpy(vectors).float().numpy()
-    return wide
+        vectors: np.ndarray = self.vectors_ND[rows].astype(np.float32)
+        return vectors
 
 
 def index_windows(
