@@ -263,6 +263,7 @@ def test_copy_last_is_called_what_it_is(parts, smoke):
     assert {alarm.name for alarm in measure(CopyLast(), parts.val, parts.ood, smoke).alarms} == {"copying"}
 
 
+@pytest.mark.slow
 def test_the_default_world_passes_the_data_gate_and_no_trivial_predictor_passes_it(tmp_path, smoke):
     """What README promises of the default run's data, on the windows that it is judged on."""
     parts = parts_of(PlantedWorld(), tmp_path)

@@ -49,6 +49,7 @@ def series(path: Path, step, documents: int = 60, length: int = 24, dim: int = 4
     return windows_of(path, kept, length, normalised=False)
 
 
+@pytest.mark.slow
 def test_the_arrow_tells_a_reversed_training_part_and_the_curve_does_not(home):
     forward, backward = (parts_of(replace(WORLD, variant=v), home) for v in ("forward", "reversed"))
     arrows = [arrow_of_time(parts.train, parts.val) for parts in (forward, backward)]
@@ -61,6 +62,7 @@ def test_the_arrow_tells_a_reversed_training_part_and_the_curve_does_not(home):
     assert gates[1]["curve"] == pytest.approx(gates[0]["curve"], abs=0.03)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", ["no_signal", "shuffled"])
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_without_order_it_is_undecided(home, variant, seed):

@@ -234,6 +234,7 @@ def test_the_use_section_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert given["prediction"].raw_ND.shape == (2, 128)
 
 
+@pytest.mark.slow
 def test_diverged_and_failed_runs_get_one_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     diverging = ("trainer.optim.lr=1e30", "trainer.optim.clip=0", "loss=mse", "run.cache=cache")
     assert call(tmp_path, *TINY, *diverging, "run.dir=diverged").code == 0

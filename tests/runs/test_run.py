@@ -163,6 +163,7 @@ def test_the_same_command_again_says_finished_and_changes_nothing(done: Done) ->
     assert {k: v for k, v in after.items() if k != ".lock"} == {k: v for k, v in before.items() if k != ".lock"}
 
 
+@pytest.mark.slow
 def test_force_starts_over(again: Done) -> None:
     history, before = rows(again.folder), tree(again.folder)
     said = call(again.work, *TINY, "run.cache=cache", "run.force=true")
@@ -379,6 +380,7 @@ def records(folder: Path) -> list[Any]:
     return found
 
 
+@pytest.mark.slow
 def test_wandb_offline_holds_what_history_holds(mirrored: Path) -> None:
     logged = []
     for record in records(mirrored):
@@ -392,6 +394,7 @@ def test_wandb_offline_holds_what_history_holds(mirrored: Path) -> None:
     assert logged == numbers
 
 
+@pytest.mark.slow
 def test_wandb_offline_holds_the_config_and_the_result(mirrored: Path) -> None:
     result = json.loads((mirrored / "result.json").read_text())
     config: dict[str, Any] = {}
@@ -411,6 +414,7 @@ def test_wandb_offline_holds_the_config_and_the_result(mirrored: Path) -> None:
     assert summary["val"] == {key: value for key, value in result["val"].items() if key != "five_cat"}
 
 
+@pytest.mark.slow
 def test_wandb_writes_nothing_of_the_environment_and_changes_no_number(mirrored: Path, done: Done) -> None:
     found = [p for p in mirrored.rglob("*") if p.is_file() and HELD_ALOUD.encode() in p.read_bytes()]
     assert found == []

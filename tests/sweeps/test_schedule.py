@@ -88,6 +88,7 @@ def test_every_row_composes_and_settings_accept_it(name: str, scale: str | None,
     assert config["run"]["keep_last"] is False
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", [None, "demo"])
 def test_no_two_rows_are_the_same_run(scale: str | None) -> None:
     seen: dict[str, str] = {}

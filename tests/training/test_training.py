@@ -143,6 +143,7 @@ def history_of(folder: Path, *overrides: str) -> list[dict[str, Any]]:
         ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "pair",
     [(), ("head=energy", "loss=energy"), ("head=diffusion", "loss=diffusion")],

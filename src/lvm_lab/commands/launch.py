@@ -58,7 +58,7 @@ def launch(
     Exit codes: 0 done, 2 a user's mistake, 1 a failed job of a multirun or our own bug, 130 interrupted.
     """
     find_packages_here()
-    # Lightning brings matplotlib in, whose first words are about its fonts.
+    # The figures bring matplotlib in, whose first words are about its fonts.
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
     open_closed()
     line = sort(sys.argv[1:], None if files is None else helping.keys(config_name))
