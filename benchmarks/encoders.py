@@ -17,7 +17,7 @@ from lvm_lab.text.encoders.minilm import MiniLM
 from lvm_lab.text.installed import needed
 
 # Tokens of a batch that are tried beside the default.
-BUDGETS = (256, 1024, 2048)
+BUDGETS = (1024,)
 
 
 def chunks(file: str, number: int) -> list[str]:
@@ -48,6 +48,7 @@ def main(file: str, number: str = "1000", rounds: str = "3") -> None:
             since = time.perf_counter()
             vectors[name] = way(texts)
             rates[name].append(len(texts) / (time.perf_counter() - since))
+            print(f"turn {turn + 1}: {rates[name][-1]:.1f} a second by {name}", file=sys.stderr, flush=True)
     first = next(iter(ways))
     print(f"{len(texts)} chunks of {file}, {machine()}")
     print("| way | chunks a second | ratio | lowest cosine |")

@@ -14,6 +14,7 @@ import numpy as np
 
 from lvm_lab.config import binding, targets
 from lvm_lab.config.conf import options_of
+from lvm_lab.config.settings import nameless
 from lvm_lab.data.contract import PROBES, SAME, EncoderContract
 from lvm_lab.data.store import Store, open_store
 from lvm_lab.errors import UserError
@@ -160,10 +161,10 @@ def _encoder(
 ) -> Encoder | None:
     """The encoder that the user names, or that of the lab's which can make what the contract describes."""
     if settings.encoder is not None:
-        node = settings.encoder
+        node = nameless(settings.encoder)
         return targets.make(node, ROOM, "encoder", allow=targets.named(node))
     for name in sorted(options_of("encoder")):
-        node = option(name)
+        node = nameless(option(name))
         own = targets.resolve(node[targets.TARGET], ROOM, "encoder").settings(contract)
         if own is not None:
             return targets.make(node | own, ROOM, "encoder")

@@ -20,7 +20,10 @@ from lvm_lab.text.encoders.gtr_vec2text import GtrVec2Text
 from lvm_lab.text.encoders.minilm import MiniLM
 from lvm_lab.text.encoders.sentence_transformers import SentenceTransformers
 
-SHARED = Path(__file__).parents[4].parent / "shared" / "data"
+ROOT = Path(__file__).parents[3]
+# Beside the checkout, or beside the folder of worktrees that it is in.
+PLACES = [folder / "shared" / "data" for folder in ROOT.parents]
+SHARED = next((folder for folder in PLACES if folder.is_dir()), PLACES[0])
 TEXTS = [*SENTENCES, " ".join(SENTENCES), SENTENCES[0]]
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from lvm_lab.commands.composing import compose
 from lvm_lab.config import targets
+from lvm_lab.config.settings import nameless
 from lvm_lab.text.encoder import Encoder
 
 ROOT = Path(__file__).parents[3]
@@ -22,7 +23,8 @@ every_option = pytest.mark.parametrize("option", OPTIONS)
 
 def composed(option: str, *settings: str) -> dict[str, Any]:
     node: dict[str, Any] = compose("verify", [f"encoder={option}", *settings])["encoder"]
-    return node
+    assert node["name"] == option
+    return nameless(node)
 
 
 def test_options_and_modules_are_one_to_one() -> None:
