@@ -28,7 +28,7 @@ class Killed(BaseException):
 
 
 def test_a_store_is_its_documents_in_order_with_texts_vectors_and_contract(tmp_path: Path) -> None:
-    store = made(tmp_path)
+    store = made(tmp_path, "threads=2")
     documents = list(Stories().documents())
     assert store.documents.id == [document.id for document in documents]
     assert store.documents.title == [document.title for document in documents]
@@ -41,6 +41,7 @@ def test_a_store_is_its_documents_in_order_with_texts_vectors_and_contract(tmp_p
     assert [*read_manifest(tmp_path / "store").origins] == [
         {"source": "stories", "licence": "CC0", "origin": "https://example.org"}
     ]
+    assert [part.threads for part in read_manifest(tmp_path / "store").parts] == [2]
     assert not staging(tmp_path).exists()
 
 

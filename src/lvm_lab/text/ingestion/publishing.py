@@ -82,7 +82,8 @@ def _assemble(
     there = set() if is_new else {part.content for part in read_manifest(out).parts}
     for made in parts:
         if made.part.content not in there:
-            add_part(store, made.folder, made.part, contract, origins=record["origins"])
+            part = replace(made.part, threads=record["settings"]["threads"])
+            add_part(store, made.folder, part, contract, origins=record["origins"])
     write_record(store, record)
     if is_new:
         os.rename(whole, out)
