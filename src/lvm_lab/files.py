@@ -57,6 +57,15 @@ def sha256(file: Path) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
+def to_disk(path: Path) -> None:
+    """A file's bytes, or a folder's list of names, safe from a loss of power."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
 # The dtype and the shape of an array.
 Layout = tuple[np.dtype, tuple[int, ...]]
 

@@ -14,9 +14,10 @@ from helpers.commands import MODEL, call
 from helpers.documents import make_documents
 from lvm_lab.config.data import DataSettings
 from lvm_lab.data.contract import EncoderContract
-from lvm_lab.data.joined import JoinedRows, join_stores
+from lvm_lab.data.joined import join_stores
 from lvm_lab.data.parts import Parts, cut_parts
 from lvm_lab.data.repeated import repeated_rows
+from lvm_lab.data.rows import JoinedRows
 from lvm_lab.data.source import Opened
 from lvm_lab.data.sources.npz import Npz
 from lvm_lab.data.split import PARTS

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers.documents import make_documents
-from lvm_lab.data import store as store_module
+from lvm_lab.data import part_files
 from lvm_lab.data.contract import EncoderContract
 from lvm_lab.data.store import Documents, open_store, write_store
 from lvm_lab.errors import UserError
@@ -37,12 +37,12 @@ def test_a_store_comes_back_as_it_was_written(make_store, dtype):
         expected = make_documents([4, 5])
         for name in ("id", "title", "source", "start", "length"):
             assert list(getattr(found.documents, name)) == list(getattr(expected, name)), name
-    assert sorted(p.name for p in written.path.iterdir()) == [
-        "chunks.parquet",
-        "documents.parquet",
+    (part,) = written.parts
+    assert sorted(str(p.relative_to(written.path)) for p in written.path.rglob("*") if p.is_file()) == [
         "manifest.json",
-        "vectors.npy",
+        *(f"parts/{part.name}/{name}" for name in ("chunks.parquet", "documents.parquet", "vectors.npy")),
     ]
+    assert part.name == written.content[:16]
 
 
 def test_a_store_without_texts_says_so(make_store):
@@ -61,7 +61,7 @@ def test_a_failing_write_leaves_nothing(tmp_path: Path, monkeypatch):
     def broken(*_, **__):
         raise OSError("disk full")
 
-    monkeypatch.setattr(store_module.pq, "write_table", broken)
+    monkeypatch.setattr(part_files.pq, "ParquetWriter", broken)
     with pytest.raises(OSError, match="disk full"):
         write_store(tmp_path / "deep" / "store", np.ones((3, 2), np.float32), make_documents([3]), CONTRACT)
     assert list((tmp_path / "deep").iterdir()) == []
@@ -90,46 +90,49 @@ def test_a_folder_of_someone_elses_is_not_touched(make_store, tmp_path: Path):
 def test_another_schema_version_is_refused(make_store):
     store = make_store([6])
     manifest = json.loads((store.path / "manifest.json").read_text())
-    assert manifest["schema_version"] == 1
+    assert manifest["schema_version"] == 2
     (store.path / "manifest.json").write_text(json.dumps(manifest | {"schema_version": 99}))
-    with pytest.raises(UserError, match="schema 99 and this version reads 1; delete the folder"):
+    with pytest.raises(UserError, match="schema 99 and this version reads 1 and 2; delete the folder"):
         open_store(store.path)
 
 
 @pytest.mark.parametrize("name", ["manifest.json", "vectors.npy", "documents.parquet"])
 @pytest.mark.parametrize("damage", ["missing", "empty", "garbage"])
 def test_a_damaged_file_becomes_a_sentence(make_store, name, damage):
-    path = make_store([6]).path
+    store = make_store([6])
+    path = store.path
+    file = path / name if name == "manifest.json" else store.parts[0] / name
     if damage == "missing":
-        (path / name).unlink()
+        file.unlink()
     else:
-        (path / name).write_bytes(b"" if damage == "empty" else b"{garbage" * 9)
+        file.write_bytes(b"" if damage == "empty" else b"{garbage" * 9)
     with pytest.raises(UserError, match=r"is not a readable store .*; delete the folder and import it again"):
         open_store(path)
 
 
 def test_pickled_vectors_are_never_loaded(make_store):
-    path = make_store([6]).path
-    np.save(path / "vectors.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    store = make_store([6])
+    np.save(store.parts[0] / "vectors.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
     with pytest.raises(UserError, match="is not a readable store"):
-        open_store(path)
+        open_store(store.path)
 
 
 @pytest.mark.parametrize("where", [-1, -20])
 def test_verify_sees_one_changed_byte(make_store, where):
-    path = make_store([6]).path
-    open_store(path, verify=True)
-    data = bytearray((path / "vectors.npy").read_bytes())
+    store = make_store([6])
+    open_store(store.path, verify=True)
+    file = store.parts[0] / "vectors.npy"
+    data = bytearray(file.read_bytes())
     data[where] ^= 1
-    (path / "vectors.npy").write_bytes(data)
-    open_store(path)
+    file.write_bytes(data)
+    open_store(store.path)
     with pytest.raises(UserError, match="does not match the sha256"):
-        open_store(path, verify=True)
+        open_store(store.path, verify=True)
 
 
 def test_verify_sees_a_changed_table_of_documents(make_store):
     one, other = make_store([4, 5]), make_store([5, 4])
-    (one.path / "documents.parquet").write_bytes((other.path / "documents.parquet").read_bytes())
+    (one.parts[0] / "documents.parquet").write_bytes((other.parts[0] / "documents.parquet").read_bytes())
     with pytest.raises(UserError, match="does not match the sha256"):
         open_store(one.path, verify=True)
 

@@ -17,7 +17,8 @@ from lvm_lab.data.flaws import flaw
 from lvm_lab.data.importers import article_bank, sequences
 from lvm_lab.data.importers.npz import UNIT_TOLERANCE, distance_from_unit, import_npz
 from lvm_lab.data.importers.npz_file import BLOCK_BYTES, NpzFile
-from lvm_lab.data.store import Rows, Store, open_store
+from lvm_lab.data.rows import Rows
+from lvm_lab.data.store import Store, open_store
 from lvm_lab.errors import UserError
 
 NEEDED = "a store's folder, an article bank, vectors (N x D) of one document, or contexts (N x L x D)"
@@ -129,7 +130,7 @@ def open_contexts(path: Path, cache: Path, context_length: int) -> Contexts:
     if path.is_dir():
         if not (path / "manifest.json").exists():
             raise UserError(f"{path} is a folder without manifest.json; give {NEEDED}.")
-        return _of_store(path, open_store(path, verify=True), context_length)
+        return _of_store(path, open_store(path, verify=True, cache=cache), context_length)
     if path.suffix == ".npy":
         return _of_npy(path, context_length)
     with NpzFile(path) as npz:

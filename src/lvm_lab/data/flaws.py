@@ -35,8 +35,18 @@ def _words(vector_D: np.ndarray, length: float) -> str:
     return f"is of length {length:.3g}, too {kind} to compute with in float32 (the edge is {edge:g}); scale all vectors"
 
 
-def check_vectors(vectors_ND: np.ndarray, name: str) -> None:
-    """Refuse vectors that are not finite, nonzero and N x D, reading them in slices."""
+def check_vectors(vectors_ND: np.ndarray, name: str, rows_before: int = 0) -> None:
+    """Refuse vectors that are not finite, nonzero and N x D, reading them in slices. rows_before: of earlier blocks."""
+    check_layout(vectors_ND, name)
+    for start in range(0, len(vectors_ND), 16_384):
+        flawed = flaw(vectors_ND[start : start + 16_384])
+        if flawed is not None:
+            (row,), words = flawed
+            raise UserError(f"{name}: vector {rows_before + start + row} {words}.")
+
+
+def check_layout(vectors_ND: np.ndarray, name: str) -> None:
+    """Refuse what is not N x D in float16 or float32, without reading a value."""
     if vectors_ND.ndim != 2 or vectors_ND.dtype not in (np.float16, np.float32):
         raise UserError(
             f"{name}: vectors must be N x D in float16 or float32, and these are {vectors_ND.dtype} of shape "
@@ -44,8 +54,3 @@ def check_vectors(vectors_ND: np.ndarray, name: str) -> None:
         )
     if vectors_ND.shape[1] == 1:
         raise UserError(f"{name}: vectors of 1 dimension have no direction to predict; bring vectors of 2 or more.")
-    for start in range(0, len(vectors_ND), 16_384):
-        flawed = flaw(vectors_ND[start : start + 16_384])
-        if flawed is not None:
-            (row,), words = flawed
-            raise UserError(f"{name}: vector {start + row} {words}.")

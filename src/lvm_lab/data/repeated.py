@@ -11,8 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
+from lvm_lab.data.rows import Rows
 from lvm_lab.data.sketch import LEAST_DIM, VERSION, near_codes, row_digests, sign_codes, text_digests
-from lvm_lab.data.store import Rows, Store
+from lvm_lab.data.store import Store
 from lvm_lab.files import write_arrays
 
 # Vectors of one chunk, encoded or rounded in another way; neighbours in a text are below .98, but for headings.

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import faiss
 import numpy as np
 
-from lvm_lab.data.store import Rows
+from lvm_lab.data.rows import Rows
 
 # Part of every code: other projections, or another rounding of texts, are another version.
 VERSION = 1

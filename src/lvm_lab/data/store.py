@@ -1,84 +1,45 @@
 """The store: documents' vectors at rest, in order, with their ids, texts and encoder contract.
 
-A folder with `vectors.npy` (N x D, float16 or float32, opened with mmap), `documents.parquet`
-(id, title, source, start, length), optional `chunks.parquet` (text, TMD code) and `manifest.json`.
+A folder with `manifest.json` and the parts that it lists, each a folder `parts/NAME` (`lvm_lab.data.part_files`) that
+is never changed. An open store goes on reading the parts that it was opened with, whatever is appended meanwhile.
 A document whose chunks are not all there has several rows in `documents.parquet`, one for each
 unbroken stretch, all with its (source, id); windows never cross a stretch's edge.
 """
 
 from __future__ import annotations
 
-import errno
-import hashlib
-import json
 import os
 import shutil
 import tempfile
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from lvm_lab.data import manifest as manifests
 from lvm_lab.data.contract import EncoderContract
-from lvm_lab.data.flaws import check_vectors
+from lvm_lab.data.digests import remembered
+from lvm_lab.data.documents import SCHEMA, Documents, concatenate
+from lvm_lab.data.flaws import check_layout
+from lvm_lab.data.manifest import Manifest, folder_of, read_manifest, unreadable
+from lvm_lab.data.part_files import CHUNKS, DOCUMENTS, VECTORS, Part, PartWriter
+from lvm_lab.data.rows import JoinedRows, Rows
 from lvm_lab.errors import UserError
-from lvm_lab.files import sha256
-
-SCHEMA_VERSION = 1
-DOCUMENT_COLUMNS = ("id", "title", "source", "start", "length")
-
-
-@dataclass(frozen=True)
-class Documents:
-    """The table of documents, one entry a stretch of consecutive rows.
-
-    store: which of several joined stores each entry is from; equal ids of two stores are two documents.
-    """
-
-    id: list[str]
-    title: list[str]
-    source: list[str]
-    start: np.ndarray
-    length: np.ndarray
-    store: list[int] = field(default_factory=list)
-
-    def __len__(self) -> int:
-        return len(self.id)
-
-    def names(self) -> list[str]:
-        """One string a row, source and id: stretches of one document share it, and it decides the document's part."""
-        return [f"{source}\x1f{ident}" for source, ident in zip(self.source, self.id, strict=True)]
-
-    def numbers(self) -> np.ndarray:
-        """The document's number for every row: stretches of one document share it."""
-        number_of: dict[tuple[int, str], int] = {}
-        whole = zip(self.store or [0] * len(self), self.names(), strict=True)
-        return np.array([number_of.setdefault(document, len(number_of)) for document in whole], dtype=np.int64)
-
-
-class Rows(Protocol):
-    """Vectors at rest, N x D: a memory map, or several read as one."""
-
-    @property
-    def shape(self) -> tuple[int, ...]: ...
-
-    @property
-    def dtype(self) -> Any: ...
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, rows: Any, /) -> Any: ...
+from lvm_lab.files import sha256, write_atomically
 
 
 @dataclass(frozen=True)
 class Store:
-    """An open store; `vectors_ND` is a read-only memory map. `content` names the arrays' content.
+    """An open store; `vectors_ND` is a read-only memory map, or several read as one. `content` names the arrays'
+    content.
 
     imported_from: the user's file, of a store that lies in the cache under a hash. reason: why its windows are
     isolated. documents_known: whether its documents are true ones, and not windows that share a vector.
+    parts: the folders of its parts, in the order of their rows.
     """
 
     path: Path
@@ -87,9 +48,10 @@ class Store:
     contract: EncoderContract
     isolated: bool
     content: str
-    imported_from: Path | None = None
+    imported_from: Path | str | None = None
     reason: str = ""
     documents_known: bool = True
+    parts: tuple[Path, ...] = ()
 
     @property
     def name(self) -> str:
@@ -101,11 +63,16 @@ class Store:
         return int(self.vectors_ND.shape[1])
 
     def texts(self) -> list[str] | None:
-        """The chunks' texts by row, or None where the store has none."""
-        file = self.path / "chunks.parquet"
-        if not file.exists():
+        """The chunks' texts by row, empty in a part that has none, or None where no part has any."""
+        files = [part / CHUNKS for part in self.parts]
+        have = [file.exists() and "text" in pq.read_schema(file).names for file in files]
+        if not any(have):
             return None
-        return pq.read_table(file, columns=["text"])["text"].to_pylist()
+        maps = self.vectors_ND.parts if isinstance(self.vectors_ND, JoinedRows) else [self.vectors_ND]
+        texts: list[str] = []
+        for file, there, rows in zip(files, have, maps, strict=True):
+            texts += _column(file, "text") if there else [""] * len(rows)
+        return texts
 
 
 def write_store(
@@ -125,95 +92,96 @@ def write_store(
     Raises UserError for vectors that no experiment may start from: a wrong rank or dtype,
     NaN or infinity, zero vectors, documents that do not lie within the rows.
     """
-    check_vectors(vectors_ND, name or str(path))
+    check_layout(vectors_ND, name or str(path))
     total = len(vectors_ND)
-    if len(documents) == 0 or np.any(documents.start < 0) or np.any(documents.start + documents.length > total):
+    if len(documents) == 0 or not documents.within(total):
         raise UserError(f"{path}: the table of documents points outside the {total} vectors; write the store again.")
     path.parent.mkdir(parents=True, exist_ok=True)
     building = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     try:
-        _save(building / "vectors.npy", np.ascontiguousarray(vectors_ND), path)
-        columns = {name: getattr(documents, name) for name in DOCUMENT_COLUMNS}
-        pq.write_table(pa.table(columns), building / "documents.parquet")
-        if texts is not None:
-            pq.write_table(pa.table({"text": texts}), building / "chunks.parquet")
-        contract = replace(contract, dim=int(vectors_ND.shape[1]), dtype=str(vectors_ND.dtype))
-        manifest = {
-            "schema_version": SCHEMA_VERSION,
-            "encoder": asdict(contract),
-            "isolated": isolated,
-            "reason": reason,
-            "documents_known": documents_known,
-            "sha256": {
-                "vectors.npy": sha256(building / "vectors.npy"),
-                "documents": _documents_digest(documents),
-            },
-        }
-        (building / "manifest.json").write_text(json.dumps(manifest, indent=2))
+        # Made by itself, so that it has the rights that a user's new folders have.
+        store = building / "store"
+        new = store / manifests.PARTS / "new"
+        with PartWriter(new, int(vectors_ND.shape[1]), vectors_ND.dtype, name=name or str(path)) as writer:
+            writer.append(vectors_ND, documents, texts)
+            part = writer.close()
+        writer.folder.rename(store / folder_of(part))
+        contract = replace(contract, dim=writer.dim, dtype=str(writer.dtype))
+        manifest = Manifest(contract, (part,), isolated, reason, documents_known)
+        write_atomically(store / manifests.FILE, manifest.text())
         try:
-            os.rename(building, path)
+            os.rename(store, path)
         except OSError:
             # Another process may have finished the same store first: then either one is right.
-            if not (path / "manifest.json").exists():
+            if not (path / manifests.FILE).exists():
                 raise
-            if json.loads((path / "manifest.json").read_text())["sha256"] != manifest["sha256"]:
+            if read_manifest(path).content != manifest.content:
                 raise UserError(f"{path} holds another store already; delete it or choose another folder.") from None
     finally:
         shutil.rmtree(building, ignore_errors=True)
     return open_store(path)
 
 
-def open_store(path: Path, *, verify: bool = False) -> Store:
-    """Open a store; `verify` reads every byte and compares it with the manifest's sha256."""
-    try:
-        manifest = json.loads((path / "manifest.json").read_text())
-        vectors = np.load(path / "vectors.npy", mmap_mode="r", allow_pickle=False)
-        table = pq.read_table(path / "documents.parquet", columns=list(DOCUMENT_COLUMNS))
-    except (OSError, EOFError, ValueError, pa.ArrowException) as error:
-        raise UserError(f"{path} is not a readable store ({error}); delete the folder and import it again.") from error
-    if manifest.get("schema_version") != SCHEMA_VERSION:
-        raise UserError(
-            f"{path} has store schema {manifest.get('schema_version')} and this version reads {SCHEMA_VERSION}; "
-            "delete the folder and import it again."
-        )
-    documents = Documents(
-        id=table["id"].to_pylist(),
-        title=table["title"].to_pylist(),
-        source=table["source"].to_pylist(),
-        start=table["start"].to_numpy().astype(np.int64),
-        length=table["length"].to_numpy().astype(np.int64),
-    )
-    hashes = manifest["sha256"]
-    if verify and (
-        sha256(path / "vectors.npy") != hashes["vectors.npy"] or _documents_digest(documents) != hashes["documents"]
-    ):
-        raise UserError(f"{path} does not match the sha256 in its manifest; delete the folder and import it again.")
-    content = hashlib.sha256(f"{hashes['vectors.npy']}{hashes['documents']}".encode()).hexdigest()
+def open_store(path: Path, *, verify: bool = False, cache: Path | None = None) -> Store:
+    """Open a store. verify: every byte is read and compared with the manifest's sha256; with a cache, only where it
+    is not known there that nobody has written to the file since it was (`lvm_lab.data.digests`)."""
+    manifest = read_manifest(path)
+    return open_parts(path, manifest, [path / folder_of(part) for part in manifest.parts], verify=verify, cache=cache)
+
+
+def open_parts(
+    path: Path, manifest: Manifest, folders: Sequence[Path], *, verify: bool = False, cache: Path | None = None
+) -> Store:
+    """The store of a manifest whose parts lie in these folders."""
+    maps, tables = [], []
+    for part, folder in zip(manifest.parts, folders, strict=True):
+        vectors_ND, documents = _open_part(path, folder, part)
+        if verify:
+            _verify(path, folder, part, documents, cache)
+        maps.append(vectors_ND)
+        tables.append(documents)
+    if len({vectors_ND.shape[1] for vectors_ND in maps}) > 1:
+        raise unreadable(path, "its parts are of different dimensions")
+    single = len(maps) == 1
     return Store(
         path,
-        vectors,
-        documents,
-        EncoderContract(**manifest["encoder"]),
-        manifest["isolated"],
-        content,
-        reason=manifest.get("reason", ""),
-        documents_known=manifest.get("documents_known", True),
+        maps[0] if single else JoinedRows(maps),
+        tables[0] if single else concatenate(tables, [len(vectors_ND) for vectors_ND in maps]),
+        manifest.contract,
+        manifest.isolated,
+        manifest.content,
+        reason=manifest.reason,
+        documents_known=manifest.documents_known,
+        parts=tuple(folders),
     )
 
 
-def _save(file: Path, vectors_ND: np.ndarray, store: Path) -> None:
-    """An .npy; where the disk is full NumPy counts its values, and a user needs a word and a place."""
+def _open_part(path: Path, folder: Path, part: Part) -> tuple[np.ndarray, Documents]:
     try:
-        np.save(file, vectors_ND, allow_pickle=False)
-    except OSError as error:
-        if error.errno is not None:
-            raise
-        raise OSError(errno.ENOSPC, "its vectors could not be written whole (is the disk full?)", str(store)) from error
+        vectors_ND: np.ndarray = np.load(folder / VECTORS, mmap_mode="r", allow_pickle=False)
+        documents = Documents.of(pq.read_table(folder / DOCUMENTS, columns=SCHEMA.names))
+    except (OSError, EOFError, ValueError, KeyError, pa.ArrowException) as error:
+        raise unreadable(path, error) from error
+    if vectors_ND.ndim != 2 or (part.rows is not None and len(vectors_ND) != part.rows):
+        raise unreadable(path, f"{folder / VECTORS} has shape {vectors_ND.shape} and {part.rows} rows are listed")
+    if not documents.within(len(vectors_ND)):
+        raise unreadable(path, f"{folder / DOCUMENTS} points outside the {len(vectors_ND)} vectors")
+    return vectors_ND, documents
 
 
-def _documents_digest(documents: Documents) -> str:
-    """A digest of what the table says, since Parquet bytes differ between writers."""
-    digest = hashlib.sha256()
-    for key, start, length in zip(documents.names(), documents.start, documents.length, strict=True):
-        digest.update(f"{key}\x1f{start}\x1f{length}\n".encode())
-    return digest.hexdigest()
+def _verify(path: Path, folder: Path, part: Part, documents: Documents, cache: Path | None) -> None:
+    """Raises UserError for a part that is not what its manifest says."""
+    for name, digest in part.sha256.items():
+        file = folder / (DOCUMENTS if name == "documents" else name)
+        compute = documents.digest if name == "documents" else partial(sha256, file)
+        try:
+            matches = remembered(file, cache, name, compute) == digest
+        except OSError as error:
+            raise unreadable(path, error) from error
+        if not matches:
+            what = f"{path} does not match the sha256 in its manifest ({file.name})"
+            raise UserError(f"{what}; delete the folder and import it again.")
+
+
+def _column(file: Path, name: str) -> list[str]:
+    return pq.read_table(file, columns=[name])[name].combine_chunks().to_numpy(zero_copy_only=False).tolist()

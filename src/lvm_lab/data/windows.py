@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from lvm_lab.data.store import Rows, Store
+from lvm_lab.data.rows import Rows
+from lvm_lab.data.store import Store
 
 
 @dataclass(frozen=True)
@@ -80,10 +81,12 @@ class Windows:
 
     def context(self, positions: np.ndarray | slice = slice(None)) -> np.ndarray:
         """context_BLD in float32 for the windows at the given positions."""
-        targets = self.target_row_W[positions]
-        rows_BL = targets[:, None] + np.arange(-self.context_length, 0)
-        context_BLD: np.ndarray = self.vectors_ND[rows_BL].astype(np.float32)
-        return context_BLD
+        return self.vectors(self.context_rows(positions))
+
+    def context_rows(self, positions: np.ndarray | slice = slice(None)) -> np.ndarray:
+        """rows_BL of the contexts of the windows at the given positions."""
+        rows_BL: np.ndarray = self.target_row_W[positions][:, None] + np.arange(-self.context_length, 0)
+        return rows_BL
 
     def by_document(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """For each document that has windows: their positions, and the rows_K of all its stretches, ascending."""

@@ -8,8 +8,8 @@ from __future__ import annotations
 import faiss
 import numpy as np
 
+from lvm_lab.data.rows import Rows
 from lvm_lab.data.sketch import row_digests
-from lvm_lab.data.store import Rows
 from lvm_lab.data.windows import Windows
 from lvm_lab.judge.cosines import cosines, normalise
 from lvm_lab.judge.gates.retrieval import TIE, rank_scores

@@ -11,15 +11,18 @@ import json
 import logging
 from contextlib import ExitStack
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from lvm_lab.data.contract import EncoderContract
+from lvm_lab.data.digests import remembered
 from lvm_lab.data.importers import article_bank, joining, placing, sequences
 from lvm_lab.data.importers.article_bank import Material
 from lvm_lab.data.importers.npz_file import NpzFile, converter_command
-from lvm_lab.data.store import SCHEMA_VERSION, Store, open_store, write_store
+from lvm_lab.data.remote import is_url, open_remote
+from lvm_lab.data.store import Store, open_store, write_store
 from lvm_lab.errors import UserError
 from lvm_lab.files import sha256
 
@@ -34,7 +37,7 @@ logger = logging.getLogger(__name__)
 
 
 def open_source(
-    path: Path,
+    path: Path | str,
     cache: Path,
     *,
     context_length: int,
@@ -42,20 +45,20 @@ def open_source(
     contract: EncoderContract = UNKNOWN,
     source: str | None = None,
 ) -> Store:
-    """A store from what a user points at: a store's folder is opened and verified, an `.npz` imported.
+    """A store from what a user points at: a store's folder or address is opened and verified, an `.npz` imported.
 
     Raises UserError where the path is neither, or the store contradicts the given contract.
     """
-    path = Path(path)
-    if not path.is_dir():
+    remote = is_url(path)
+    if not remote and not Path(path).is_dir():
         return import_npz(
-            path, cache, context_length=context_length, bank_path=bank_path, contract=contract, source=source
+            Path(path), cache, context_length=context_length, bank_path=bank_path, contract=contract, source=source
         )
-    if not (path / "manifest.json").exists():
+    if not remote and not (Path(path) / "manifest.json").exists():
         raise UserError(f"{path} is a folder without manifest.json; give the folder of a store or an .npz file.")
     if bank_path is not None:
         raise UserError(f"{path} is a store, which has its documents already; leave data.bank_path out.")
-    store = open_store(path, verify=True)
+    store = open_remote(str(path), cache) if remote else open_store(Path(path), verify=True, cache=cache)
     conflict = replace(contract, dim=contract.dim or store.dim).conflict(store.contract)
     if conflict is not None:
         raise UserError(f"{path} is not of the encoder that the config names ({conflict}); change one of the two.")
@@ -86,9 +89,9 @@ def import_npz(
         npz = stack.enter_context(NpzFile(path, scratch=cache))
         bank = None if bank_path is None else stack.enter_context(NpzFile(Path(bank_path), scratch=cache))
         own_split = _check_layout(npz, context_length, bank)
-        folder = cache / _content_key(path, bank_path, contract, source)
+        folder = cache / _content_key(cache, path, bank_path, contract, source)
         if folder.exists():
-            store = _open_import(folder, path)
+            store = _open_import(folder, path, cache)
             logger.info("%s was imported before: opened %s", path, folder)
             _require_windows(path, store.documents.length, context_length)
             _warn(path, npz.pickled(), store.reason, own_split)
@@ -115,10 +118,10 @@ def import_npz(
     return store
 
 
-def _open_import(folder: Path, path: Path) -> Store:
+def _open_import(folder: Path, path: Path, cache: Path) -> Store:
     """What an earlier run imported of a user's file."""
     try:
-        return replace(open_store(folder, verify=True), imported_from=path)
+        return replace(open_store(folder, verify=True, cache=cache), imported_from=path)
     except UserError as error:
         raise UserError(f"what an earlier run imported of {path} is damaged: {error}") from error
 
@@ -179,13 +182,15 @@ def _check_layout(npz: NpzFile, context_length: int, bank: NpzFile | None) -> st
     return sequences.own_split(groups)
 
 
-def _content_key(path: Path, bank_path: Path | None, contract: EncoderContract, source: str) -> str:
-    bank = None if bank_path is None else sha256(Path(bank_path))
-    parts = [IMPORT_VERSION, SCHEMA_VERSION, sha256(path), bank, source, asdict(contract)]
+def _content_key(cache: Path, path: Path, bank_path: Path | None, contract: EncoderContract, source: str) -> str:
+    own, bank = (
+        None if file is None else remembered(file, cache, "sha256", partial(sha256, file)) for file in (path, bank_path)
+    )
+    parts = [IMPORT_VERSION, own, bank, source, asdict(contract)]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def _require_windows(path: Path, length: np.ndarray, context_length: int) -> None:
+def _require_windows(path: Path | str, length: np.ndarray, context_length: int) -> None:
     if int(length.max(initial=0)) <= context_length:
         raise UserError(
             f"{path}: no document is longer than the context of {context_length} (the longest has "

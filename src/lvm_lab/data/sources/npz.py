@@ -1,4 +1,4 @@
-"""The data source for a user's own vectors: .npz files or store folders."""
+"""The data source for a user's own vectors: .npz files, or stores in a folder or behind an address."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Npz(Source):
 
     def _open(self, path: str, cache: Path, settings: DataSettings, bank: str | None = None) -> Store:
         return open_source(
-            Path(path),
+            path,
             cache,
             context_length=settings.context_length,
             bank_path=Path(bank) if bank else None,

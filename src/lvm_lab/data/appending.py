@@ -1,0 +1,104 @@
+"""A part into a store, whole or not at all: several processes may do it at once, and readers see no half store."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+from filelock import FileLock
+
+from lvm_lab.data.contract import EncoderContract
+from lvm_lab.data.documents import Documents
+from lvm_lab.data.joined import either
+from lvm_lab.data.manifest import FILE, PART_NAME, PARTS, Manifest, Origin, folder_of, read_manifest
+from lvm_lab.data.part_files import CHUNKS, DOCUMENTS, VECTORS, Part
+from lvm_lab.data.store import Store, open_store
+from lvm_lab.errors import UserError
+from lvm_lab.files import to_disk, write_atomically
+
+LOCK = ".lock"
+
+
+def add_part(
+    path: Path,
+    folder: Path,
+    part: Part,
+    contract: EncoderContract,
+    *,
+    origins: Sequence[Origin] = (),
+    isolated: bool = False,
+    reason: str = "",
+    documents_known: bool = True,
+) -> Store:
+    """Move a closed part (`PartWriter`) into the store at `path`, which is made where there is none, and open that.
+
+    folder: where the part lies, on the store's file system. Its documents get into the part (train, val or test) that
+    their source and id say, and move no other; the rows of a store are counted in the order of its parts' content, so
+    that the store of some parts is the same whoever came first. A process that dies on the way leaves the store as it
+    was.
+
+    Raises UserError, and leaves `folder` where it is, for a part or a document that is there already, and for one that
+    does not go with the store: another encoder, isolated windows beside documents.
+    """
+    path.mkdir(parents=True, exist_ok=True)
+    new = Manifest(_measured(contract, folder), (part,), isolated, reason, documents_known, tuple(origins))
+    with FileLock(path / LOCK):
+        manifest = _joined(path, folder, new) if (path / FILE).exists() else new
+        _remove_orphans(path, manifest)
+        place = path / folder_of(part)
+        place.parent.mkdir(exist_ok=True)
+        os.rename(folder, place)
+        to_disk(place.parent)
+        write_atomically(path / FILE, manifest.text())
+    return open_store(path)
+
+
+def _measured(contract: EncoderContract, folder: Path) -> EncoderContract:
+    vectors_ND = np.load(folder / VECTORS, mmap_mode="r", allow_pickle=False)
+    return replace(contract, dim=int(vectors_ND.shape[1]), dtype=str(vectors_ND.dtype))
+
+
+def _joined(path: Path, folder: Path, new: Manifest) -> Manifest:
+    """The manifest of a store with one more part."""
+    old, store = read_manifest(path), open_store(path)
+    (part,) = new.parts
+    if any(one.content == part.content for one in old.parts):
+        raise UserError(f"{path} has these vectors already; append others.")
+    conflict = old.contract.conflict(new.contract)
+    if conflict is not None:
+        raise UserError(f"{path} is of another encoder ({conflict}); append vectors of its own, or name another store.")
+    if old.isolated != new.isolated:
+        raise UserError(f"{path}: isolated windows and whole documents do not go together; name another store.")
+    mine = Documents.of(pq.read_table(folder / DOCUMENTS))
+    twice = set(store.documents.names()) & set(mine.names())
+    if twice:
+        source, ident = min(twice).split("\x1f")
+        raise UserError(
+            f"{path} has {len(twice)} of these documents already (such as {ident!r} of the source {source!r}); "
+            "append documents of other ids, or name another store."
+        )
+    # A store of schema 1 does not say how many rows it has.
+    parts = [replace(one, rows=one.rows or len(store.vectors_ND)) for one in old.parts]
+    return Manifest(
+        replace(either(old.contract, new.contract), dtype=str(np.result_type(old.contract.dtype, new.contract.dtype))),
+        (*parts, part),
+        old.isolated,
+        "; ".join(sorted({reason for reason in (old.reason, new.reason) if reason})),
+        old.documents_known and new.documents_known,
+        (*old.origins, *new.origins),
+    )
+
+
+def _remove_orphans(path: Path, manifest: Manifest) -> None:
+    """What a process left that died between moving its part in and listing it: folders of our names and files alone."""
+    ours = {VECTORS, DOCUMENTS, CHUNKS}
+    listed = {part.name for part in manifest.parts}
+    for folder in (path / PARTS).glob("*"):
+        orphan = PART_NAME.fullmatch(folder.name) and folder.name not in listed and not folder.is_symlink()
+        if orphan and folder.is_dir() and {file.name for file in folder.iterdir()} <= ours:
+            shutil.rmtree(folder)

@@ -1,0 +1,128 @@
+"""A store behind an address is copied part by part, checked, and opened like any other."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import fsspec
+import numpy as np
+import pytest
+
+from helpers.documents import make_documents
+from helpers.schema_1 import write_schema_1
+from helpers.store_parts import CONTRACT, L, append, vectors
+from lvm_lab.config.data import DataSettings
+from lvm_lab.data import remote
+from lvm_lab.data.importers.npz import open_source
+from lvm_lab.data.sources.npz import Npz
+from lvm_lab.data.store import Store, open_store
+from lvm_lab.errors import UserError
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> Store:
+    append(tmp_path / "store", tmp_path / "one", [4, 5], ["a", "b"], 1)
+    return append(tmp_path / "store", tmp_path / "two", [6], ["c"], 2)
+
+
+def upload(store: Path, url: str) -> str:
+    files, root = fsspec.core.url_to_fs(url)
+    if files.exists(root):
+        files.rm(root, recursive=True)
+    for file in store.rglob("*"):
+        if file.is_file() and file.suffix:
+            place = f"{root}/{file.relative_to(store)}"
+            files.makedirs(place.rpartition("/")[0], exist_ok=True)
+            files.pipe_file(place, file.read_bytes())
+    return url
+
+
+@pytest.fixture(params=["memory", "file"])
+def url(request, tmp_path: Path, two: Store) -> str:
+    place = "memory://bucket/store" if request.param == "memory" else f"file://{tmp_path / 'elsewhere'}"
+    return upload(two.path, place)
+
+
+def test_data_path_takes_an_address(two: Store, cache: Path, url: str) -> None:
+    store = Npz(path=url).open(cache, DataSettings(context_length=L)).store
+    assert (store.content, store.name) == (two.content, url)
+    assert np.array_equal(store.vectors_ND[:], two.vectors_ND[:])
+    assert store.texts() == two.texts()
+    assert all(isinstance(part, np.memmap) for part in store.vectors_ND.parts)  # type: ignore[attr-defined]
+    assert all(part.is_relative_to(cache) for part in store.parts)
+
+
+def test_a_part_is_copied_once_wherever_it_is(two: Store, cache: Path, url: str, tmp_path: Path, monkeypatch) -> None:
+    first = open_source(url, cache, context_length=L)
+    append(two.path, tmp_path / "more", [7], ["d"], 3)
+    upload(two.path, url)
+    files = type(fsspec.core.url_to_fs(url)[0])
+    copied: list[str] = []
+    whole = files.get_file
+    monkeypatch.setattr(files, "get_file", lambda self, there, *args: copied.append(there) or whole(self, there, *args))
+    second = open_source(f"{url}/", cache, context_length=L)
+    assert len(copied) == 3, "the new part's files alone"
+    assert second.content == open_store(two.path).content
+    assert np.array_equal(first.vectors_ND[:], two.vectors_ND[:]), "who has it open reads what was there"
+    assert not list(cache.glob("parts/.*"))
+
+
+def test_stores_of_the_first_version_are_read_there_too(tmp_path: Path, cache: Path) -> None:
+    for k in range(2):
+        texts = [f"{k}: {i}" for i in range(9)]
+        content = write_schema_1(tmp_path / f"old{k}", vectors(9, 5), make_documents([4, 5]), CONTRACT, texts)
+        store = open_source(upload(tmp_path / f"old{k}", f"memory://old{k}"), cache, context_length=L)
+        assert store.content == content
+        assert store.texts() == texts
+
+
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [
+        (
+            "memory://nothing/here",
+            "is no store that can be read .FileNotFoundError.*give the address of a store",
+        ),
+        ("nonsense://bucket/store", "is no store that can be read .*Protocol not known.*give the address"),
+        ("file:///proc/self", "is no store that can be read .*give the address"),
+        ("http://127.0.0.1:9/store", "give the address|not installed"),
+    ],
+)
+def test_an_address_without_a_store_is_a_sentence(cache: Path, address: str, words: str) -> None:
+    with pytest.raises(UserError, match=f"^{address} .*({words})"):
+        open_source(address, cache, context_length=L)
+
+
+def test_a_missing_driver_is_a_sentence(cache: Path, monkeypatch) -> None:
+    def missing(_: str) -> None:
+        raise ImportError("Install s3fs to access S3")
+
+    monkeypatch.setattr(fsspec.core, "url_to_fs", missing)
+    with pytest.raises(UserError, match=r"^s3://bucket/x needs a package .*\(Install s3fs to access S3\); install it"):
+        open_source("s3://bucket/x", cache, context_length=L)
+
+
+@pytest.mark.parametrize("name", ["vectors.npy", "chunks.parquet", "documents.parquet"])
+@pytest.mark.parametrize("damage", ["changed", "missing", "truncated"])
+def test_a_damaged_part_is_a_sentence_and_is_not_kept(two: Store, cache: Path, name: str, damage: str) -> None:
+    file = two.parts[0] / name
+    if damage == "missing":
+        file.unlink()
+    elif damage == "truncated":
+        file.write_bytes(file.read_bytes()[:-1])
+    else:
+        shutil.copy(two.parts[1] / name, file)
+        if name == "chunks.parquet":
+            file.write_bytes(file.read_bytes().replace(b"text", b"tezt", 1))
+    url = upload(two.path, "memory://damaged")
+    with pytest.raises(UserError, match=r"memory://damaged (does not match the sha256|is no store that can be read)"):
+        open_source(url, cache, context_length=L)
+    kept = [folder.name for folder in (cache / remote.HOME).iterdir()]
+    assert len(kept) <= 1
+    assert not any(folder.startswith(".") for folder in kept)
+
+
+def test_a_bank_does_not_go_with_a_store(two: Store, cache: Path, url: str) -> None:
+    with pytest.raises(UserError, match="is a store, which has its documents already"):
+        open_source(url, cache, context_length=L, bank_path=Path("bank.npz"))
