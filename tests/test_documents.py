@@ -32,7 +32,7 @@ WORLD = ("data.dim=64", "data.documents=60", "data.ood_documents=20")
 TRAINING = ("trainer.max_epochs=1", "trainer.batch_size=64", "device=cpu", "device.threads=1")
 JUDGE = ("5cat.max_windows=60", "5cat.eval_windows=60", "5cat.resamples=50", "5cat.baselines=cheap")
 WIDTH = "arch.width=32"
-WITHOUT_WIDTH = ("linear_metric", "ridge", "ensemble")
+WITHOUT_WIDTH = ("arch=linear_metric", "arch=ridge", "arch=ensemble", "recipe=real_text")
 ROWS = {"hundred": "w1-gru-256", "production": "gru", "smoke": "gru"}
 COMMENT = re.compile(r"\s+#\s.*")
 
@@ -228,7 +228,7 @@ def shrunk(line: str) -> str:
     if words[:2] == ["lvm-lab", "train"]:
         more = [*TRAINING, *JUDGE]
         more += [] if "data=npz" in words else WORLD
-        more += [] if any(f"arch={arch}" in words for arch in WITHOUT_WIDTH) else [WIDTH]
+        more += [] if any(choice in words for choice in WITHOUT_WIDTH) else [WIDTH]
         named = [word.partition("=")[2] for word in words if word.startswith("schedule=")]
         if named:
             more.append(f"schedule.only={ROWS[named[0]]}")
