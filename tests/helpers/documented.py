@@ -27,6 +27,7 @@ from lvm_lab.config.conf import conf_dir
 from lvm_lab.config.evaluation import EvaluationSettings
 from lvm_lab.config.settings import DATA_KEYS
 from lvm_lab.config.settings import settings as typed
+from lvm_lab.jobs.verification import VerifySettings
 from lvm_lab.runs.identity import fingerprint
 from lvm_lab.sweeps import schedule
 
@@ -39,6 +40,8 @@ REPORT = ("index.html", "leaderboard.csv", "leaderboard.md")
 # What stands in documents and is not the lab's.
 OTHERS = ("python3", ".", "eval", "source", "wandb")
 EVALUATION = ("evaluation.json", "evaluation.md", "table.csv")
+# What holds a composed config against its types, where it is not a training's.
+TYPED = {"evaluate": EvaluationSettings.from_dict, "verify": VerifySettings.from_dict}
 
 
 @dataclass
@@ -146,7 +149,7 @@ def _composed(door: str, arguments: list[str], config_name: str, files: Files | 
     configs = _configs(config_name, others)
     for config in configs:
         command.reads += _paths(config)
-        (EvaluationSettings.from_dict if config_name == "evaluate" else typed)(config)
+        TYPED.get(config_name, typed)(config)
     if request is not None:
         command.writes += _schedule(request, others)
     elif door == "evaluate":

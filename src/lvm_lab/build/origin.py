@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -174,8 +174,7 @@ def _check_model(setting: str, file: Path, model: LatentVectorModel, settings: S
     """UserError where a loaded model is of other dims, another encoder or another architecture than this training's."""
     conflict = difference({"the vectors' dim": len(model.mean_D)}, {"the vectors' dim": len(parts.stats.mean_D)})
     if conflict is None and model.contract:
-        mine, its = EncoderContract(**asdict(parts.contract)), EncoderContract(**model.contract)
-        conflict = mine.conflict(its)
+        conflict = parts.contract.conflict(EncoderContract(**model.contract))
         conflict = conflict and f"its encoder is another: {conflict}"
     conflict = conflict or difference(_architecture(model.config), _architecture(settings.config))
     if conflict:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from lvm_lab.build import data as build_data
@@ -55,7 +55,7 @@ def prepare(settings: Settings) -> Training:
         "content": content,
         "ancestors": weights.ancestors if weights else [],
     }
-    built = module(settings, parts.stats, asdict(parts.contract), recorded)
+    built = module(settings, parts.stats, parts.contract.recorded(), recorded)
     if weights:
         origin.give(weights, built, settings.config["loss"]["terms"])
     before = members.trainings(settings, built.model) | ({str(weights.file): weights.trainings} if weights else {})

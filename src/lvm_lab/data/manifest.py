@@ -47,7 +47,7 @@ class Manifest:
         """As it is written."""
         whole = {
             "schema_version": SCHEMA_VERSION,
-            "encoder": asdict(self.contract),
+            "encoder": self.contract.recorded(),
             "isolated": self.isolated,
             "reason": self.reason,
             "documents_known": self.documents_known,

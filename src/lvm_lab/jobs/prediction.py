@@ -108,7 +108,7 @@ def _check_encoder(
     own = EncoderContract(**recorded) if recorded else EncoderContract(dim=dim)  # type: ignore[arg-type]
     conflict = own.conflict(contract)
     if conflict:
-        scale = "normalise them to unit length, or " if conflict == "normalised True against False" else ""
+        scale = "normalise them to unit length, or " if conflict.startswith("normalised True against False") else ""
         raise UserError(
             f"{vectors} is not of the encoder that {checkpoint} was trained on ({conflict}); "
             f"{scale}give it vectors of its own encoder, or take another run."

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -240,7 +239,7 @@ class Session:
             params=self.params,
             epochs=len(rows),
             data_gate=self.data_gate,
-            contract={k: v for k, v in asdict(self.data.contract).items() if k != "probes"},
+            contract={k: v for k, v in self.data.contract.recorded().items() if k != "probes"},
             parts=sizes(self.data),
             notes=self.notes,
             commit=commit(),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -23,6 +23,12 @@ class Encoder(ABC):
 
     places: ClassVar[tuple[str, ...]] = ()
     secrets: ClassVar[tuple[str, ...]] = ()
+
+    @classmethod
+    def settings(cls, contract: EncoderContract) -> dict[str, Any] | None:
+        """The settings with which this class makes what a contract describes, for `lvm-lab verify`; None where the
+        contract is none of its own."""
+        return None
 
     @abstractmethod
     def contract(self) -> EncoderContract:

@@ -10,7 +10,7 @@ import hashlib
 import json
 import logging
 from contextlib import ExitStack
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -186,7 +186,7 @@ def _content_key(cache: Path, path: Path, bank_path: Path | None, contract: Enco
     own, bank = (
         None if file is None else remembered(file, cache, "sha256", partial(sha256, file)) for file in (path, bank_path)
     )
-    parts = [IMPORT_VERSION, own, bank, source, asdict(contract)]
+    parts = [IMPORT_VERSION, own, bank, source, contract.recorded()]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
