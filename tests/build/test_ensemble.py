@@ -103,7 +103,15 @@ def test_a_mix_is_learned_on_half_of_val_which_then_has_no_gates(home: Path, mix
     result = json.loads((home / f"halves-{mix}" / "result.json").read_text())
     assert result["parts"]["val"]["documents"] == len(learn | choose)
     assert result["parts"]["train"]["documents"] > len(learn)
-    assert (result["five_cat"], result["val"]) == ({}, {})
+    assert result["val"] == {}
+    verdict, gates = result["five_cat"], result["five_cat"]["gates"]
+    assert set(gates) == set("ABCDE")
+    # What OOD fails is failed; nothing is passed, and VAL is null for the reason that is told.
+    assert {gate["state"] for gate in gates.values()} <= {None, False}
+    assert all("learned on one half of VAL" in gate["reason"] for gate in gates.values() if gate["state"] is None)
+    assert any(gate["state"] is None for gate in gates.values())
+    assert verdict["passed"] == 0
+    assert verdict["verdict"] == "fail" or "learned on one half of VAL" in verdict["reason"]
     assert result["test"]["five_cat"]["halves"]["A"]["numbers"]
     assert result["ood"]["five_cat"]["halves"]["A"]["numbers"]
     assert any("learned on one half of its documents" in note for note in result["notes"])

@@ -252,3 +252,18 @@ def test_memory_that_runs_out_is_one_sentence(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr("lvm_lab.sweeps.leaderboard.read", fail)
     outcome = call(tmp_path, main=lambda: sys.exit(status.main(["."])))
     assert (outcome.code, outcome.sentence.startswith("this machine has no memory left")) == (2, True)
+
+
+@pytest.mark.parametrize("arguments", [["--help", "foo"], ["foo", "--help"], ["--help=foo"], ["--help", "all", "foo"]])
+def test_help_is_of_no_word_but_all(tmp_path: Path, arguments: list[str]) -> None:
+    outcome = call(tmp_path, *arguments)
+    sentence = "--help takes `all` or no word, and foo is neither; see lvm-lab train --help."
+    assert (outcome.code, outcome.sentence) == (2, sentence)
+
+
+def test_a_multirun_on_several_devices_is_refused_before_data_are_read(tmp_path: Path) -> None:
+    outcome = call(tmp_path, "-m", "data=npz", "data.path=nowhere.npz", "device=cpu", "device.devices=2")
+    assert outcome.code == 1
+    assert "a multirun starts its runs in one process and 2 devices need one each" in outcome.err
+    assert "()" not in outcome.err
+    assert "nowhere" not in outcome.sentence

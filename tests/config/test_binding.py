@@ -9,6 +9,7 @@ import pytest
 
 from lvm_lab.config.binding import check, dataclass_from, describe, fits, misfit, unknown_key
 from lvm_lab.errors import UserError
+from lvm_lab.text.readers.npz import Npz
 
 
 @dataclass(frozen=True)
@@ -167,3 +168,10 @@ def test_a_text_with_nul_names_no_file() -> None:
 def test_a_whole_number_that_numpy_cannot_take_is_no_number() -> None:
     assert fits(2**63 - 1, float)
     assert not fits(2**63, float)
+
+
+def test_a_dataclass_of_another_modules_dataclass_is_held_against_its_types_too():
+    """The fields that it inherits are in that module's words: `Literal`, which its own module lacks."""
+    check({"path": "bank.npz", "sample": "random"}, Npz, "reader")
+    with pytest.raises(UserError, match=r"reader\.sample='all' does not fit; give it one of first, random\."):
+        check({"sample": "all"}, Npz, "reader")

@@ -183,10 +183,10 @@ def test_windows_that_stand_twice_are_glued_once(tmp_path: Path) -> None:
     assert_documents(load(tmp_path, arrays), world.documents)
 
 
-def test_contradicting_overlaps_become_isolated_windows(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    arrays = make_world(2, [9, 7]).windows()
-    arrays["target_indices"] = np.arange(len(arrays["targets"]))[::-1].copy()
+def test_context_indices_with_gaps_leave_isolated_windows(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    arrays = make_world(2, [13]).windows(keep=lambda a, t: t >= 2 * L)
     arrays["article_ids"][:] = 4
+    arrays["context_indices"] = arrays["target_indices"][:, None] - 2 * np.arange(L, 0, -1)
     store = load(tmp_path, arrays)
     assert store.isolated
     assert list(store.documents.length) == [L + 1] * len(arrays["targets"])
@@ -199,10 +199,13 @@ def test_contradicting_overlaps_become_isolated_windows(tmp_path: Path, caplog: 
     assert "data.bank_path" in record.getMessage()
 
 
+def apart() -> dict[str, np.ndarray]:
+    """Windows of one article that share no vector, without their places."""
+    return without(make_world(3, [18]).windows(keep=lambda a, t: t % (L + 2) == L), "target_indices")
+
+
 def test_windows_without_their_places_are_isolated(tmp_path: Path) -> None:
-    arrays = make_world(3, [6]).windows()
-    del arrays["target_indices"]
-    store = load(tmp_path, arrays)
+    store = load(tmp_path, apart())
     assert store.isolated
     assert store.documents_known
     assert store.documents.id == ["0"] * 3
@@ -291,8 +294,7 @@ def test_what_decides_the_store_decides_its_folder(tmp_path: Path) -> None:
 
 
 def test_a_cached_isolated_store_warns_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    arrays = make_world(3, [6]).windows()
-    del arrays["target_indices"]
+    arrays = apart()
     load(tmp_path, arrays)
     caplog.clear()
     assert load(tmp_path, arrays).isolated
@@ -417,7 +419,8 @@ BAD_ARRAYS: list[tuple[str, dict[str, Any], str]] = [
     ("negative", edited(BANK, "article_indices", 3, -1), "holds -1, which is no index"),
     ("too large", BANK | {"chunk_indices": np.full(11, 2**64 - 1, np.uint64)}, "which is no index"),
     ("float ids", BANK | {"chunk_indices": BANK["chunk_indices"] / 2}, "float64 where integers are needed"),
-    ("string ids", BANK | {"article_indices": np.array(["a"] * 11)}, "where integers are needed"),
+    ("string chunks", BANK | {"chunk_indices": np.array(["a"] * 11)}, "where integers are needed"),
+    ("string articles", BANK | {"article_indices": np.array(["a"] * 11)}, "article a has chunk 0 twice"),
     ("integer vectors", BANK | {"vectors": np.ones((11, D), np.int8)}, "int8 where float vectors are needed"),
     ("duplicate", edited(BANK, "chunk_indices", 1, 0), r"article 0 has chunk 0 twice \(rows 0 and 1\)"),
     ("short documents", {k: v[:L] for k, v in BANK.items()}, "no document is longer than the context of 3"),
@@ -427,7 +430,6 @@ BAD_ARRAYS: list[tuple[str, dict[str, Any], str]] = [
     ("pickled vectors", BANK | {"vectors": OBJECTS}, "never unpickled.*lvm-lab convert-npz"),
     ("pickled ids", BANK | {"article_indices": OBJECTS}, "article_indices is a pickled object array"),
     ("pickled X", without(BANK, "vectors") | {"X": OBJECTS}, "X is a pickled object array"),
-    ("several parts", WINDOWS | {"val_context_sequences": WINDOWS["contexts"]}, "windows of several parts"),
 ]
 
 
@@ -626,7 +628,7 @@ def test_the_converter_refuses_in_a_sentence(tmp_path: Path, capsys: pytest.Capt
     bad = {
         "flag": (BANK | {"concept_texts": objects}, [], "add --trust-pickle"),
         "texts": (BANK | {"concept_texts": objects[:4]}, ["--trust-pickle"], "4 texts stand beside 11 rows"),
-        "ids": (BANK | {"article_indices": objects}, ["--trust-pickle"], "where numbers are needed"),
+        "ids": (BANK | {"chunk_indices": objects}, ["--trust-pickle"], "where numbers are needed"),
         "ragged": (
             BANK | {"vectors": np.array([np.ones(2), None], object)},
             ["--trust-pickle"],

@@ -32,7 +32,8 @@ from lvm_lab.sweeps import schedule
 
 DOORS = summaries()
 # Arguments of plain commands that name what they write.
-WRITTEN = {("predict", "out"), ("convert_npz", "folder"), ("compare", "json"), ("diagnose", "json")}
+WRITTEN = {("predict", "out"), ("convert_npz", "folder"), ("export_data", "out")}
+WRITTEN |= {("compare", "json"), ("diagnose", "json")}
 RUN = ("config.yaml", "result.json", *(f"checkpoints/{name}.ckpt" for name in ("best", "best_5cat", "last")))
 REPORT = ("index.html", "leaderboard.csv", "leaderboard.md")
 # What stands in documents and is not the lab's.

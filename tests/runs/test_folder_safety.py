@@ -30,6 +30,7 @@ from lvm_lab import (
     convert_npz,
     diagnose,
     evaluate,
+    export_data,
     plots,
     predict,
     prune,
@@ -219,6 +220,9 @@ COMMANDS: dict[str, Callable[[Path, Path], object]] = {
     "evaluate": lambda home, run: call(home, str(run), "device=cpu", "5cat=smoke", "cache=cache", main=evaluate.main),
     "check_data": lambda home, run: call(home, *TINY[:3], "run.cache=cache", main=check_data.main),
     "convert_npz": lambda home, run: call(home, main=command(convert_npz.main, "notes.npz", str(run))),
+    "export_data": lambda home, run: call(
+        home, main=command(export_data.main, str(run), str(run / "moments.npz"), "layout=sequences", "--force")
+    ),
     "wandb_dashboard": lambda home, run: call(home, main=command(wandb_dashboard.main)),
     "compare": lambda home, run: call(home, main=command(compare.main, str(run), str(run), "--cache", "cache")),
     "predict": lambda home, run: call(home, main=command(predict.main, str(run), "notes.npz", str(run / "notes.npz"))),

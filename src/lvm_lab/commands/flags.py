@@ -9,6 +9,7 @@ from typing import NoReturn
 
 from hydra._internal.utils import get_args_parser
 
+from lvm_lab.commands.arguments import CommandLine
 from lvm_lab.config.command import command
 from lvm_lab.errors import UserError
 
@@ -34,6 +35,13 @@ def check_flags(arguments: Sequence[str], door: str) -> None:
     if unknown:
         raise UserError(f"{unknown[0]} is no flag of {command(door)}; {way_out}.")
     check_config_dir([flag.partition("=")[2] for flag in arguments if flag.startswith(f"{CONFIG_DIR}=")])
+
+
+def check_help(line: CommandLine, door: str) -> None:
+    """Raise UserError for a word behind --help that help is not given of."""
+    words = [word for word in (line.help, *line.settings) if word and word != "all" and "=" not in word]
+    if words and line.help is not None and not words[0].startswith("~"):
+        raise UserError(f"--help takes `all` or no word, and {words[0]} is neither; see {command(door, '--help')}.")
 
 
 def check_config_dir(folders: Sequence[str], name: str = CONFIG_DIR) -> None:

@@ -24,7 +24,7 @@ from omegaconf.errors import OmegaConfBaseException
 from lvm_lab.commands import composing, helping, multirun, schedules, sweepers
 from lvm_lab.commands.arguments import MULTIRUN, Files, sort
 from lvm_lab.commands.composing import check_local, check_names, explain, unreadable
-from lvm_lab.commands.flags import check_flags
+from lvm_lab.commands.flags import check_flags, check_help
 from lvm_lab.commands.plain import FAILED, INTERRUPTED, MISTAKE, tell
 from lvm_lab.commands.rows import GROUP
 from lvm_lab.config.conf import conf_dir
@@ -69,6 +69,7 @@ def launch(
     os.environ["HYDRA_FULL_ERROR"] = "1"
     hydra_run = HydraRun(config_name, job)
     try:
+        check_help(line, door or config_name)
         if line.version or line.help == "":
             helping.show(config_name, door or config_name, line, files, header)
             sys.stdout.flush()
@@ -197,6 +198,6 @@ class Task:
 
     def _leave_word(self, row: str | None, sentence: str, settings: list[str]) -> None:
         """settings: of the job itself, which tell it from the others where it is no row."""
-        words = sentence if row else f"{sentence.rstrip('.')} ({' '.join(settings)})."
+        words = sentence if row or not settings else f"{sentence.rstrip('.')} ({' '.join(settings)})."
         _, file = tempfile.mkstemp(dir=self.failed)
         Path(file).write_text(json.dumps({"row": row, "sentence": words}))

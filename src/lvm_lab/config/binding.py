@@ -28,7 +28,7 @@ def check(node: dict[str, Any], target: Callable[..., Any], path: str, supplied:
         for name, p in inspect.signature(target).parameters.items()
         if name not in ("self", *supplied) and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
     }
-    hints = typing.get_type_hints(target.__init__ if inspect.isclass(target) else target)
+    hints = _hints(target)
     for name, value in node.items():
         if name not in parameters:
             raise UserError(unknown_key(f"{path}.{name}", parameters))
@@ -38,6 +38,16 @@ def check(node: dict[str, Any], target: Callable[..., Any], path: str, supplied:
     for name, parameter in parameters.items():
         if name not in node and parameter.default is parameter.empty:
             raise UserError(f"{path}.{name} is missing; set it, for instance on the command line: {path}.{name}=...")
+
+
+def _hints(target: Callable[..., Any]) -> dict[str, Any]:
+    """The types of a target's parameters."""
+    if not inspect.isclass(target):
+        return typing.get_type_hints(target)
+    # The generated constructor has the words of fields that another module's class may have declared; the class
+    # itself knows where each is from.
+    generated = getattr(vars(target).get("__dataclass_params__"), "init", False)
+    return typing.get_type_hints(target if generated else target.__init__)
 
 
 def dataclass_from(cls: type[Any], node: dict[str, Any], path: str) -> Any:

@@ -42,6 +42,7 @@ def train(config: dict[str, Any], sweep_dir: Path | None = None) -> Result:
     console = logs.to_terminal(is_leader())
     settings = members.resolve(typed(config))
     devices.check_available(settings.device)
+    devices.check_multirun(settings.device.devices)
     devices.check_precision(settings.trainer.precision, settings.device)
     devices.choose_kernels(settings.device)
     Session.check(settings)

@@ -62,6 +62,22 @@ def score_part(measured: Measurements, preset: Preset, part: str) -> PartScores:
     )
 
 
+def unmeasured(preset: Preset, part: str, reason: str) -> PartScores:
+    """A part on which no gate was measured: every half is null for this reason."""
+    gates = load_gates(preset)
+    return PartScores(
+        part=part,
+        halves={gate.letter: Half(None, reason) for gate in gates},
+        alone=tuple(gate.letter for gate in gates if not gate.needs_both_parts),
+        windows=0,
+        documents=0,
+        not_finite=0,
+        best_k=None,
+        alarms=[],
+        target_row_W=np.zeros(0, dtype=np.int64),
+    )
+
+
 def put_together(preset: Preset, val: PartScores, ood: PartScores | None) -> FiveCat:
     """The gates of both parts and the verdict, which is undecided where a part was judged on too few documents."""
     gates = {

@@ -46,9 +46,7 @@ def verdict_line(result: Result) -> str:
     """The verdict in one line of rich markup."""
     verdict = result.verdict
     if verdict is None:
-        # An ensemble that learned on VAL has test's halves alone, and the notes say why.
-        why = "not judged on VAL" if result.halves("test") else "not judged (5cat=off)"
-        return f"{result.name}: {result.status}; {why}"
+        return f"{result.name}: {result.status}; not judged (5cat=off)"
     marks = "  ".join(f"{letter} {terminal.mark(gate.state)}" for letter, gate in verdict.gates.items())
     reason = f" ({verdict.reason})" if verdict.reason else ""
     return f"5CAT {verdict.passed} of {verdict.of}: [bold]{verdict.verdict}[/]{reason}   {marks}"

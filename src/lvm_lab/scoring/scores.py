@@ -10,6 +10,7 @@ import numpy as np
 
 from lvm_lab.judge.comparison import Skill
 from lvm_lab.judge.part_report import Measures
+from lvm_lab.judge.verdict import put_together, unmeasured
 from lvm_lab.scoring.baselines import baselines, digest, trivial_names
 from lvm_lab.scoring.comparison import Comparison, Tested, against, best_of, lifts, skills
 from lvm_lab.scoring.ground import KINDS, Ground, Kind
@@ -17,6 +18,7 @@ from lvm_lab.scoring.judging import Judgement, Scope, judge
 from lvm_lab.scoring.last import Last
 from lvm_lab.types import Predictor
 
+LEARNED_ON = "the weights of the members were learned on one half of VAL, and the checkpoint was chosen on the other"
 GATES_AND_NUMBERS, GATES_ALONE = Measures(), Measures(plain=False)
 
 
@@ -57,7 +59,7 @@ class Scores:
         model = self.models[self.best]
         lift = lifts(model, self.baselines)
         return {
-            "five_cat": {} if model.verdict is None else model.verdict.to_dict(),
+            "five_cat": self._five_cat(model),
             **{kind: model.part(kind) for kind in KINDS},
             "baselines": {
                 name: baseline.summary() | {"model_lift_val": _ready(lift[name])}
@@ -68,6 +70,17 @@ class Scores:
             "skill": {part: _ready(shares) for part, shares in self.skill[self.best].items()},
             "not_fitted": dict(self.not_fitted),
         }
+
+    def _five_cat(self, model: Judgement) -> dict[str, Any]:
+        if model.verdict is not None:
+            return model.verdict.to_dict()
+        mixing, preset = self.ground.parts.mixing, self.ground.preset
+        if mixing is None or not preset.eval_windows:
+            return {}
+        ood = next((scores for name in self.ground.ood if (scores := model.scores(name))), None)
+        judged = put_together(preset, unmeasured(preset, "val", LEARNED_ON), ood)
+        # No number of documents would make a verdict of it.
+        return replace(judged, reason=LEARNED_ON if judged.verdict == "undecided" else judged.reason).to_dict()
 
     def moments(self) -> dict[str, dict[str, np.ndarray]]:
         """The moments of every dimension by part, of the best model; without parts that have none."""

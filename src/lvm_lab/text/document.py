@@ -12,7 +12,8 @@ class Document:
     """A text in order.
 
     id: unique within its source; (source, id) decides the part that the document is in. source: its collection.
-    paragraphs: not empty, stripped, in order. chunked: they are chunks already, which no chunker cuts or joins.
+    paragraphs: not empty, stripped, in order; empty strings only where a place has vectors and no texts.
+    chunked: they are chunks already, which no chunker cuts or joins.
     vectors_ND: the paragraphs' vectors where the place has them, for `encoder=stored`.
     """
 
@@ -29,8 +30,9 @@ class Chunked:
     """A document's chunks.
 
     texts: one a chunk, in order. lengths: how many consecutive chunks each unbroken stretch of the document has (an
-    episode, or all of them); windows cross no stretch. coherence: a stretch's mean cosine between neighbours, where the
-    chunker measured it. vectors_ND: the chunks' vectors, where the chunker had to make just these.
+    episode, or all of them); windows cross no stretch; without any the document is dropped. coherence: a stretch's mean
+    cosine between neighbours, where the chunker measured it. vectors_ND: the chunks' vectors, where the chunker had to
+    make just these.
     """
 
     texts: tuple[str, ...]

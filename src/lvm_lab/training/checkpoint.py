@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from lvm_lab.errors import UserError
 from lvm_lab.files import write_atomically
 from lvm_lab.model import read_checkpoint
+from lvm_lab.training._lightning import TorchCheckpointIO
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader
 
@@ -13,6 +12,7 @@ from lvm_lab.data.batches import WindowBatches
 from lvm_lab.data.parts import Parts
 from lvm_lab.data.sampler import DiverseBatches, FixedBatches
 from lvm_lab.data.windows import sample_evenly
+from lvm_lab.training._lightning import pl
 from lvm_lab.types import Batch
 
 log = logging.getLogger(__name__)

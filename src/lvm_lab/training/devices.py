@@ -103,9 +103,18 @@ def check(devices: int, batch_size: int, trained: bool) -> None:
             f"trainer.batch_size={batch_size} cannot be shared evenly by {devices} devices; "
             f"set {batch_size // devices * devices} or another multiple of {devices}."
         )
-    if _in_multirun():
+    check_multirun(devices)
+
+
+def check_multirun(devices: int | str) -> None:
+    """UserError where a run of a multirun asks for several devices by number or by name, before anything is read.
+
+    How many `auto` and -1 are is known once there is a trainer.
+    """
+    count = devices if isinstance(devices, int) else len(devices.split(","))
+    if count > 1 and _in_multirun():
         raise UserError(
-            f"a multirun starts its runs in one process and {devices} devices need one each; leave -m away and start "
+            f"a multirun starts its runs in one process and {count} devices need one each; leave -m away and start "
             "the runs one by one (of a schedule: schedule=NAME run_id=ROW), or set device.devices=1."
         )
 

@@ -10,13 +10,13 @@ import math
 from dataclasses import replace
 from typing import Any
 
-import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
 from lvm_lab.config.settings import OptimSettings
 from lvm_lab.model import KEY, LOSS, LatentVectorModel
 from lvm_lab.training import weight_decay
+from lvm_lab.training._lightning import pl
 from lvm_lab.training.objective import WeightedTerms
 from lvm_lab.types import Batch, Prediction, Stats
 

@@ -7,13 +7,11 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
-import pytorch_lightning as pl
 import torch
-from pytorch_lightning.strategies import StrategyRegistry
-from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from lvm_lab.config.settings import Settings
 from lvm_lab.errors import UserError
+from lvm_lab.training._lightning import MisconfigurationException, StrategyRegistry, pl
 from lvm_lab.training.checkpoint import AtomicCheckpointIO
 
 

@@ -9,6 +9,7 @@ only when asked in so many words.
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +22,22 @@ from lvm_lab.data.importers.npz_file import TEXT_KEYS, NpzFile
 from lvm_lab.data.store import Store, write_store
 from lvm_lab.errors import UserError
 
-VECTOR_KEYS = frozenset((*article_bank.VECTORS, *sequences.CONTEXTS, *sequences.TARGETS))
-NUMBER_KEYS = VECTOR_KEYS.union(article_bank.ARTICLES, article_bank.CHUNKS, ("target_indices", "context_indices"))
+
+def _of_parts(names: Iterable[str]) -> frozenset[str]:
+    return frozenset(prefix + name for prefix in sequences.PREFIXES for name in names)
+
+
+VECTOR_KEYS = _of_parts((*article_bank.VECTORS, *sequences.CONTEXTS, *sequences.TARGETS))
+ID_KEYS = _of_parts((*article_bank.ARTICLES, *sequences.ARTICLES))
+INDEX_KEYS = _of_parts((*article_bank.CHUNKS, *sequences.PLACES, "context_indices", *sequences.MASKS))
+ARRAY_KEYS = VECTOR_KEYS | ID_KEYS | INDEX_KEYS
 # What the dicts of `metadata` call the plain arrays that they can stand in for.
 FROM_METADATA = {
-    "article_index": ("article_ids", article_bank.ARTICLES),
+    "article_index": ("article_ids", (*article_bank.ARTICLES, *sequences.ARTICLES)),
+    "article_id": ("article_ids", (*article_bank.ARTICLES, *sequences.ARTICLES)),
+    "doc_id": ("article_ids", (*article_bank.ARTICLES, *sequences.ARTICLES)),
     "chunk_index": ("chunk_indices", article_bank.CHUNKS),
-    "target_chunk_index": ("target_indices", ("target_indices",)),
+    "target_chunk_index": ("target_indices", sequences.PLACES),
 }
 
 
@@ -46,19 +56,26 @@ def convert(path: Path, folder: Path, *, trust_pickle: bool, source: str = DEFAU
     if folder.exists():
         raise UserError(f"{folder} exists already; name a folder that does not.")
     with NpzFile(path) as probe:
-        pickled = [key for key in probe.pickled() if key in NUMBER_KEYS or key in TEXT_KEYS or key == "metadata"]
+        read = ARRAY_KEYS | _of_parts((*TEXT_KEYS, "metadata"))
+        pickled = [key for key in probe.pickled() if key in read]
         plain_keys = set(probe.headers) - set(probe.pickled())
     objects = _unpickle(path, pickled)
-    plain = {key: _numbers(path, key, values) for key, values in objects.items() if key in NUMBER_KEYS}
-    for key, values in _from_metadata(path, objects.get("metadata", [])).items():
-        name, aliases = FROM_METADATA[key]
-        if not any(alias in plain or alias in plain_keys for alias in aliases):
-            plain[name] = values
-    text_key = next((key for key in TEXT_KEYS if key in objects), None)
-    texts = None if text_key is None else ["" if text is None else str(text) for text in objects[text_key]]
-    with NpzFile(path, plain=plain, texts=texts) as npz:
+    plain = {key: _numbers(path, key, values) for key, values in objects.items() if key in ARRAY_KEYS}
+    for prefix in sequences.PREFIXES:
+        for key, values in _from_metadata(path, objects.get(f"{prefix}metadata", [])).items():
+            name, aliases = FROM_METADATA[key]
+            if not any(prefix + alias in {*plain, *plain_keys} for alias in aliases):
+                plain[prefix + name] = values
+    texts = {
+        key: ["" if text is None else str(text) for text in values]
+        for key, values in objects.items()
+        if key in _of_parts(TEXT_KEYS)
+    }
+    with NpzFile(path, plain=plain, texts=texts, scratch=folder.parent) as npz:
         material = read_material(npz, source)
     contract = measure_contract(path, material.vectors_ND, EncoderContract())
+    if material.note:
+        print(f"{path}: {material.note}.", file=sys.stderr)
     if material.isolated:
         print(f"{path}: {material.reason}, so that the store holds isolated windows.", file=sys.stderr)
     return write_store(
@@ -79,7 +96,7 @@ def _unpickle(path: Path, keys: list[str]) -> dict[str, list[Any]]:
         return {}
     try:
         with np.load(path, allow_pickle=True) as npz:
-            return {key: list(npz[key].ravel() if key not in NUMBER_KEYS else npz[key]) for key in keys}
+            return {key: list(npz[key].ravel() if key not in ARRAY_KEYS else npz[key]) for key in keys}
     except Exception as error:  # unpickling raises whatever the pickled classes raise
         raise UserError(
             f"{path}: its pickles cannot be read ({type(error).__name__}: {error}); "
@@ -88,7 +105,9 @@ def _unpickle(path: Path, keys: list[str]) -> dict[str, list[Any]]:
 
 
 def _numbers(path: Path, key: str, values: list[Any]) -> np.ndarray:
-    """A plain array from an object array of numbers or of equally long vectors."""
+    """A plain array from an object array of numbers, of equally long vectors, or of ids that are texts."""
+    if _ids(key) and any(isinstance(value, str) for value in values):
+        return np.array([str(value) for value in values])
     try:
         array = np.stack([np.asarray(value, dtype=np.float32 if key in VECTOR_KEYS else None) for value in values])
     except (ValueError, TypeError) as error:
@@ -96,6 +115,10 @@ def _numbers(path: Path, key: str, values: list[Any]) -> np.ndarray:
     if array.dtype.kind not in "iuf":
         raise UserError(f"{path}: {key} holds {array.dtype} where numbers are needed; save it as int64 or float32.")
     return array
+
+
+def _ids(key: str) -> bool:
+    return key in ID_KEYS or FROM_METADATA.get(key.removeprefix("metadata "), ("",))[0] == "article_ids"
 
 
 def _from_metadata(path: Path, metadata: list[Any]) -> dict[str, np.ndarray]:

@@ -83,8 +83,8 @@ def components(number_WP: np.ndarray, digest_V: np.ndarray) -> list[str]:
     window_N, number_N = np.repeat(np.arange(count), places), number_WP.ravel()
     component_U = _connected(window_N, number_N + count, count + len(digest_V))
     component_W = np.unique(component_U[:count], return_inverse=True)[1]
-    names = _names(component_W[window_N], number_N, digest_V)
-    return [names[i] for i in component_W.tolist()]
+    by_component = names(component_W[window_N], number_N, digest_V)
+    return [by_component[i] for i in component_W.tolist()]
 
 
 def _matches(end_UM: np.ndarray, start_UM: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -129,9 +129,9 @@ def _lay_out(
         return None  # a text that comes back to its beginning has no first window
     one_P, other_P = chain_U[alike_2P]
     document_S = _connected(one_P, other_P, len(starts))
-    names = _names(np.repeat(document_S[chain_U], places), windows_UP.ravel(), digest_V)
+    by_document = names(np.repeat(document_S[chain_U], places), windows_UP.ravel(), digest_V)
     row_UP = first_row_U[:, None] + np.arange(places)
-    return Chains(row_UP[number_W], np.array(starts), np.array(lengths), [names[i] for i in document_S.tolist()])
+    return Chains(row_UP[number_W], np.array(starts), np.array(lengths), [by_document[i] for i in document_S.tolist()])
 
 
 def _connected(one_P: np.ndarray, other_P: np.ndarray, count: int) -> np.ndarray:
@@ -145,7 +145,7 @@ def _connected(one_P: np.ndarray, other_P: np.ndarray, count: int) -> np.ndarray
     return component
 
 
-def _names(group_N: np.ndarray, number_N: np.ndarray, digest_V: np.ndarray) -> list[str]:
+def names(group_N: np.ndarray, number_N: np.ndarray, digest_V: np.ndarray) -> list[str]:
     """A name for each group of vectors, by all that are in it."""
     order = np.lexsort((digest_V[number_N], group_N))
     edges = np.flatnonzero(np.diff(group_N[order])) + 1

@@ -18,7 +18,7 @@ import numpy as np
 
 from lvm_lab.data.contract import EncoderContract
 from lvm_lab.data.digests import remembered
-from lvm_lab.data.importers import article_bank, sequences
+from lvm_lab.data.importers import article_bank, joining, placing, sequences
 from lvm_lab.data.importers.article_bank import Material
 from lvm_lab.data.importers.npz_file import NpzFile, converter_command
 from lvm_lab.data.remote import is_url, open_remote
@@ -27,7 +27,7 @@ from lvm_lab.errors import UserError
 from lvm_lab.files import sha256
 
 # Part of the cached store's name: a change of what an import gives makes old imports unused.
-IMPORT_VERSION = 2
+IMPORT_VERSION = 3
 # Parts are drawn by (source, id), so that the default may not hang on where the file lies.
 DEFAULT_SOURCE = "npz"
 UNIT_TOLERANCE = 1e-2
@@ -75,7 +75,7 @@ def import_npz(
     contract: EncoderContract = UNKNOWN,
     source: str | None = None,
 ) -> Store:
-    """Import an article bank or a sequence file into the cache, or open what an earlier run imported.
+    """Import a file of any layout into the cache, or open what an earlier run imported.
 
     bank_path: the article bank that a sequence file was cut from; the store then holds the bank's
         documents for the articles that occur in the file.
@@ -86,20 +86,22 @@ def import_npz(
     """
     path, cache, source = Path(path), Path(cache), DEFAULT_SOURCE if source is None else source
     with ExitStack() as stack:
-        npz = stack.enter_context(NpzFile(path))
-        bank = None if bank_path is None else stack.enter_context(NpzFile(Path(bank_path)))
-        _check_layout(npz, context_length, bank)
+        npz = stack.enter_context(NpzFile(path, scratch=cache))
+        bank = None if bank_path is None else stack.enter_context(NpzFile(Path(bank_path), scratch=cache))
+        own_split = _check_layout(npz, context_length, bank)
         folder = cache / _content_key(cache, path, bank_path, contract, source)
         if folder.exists():
             store = _open_import(folder, path, cache)
             logger.info("%s was imported before: opened %s", path, folder)
             _require_windows(path, store.documents.length, context_length)
-            _warn(path, npz.pickled(), store.reason)
+            _warn(path, npz.pickled(), store.reason, own_split)
             return store
         material = read_material(npz, source, bank)
     _require_windows(path, material.documents.length, context_length)
     contract = measure_contract(path, material.vectors_ND, contract)
-    _warn(path, npz.pickled(), material.reason)
+    _warn(path, npz.pickled(), material.reason, own_split)
+    if material.note:
+        logger.info("%s: %s", path, material.note)
     store = write_store(
         folder,
         material.vectors_ND,
@@ -125,16 +127,14 @@ def _open_import(folder: Path, path: Path, cache: Path) -> Store:
 
 
 def read_material(npz: NpzFile, source: str, bank: NpzFile | None = None) -> Material:
-    """Documents, or isolated windows, from an open file in either layout."""
+    """Documents, or isolated windows, from an open file in any layout."""
     if article_bank.is_bank(npz):
         return article_bank.read_bank(npz, article_bank.index_bank(npz), source)
     if sequences.is_sequences(npz):
         index = sequences.index_sequences(npz)
-        if bank is not None:
-            return sequences.join_bank(npz, index, bank, source)
-        return sequences.read_sequences(npz, index, source)
-    if npz.find(*article_bank.VECTORS, rank=2) and npz.find(*article_bank.ARTICLES):
-        article_bank.index_bank(npz)  # raises: there is no order
+        return joining.join_bank(index, bank, source) if bank else placing.read_sequences(index, source)
+    if npz.find(*article_bank.VECTORS, rank=2):
+        article_bank.index_bank(npz)  # raises: something is missing
     raise _unknown_layout(npz)
 
 
@@ -164,24 +164,22 @@ def distance_from_unit(vectors: np.ndarray) -> float:
     return float(np.abs(np.sqrt(squares) - 1).max(initial=0))
 
 
-def _check_layout(npz: NpzFile, context_length: int, bank: NpzFile | None) -> None:
-    """What the headers alone can refuse, before any hash is made or value read."""
+def _check_layout(npz: NpzFile, context_length: int, bank: NpzFile | None) -> str:
+    """What the headers alone can refuse, before any hash is made or value read, and what they ask to be said."""
     if article_bank.is_bank(npz):
         if bank is not None:
             raise UserError(f"{npz.path} is an article bank itself; leave data.bank_path out.")
-        return
+        return ""
     if not sequences.is_sequences(npz):
         read_material(npz, "")  # raises
-        return
-    key = npz.find(*sequences.CONTEXTS, rank=3)
-    assert key is not None
-    npz.require(key, (None, None, None), "N x L x D")
-    length = npz.headers[key].shape[1]
+    groups = sequences.find_groups(npz)
+    length = npz.headers[groups[0].contexts].shape[1]
     if length != context_length:
         raise UserError(
             f"{npz.path} has windows of {length} context vectors and data.context_length is {context_length}; "
             f"set data.context_length={length}."
         )
+    return sequences.own_split(groups)
 
 
 def _content_key(cache: Path, path: Path, bank_path: Path | None, contract: EncoderContract, source: str) -> str:
@@ -202,13 +200,15 @@ def _require_windows(path: Path | str, length: np.ndarray, context_length: int) 
 
 
 def _unknown_layout(npz: NpzFile) -> UserError:
-    there = ", ".join(f"{key} {header.shape}" for key, header in sorted(npz.headers.items()))
     return UserError(
-        f"{npz.path} has {there}; {article_bank.NEEDED}, and {sequences.NEEDED}: save it in one of the two layouts."
+        f"{npz.path} has {article_bank.listed(npz)}; {article_bank.NEEDED}, and {sequences.NEEDED}: save it in one of "
+        "the two layouts."
     )
 
 
-def _warn(path: Path, pickled: list[str], isolated_because: str) -> None:
+def _warn(path: Path, pickled: list[str], isolated_because: str, own_split: str) -> None:
+    if own_split:
+        logger.warning("%s: %s", path, own_split)
     if pickled:
         logger.warning(
             "%s: %s left unread, since pickled object arrays can run code when read; if you trust the file, %s keeps "

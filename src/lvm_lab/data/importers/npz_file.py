@@ -9,15 +9,14 @@ from __future__ import annotations
 import math
 import zipfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 import numpy as np
-from numpy.lib import format as npy
 
 from lvm_lab.config.command import command
 from lvm_lab.data.flaws import flaw
+from lvm_lab.data.importers.npz_header import Header, read_header
 from lvm_lab.errors import UserError
 
 BLOCK_BYTES = 8 << 20
@@ -26,37 +25,25 @@ DEFLATE_LIMIT = 1_032
 TEXT_KEYS = ("concept_texts", "target_texts", "texts")
 
 
-@dataclass(frozen=True)
-class Header:
-    """What the `.npy` header of a member says; `size` is the header's own length in bytes."""
-
-    shape: tuple[int, ...]
-    dtype: np.dtype
-    fortran: bool = False
-    size: int = 0
-
-    @property
-    def pickled(self) -> bool:
-        return self.dtype.hasobject
-
-    @property
-    def values(self) -> int:
-        return math.prod(self.shape)
-
-
 class NpzFile:
     """An open `.npz`. Use as a context manager.
 
     plain: arrays that stand in for members, such as what the converter took out of pickles.
-    texts: the rows' texts, where the caller has them already.
+    texts: the rows' texts by key, where the caller has them already.
+    scratch: the folder on whose disk what an import makes of the vectors may lie; None for memory alone.
     """
 
     def __init__(
-        self, path: Path, *, plain: Mapping[str, np.ndarray] | None = None, texts: list[str] | None = None
+        self,
+        path: Path,
+        *,
+        plain: Mapping[str, np.ndarray] | None = None,
+        texts: Mapping[str, list[str]] | None = None,
+        scratch: Path | None = None,
     ) -> None:
-        self.path = path
+        self.path, self.scratch = path, scratch
         self._plain = dict(plain or {})
-        self._texts = texts
+        self._texts = dict(texts or {})
         if path.is_dir():
             raise UserError(f"{path} is a folder where an .npz file is needed; give the path of the file itself.")
         if not path.exists():
@@ -67,7 +54,7 @@ class NpzFile:
         try:
             self._zip = zipfile.ZipFile(path)
         except Exception as error:  # a damaged file makes zipfile raise nearly anything
-            raise self._unreadable(error) from error
+            raise self.unreadable(error) from error
         try:
             self.headers = self._read_headers() | {
                 key: Header(array.shape, array.dtype) for key, array in self._plain.items()
@@ -130,16 +117,23 @@ class NpzFile:
         half = all(self.headers[key].dtype.itemsize == 2 for key in keys)
         return np.dtype(np.float16 if half else np.float32)
 
-    def vectors(self, key: str, dtype: np.dtype) -> Iterator[tuple[int, np.ndarray]]:
-        """Slices of vectors as (first row, block), cast, with NaN, infinity and zero vectors refused."""
+    def vectors(self, key: str, dtype: np.dtype, keep_N: np.ndarray | None = None) -> Iterator[tuple[int, np.ndarray]]:
+        """Slices of vectors as (first row, block), cast, with NaN, infinity and zero vectors refused.
+
+        keep_N: a mask of the rows that are read, and counted; None for all.
+        """
+        place = 0
         for first, block in self.blocks(key):
+            if keep_N is not None:
+                block = block[keep_N[first : first + len(block)]]
             # As the file has it: a float64 may be too large for the dtype that is kept.
             flawed = flaw(block)
             if flawed is not None:
                 (row, *rest), words = flawed
-                name = ", ".join(map(str, (row + first, *rest)))
-                raise UserError(f"{self.path}: {key}[{name}] {words}.")
-            yield first, block.astype(dtype, copy=False)
+                in_file = place + row if keep_N is None else int(np.flatnonzero(keep_N)[place + row])
+                raise UserError(f"{self.path}: {key}[{', '.join(map(str, (in_file, *rest)))}] {words}.")
+            yield place, block.astype(dtype, copy=False)
+            place += len(block)
 
     def indices(self, key: str, shape: tuple[int | None, ...], meaning: str) -> np.ndarray:
         """An array of non-negative integers, as int64."""
@@ -155,15 +149,24 @@ class NpzFile:
             )
         return values.astype(np.int64)
 
-    def texts(self, rows: int) -> list[str] | None:
-        """The texts of the rows where the file has them in plain form."""
-        key = next((name for name in TEXT_KEYS if name in self.headers and self.headers[name].dtype.kind == "U"), None)
-        texts = self._texts
-        if texts is None and key is not None and len(self.headers[key].shape) == 1:
-            texts = [text for _, block in self.blocks(key) for text in block.tolist()]
-        if texts is not None and len(texts) != rows:
+    def texts(self, rows: int, prefix: str = "") -> list[str] | None:
+        """The texts of the rows where the file has them in plain form; prefix: before the names of its keys."""
+        names = [prefix + name for name in TEXT_KEYS]
+        key = next((name for name in names if name in self._texts or self._has_texts(name)), None)
+        if key is None:
+            return None
+        texts = self._texts.get(key)
+        if texts is None:
+            try:
+                texts = [text for _, block in self.blocks(key) for text in block.tolist()]
+            except (ValueError, SystemError) as error:  # bytes that are no characters
+                raise self.unreadable(f"{key} holds what is no text: {error}") from error
+        if len(texts) != rows:
             raise UserError(f"{self.path}: {len(texts)} texts stand beside {rows} rows; save one text for each row.")
         return texts
+
+    def _has_texts(self, key: str) -> bool:
+        return key in self.headers and self.headers[key].dtype.kind == "U" and len(self.headers[key].shape) == 1
 
     def blocks(self, key: str) -> Iterator[tuple[int, np.ndarray]]:
         """A member in slices along its first axis, as (first row, block)."""
@@ -195,15 +198,15 @@ class NpzFile:
         try:
             return self._zip.open(key + ".npy")
         except Exception as error:
-            raise self._unreadable(error) from error
+            raise self.unreadable(error) from error
 
     def _read(self, handle: IO[bytes], count: int) -> bytes:
         try:
             data = handle.read(count)
         except Exception as error:
-            raise self._unreadable(error) from error
+            raise self.unreadable(error) from error
         if len(data) != count:
-            raise self._unreadable("a member ends too early")
+            raise self.unreadable("a member ends too early")
         return data
 
     def _read_headers(self) -> dict[str, Header]:
@@ -214,21 +217,21 @@ class NpzFile:
                 continue
             key = info.filename[: -len(".npy")]
             if info.compress_size > on_disk or info.file_size > DEFLATE_LIMIT * (info.compress_size + 1):
-                raise self._unreadable(f"{key} declares {info.file_size:,} bytes, which {on_disk:,} cannot hold")
+                raise self.unreadable(f"{key} declares {info.file_size:,} bytes, which {on_disk:,} cannot hold")
             with self._open(key) as handle:
                 try:
-                    header = _parse_header(handle)
+                    header = read_header(handle)
                 except Exception as error:
-                    raise self._unreadable(error) from error
+                    raise self.unreadable(error) from error
             size = header.size + header.values * header.dtype.itemsize
             if not header.pickled and (min(header.shape, default=0) < 0 or size != info.file_size):
-                raise self._unreadable(f"{key} declares shape {header.shape}, which does not match its size")
+                raise self.unreadable(f"{key} declares shape {header.shape}, which does not match its size")
             headers[key] = header
         if not headers and not self._plain:
-            raise self._unreadable("it holds no .npy members")
+            raise self.unreadable("it holds no .npy members")
         return headers
 
-    def _unreadable(self, reason: object) -> UserError:
+    def unreadable(self, reason: object) -> UserError:
         words = " ".join(str(reason).split())[:200]
         return UserError(
             f"{self.path} is not a readable .npz ({words}): it may be cut off or of another format; "
@@ -238,12 +241,3 @@ class NpzFile:
 
 def converter_command(path: Path) -> str:
     return f"`{command('convert_npz', path, 'FOLDER', '--trust-pickle')}`"
-
-
-def _parse_header(handle: IO[bytes]) -> Header:
-    version = npy.read_magic(handle)
-    readers = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
-    if version not in readers:
-        raise ValueError(f"unknown .npy version {version}")
-    shape, fortran, dtype = readers[version](handle)
-    return Header(tuple(shape), dtype, bool(fortran) and len(shape) > 1, handle.tell())

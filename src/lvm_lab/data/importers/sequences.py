@@ -1,258 +1,199 @@
-"""The sequences-D layout: windows cut from documents, glued back together where they say how.
+"""Sequence files: windows under one contexts and one targets, or under those of several parts, and their ids.
 
-Shape suffixes: W windows of the file, L context length, P = L + 1 positions of a window, D vector
-dim, S slots (the distinct chunks that the windows name), N rows of a bank.
+Shape suffixes: W windows of the file that are not masked out, L context length, D vector dim, N windows of a group.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
-from lvm_lab.data.importers import gluing
-from lvm_lab.data.importers.article_bank import BankIndex, Material, index_bank, make_documents, read_bank
+from lvm_lab.data.importers.ids import Ids, joined, read_ids
 from lvm_lab.data.importers.npz_file import NpzFile
 from lvm_lab.errors import UserError
 
 CONTEXTS = ("contexts", "context", "context_sequences", "X")
 TARGETS = ("targets", "target", "target_vectors", "y")
+ARTICLES = ("article_ids", "article_indices", "doc_ids")
+PLACES = ("target_indices",)
+MASKS = ("masks", "mask")
+# Before the names of a part's arrays, in a file that brings a split of its own.
+PREFIXES = ("", "train_", "val_", "test_")
 NEEDED = (
     "a sequence file needs contexts (N x L x D) and targets (N x D), with article_ids (N) and target_indices (N) to "
     "find its documents"
 )
-# Float16 keeps 11 bits: a vector stored in both precisions differs by half of this.
-HALF_TOLERANCE = 1e-3
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Group:
+    """The windows of one part: the keys of its arrays, how many they are, and which of them are valid (None: all)."""
+
+    prefix: str
+    contexts: str
+    targets: str
+    count: int
+    valid_N: np.ndarray | None = None
+
+    @property
+    def kept(self) -> int:
+        return self.count if self.valid_N is None else int(np.count_nonzero(self.valid_N))
 
 
 @dataclass(frozen=True)
 class SequenceIndex:
-    """What a sequence file says about its windows; None where it does not."""
+    """What a sequence file says about its windows, those of all parts one after the other; None where it does not."""
 
-    contexts: str
-    targets: str
+    npz: NpzFile
+    groups: tuple[Group, ...]
     shape: tuple[int, int, int]
     dtype: np.dtype
-    article_W: np.ndarray | None
+    articles: Ids | None
     target_W: np.ndarray | None
     context_WL: np.ndarray | None
 
+    @property
+    def masked(self) -> int:
+        """How many windows the masks take out."""
+        return sum(group.count - group.kept for group in self.groups)
+
+    def contexts(self) -> Iterator[tuple[int, np.ndarray]]:
+        """Slices of the contexts, as (first window, block)."""
+        return self._blocks([group.contexts for group in self.groups])
+
+    def targets(self) -> Iterator[tuple[int, np.ndarray]]:
+        return self._blocks([group.targets for group in self.groups])
+
+    def texts(self) -> list[str] | None:
+        """The targets' texts, where all parts have theirs."""
+        parts = [self.npz.texts(group.count, group.prefix) for group in self.groups]
+        if any(texts is None for texts in parts):
+            return None
+        return [
+            text
+            for group, texts in zip(self.groups, parts, strict=True)
+            for text in np.array(texts, dtype=object)[slice(None) if group.valid_N is None else group.valid_N]
+        ]
+
+    def _blocks(self, keys: list[str]) -> Iterator[tuple[int, np.ndarray]]:
+        before = 0
+        for group, key in zip(self.groups, keys, strict=True):
+            for first, block in self.npz.vectors(key, self.dtype, group.valid_N):
+                yield before + first, block
+            before += group.kept
+
 
 def is_sequences(npz: NpzFile) -> bool:
-    return npz.find(*CONTEXTS, rank=3) is not None and npz.find(*TARGETS) is not None
+    return any(npz.find(*_named(prefix, CONTEXTS), rank=3) for prefix in PREFIXES)
+
+
+def find_groups(npz: NpzFile) -> tuple[Group, ...]:
+    """The windows of each part, by the headers alone; all have one context length and one dim."""
+    groups: list[Group] = []
+    shape: tuple[int | None, int | None] = (None, None)
+    for prefix in PREFIXES:
+        contexts, targets = npz.find(*_named(prefix, CONTEXTS), rank=3), npz.find(*_named(prefix, TARGETS))
+        if contexts is None:
+            continue
+        if targets is None:
+            raise UserError(
+                f"{npz.path} has {contexts} without {prefix}targets: {NEEDED}, for each part; add what is missing."
+            )
+        npz.require(contexts, (None, *shape), "N x L x D")
+        count, *shape_LD = npz.headers[contexts].shape
+        shape = (shape_LD[0], shape_LD[1])
+        npz.require(targets, (count, shape[1]), "N x D")
+        groups.append(Group(prefix, contexts, targets, count))
+    return tuple(groups)
+
+
+def own_split(groups: Sequence[Group]) -> str:
+    """What has to be said of a file that brings a split of its own; empty where it brings none."""
+    if len(groups) < 2:
+        return ""
+    parts = ", ".join(group.contexts for group in groups)
+    return (
+        f"it has parts of its own ({parts}), which may share documents; the windows of all of them are put together "
+        "and cut into parts anew, by document"
+    )
 
 
 def index_sequences(npz: NpzFile) -> SequenceIndex:
-    """Read a sequence file's ids; the vectors stay unread."""
-    contexts, targets = npz.find(*CONTEXTS, rank=3), npz.find(*TARGETS)
-    if contexts is None or targets is None:
-        raise UserError(f"{npz.path} lacks its windows: {NEEDED}; add what is missing.")
-    others = sorted(key for key in npz.headers if key.endswith(("_context_sequences", "_contexts")))
-    if others:
-        raise UserError(
-            f"{npz.path} holds windows of several parts ({', '.join([contexts, *others])}), and parts are made here, "
-            "by document; save all windows under one contexts and one targets."
-        )
-    npz.require(contexts, (None, None, None), "N x L x D")
-    windows, length, dim = npz.headers[contexts].shape
-    npz.require(targets, (windows, dim), "N x D")
-
-    def indices(key: str, shape: tuple[int, ...], meaning: str) -> np.ndarray | None:
-        return npz.indices(key, shape, meaning) if key in npz.headers else None
-
+    """Read a sequence file's masks and ids; the vectors stay unread."""
+    found = find_groups(npz)
+    length, dim = npz.headers[found[0].contexts].shape[1:]
+    groups = tuple(_with_mask(npz, group, length) for group in found)
+    windows = sum(group.kept for group in groups)
+    if windows == 0:
+        raise UserError(f"{npz.path}: its masks leave no window (1 is valid, 0 is not); save masks that keep some.")
+    articles = _of_all(
+        npz,
+        groups,
+        ARTICLES,
+        lambda group, key: read_ids(npz, key, (group.count,), "one id for each window"),
+    )
+    target = _of_all(
+        npz, groups, PLACES, lambda group, key: npz.indices(key, (group.count,), "one integer for each window")
+    )
+    context = _of_all(
+        npz,
+        groups,
+        ("context_indices",),
+        lambda group, key: npz.indices(key, (group.count, length), "one integer for each context vector"),
+    )
+    keys = [key for group in groups for key in (group.contexts, group.targets)]
+    keep = [np.ones(group.count, dtype=bool) if group.valid_N is None else group.valid_N for group in groups]
     return SequenceIndex(
-        contexts,
-        targets,
+        npz,
+        groups,
         (windows, length, dim),
-        npz.vector_dtype(contexts, targets),
-        indices("article_ids", (windows,), "one integer for each window"),
-        indices("target_indices", (windows,), "one integer for each window"),
-        indices("context_indices", (windows, length), "one integer for each context vector"),
+        # In two precisions a chunk is one with itself only in the lower.
+        min((npz.vector_dtype(key) for key in keys), key=lambda dtype: dtype.itemsize),
+        None if articles is None else joined([ids.taken(k) for ids, k in zip(articles, keep, strict=True)]),
+        None if target is None else np.concatenate([values[k] for values, k in zip(target, keep, strict=True)]),
+        None if context is None else np.concatenate([values[k] for values, k in zip(context, keep, strict=True)]),
     )
 
 
-def read_sequences(npz: NpzFile, index: SequenceIndex, source: str) -> Material:
-    """Documents where the windows can be glued, else isolated windows."""
-    if index.article_W is None:
-        return _glue_by_overlap(npz, index, source)
-    if index.target_W is None:
-        return _isolate(npz, index, source, "it has no target_indices")
-    material = _glue(npz, index, source, index.article_W, index.target_W)
-    if material is None:
-        return _isolate(npz, index, source, "its indices give one position to different vectors")
-    return material
+def _named(prefix: str, names: Sequence[str]) -> list[str]:
+    return [prefix + name for name in names]
 
 
-def join_bank(npz: NpzFile, index: SequenceIndex, bank: NpzFile, source: str) -> Material:
-    """The bank's documents that the sequence file draws on.
-
-    `target_indices` means the chunk's index, its place in the article counted from 0, or the
-    bank's global row: whichever makes every target equal to the bank's vector.
-    """
-    if index.target_W is None:
-        raise UserError(
-            f"{npz.path} has no target_indices, without which it cannot be joined to {bank.path}; import the bank "
-            "itself as the data."
-        )
-    bank_index = index_bank(bank)
-    if bank.headers[bank_index.key].shape[1] != index.shape[2]:
-        raise UserError(
-            f"{bank.path} has vectors of {bank.headers[bank_index.key].shape[1]} dimensions and {npz.path} of "
-            f"{index.shape[2]}; give the bank that the sequences were cut from."
-        )
-    shares = []
-    for meaning, row_W in _readings(index, bank_index):
-        in_bank = row_W >= 0
-        if not in_bank.any():
-            shares.append(f"0.0% as {meaning}")
-            continue
-        keep_N = np.isin(bank_index.article_N, np.unique(bank_index.article_N[row_W[in_bank]]))
-        material = read_bank(bank, bank_index, source, keep_N)
-        place_W = np.where(in_bank, np.cumsum(keep_N)[row_W] - 1, -1)
-        share = _share_equal(npz, index, material.vectors_ND, place_W)
-        if share == 1:
-            return material
-        shares.append(f"{100 * share:.1f}% as {meaning}")
-    raise UserError(
-        f"{npz.path}: its targets are not the vectors that its target_indices name in {bank.path} (equal: "
-        f"{', '.join(shares)}); give the bank that the sequences were cut from, or leave data.bank_path out."
-    )
-
-
-def _readings(index: SequenceIndex, bank: BankIndex) -> list[tuple[str, np.ndarray]]:
-    """For each meaning of target_indices, the sorted bank row of each window's target, or -1."""
-    target_W = index.target_W
-    assert target_W is not None
-    readings = []
-    if index.article_W is not None:
-        ids, start = np.unique(bank.article_N, return_index=True)
-        place_N = np.arange(len(bank)) - start[np.searchsorted(ids, bank.article_N)]
-        readings = [
-            ("the chunk's index in its article", _look_up(bank.article_N, bank.chunk_N, index.article_W, target_W)),
-            ("the chunk's place in its article", _look_up(bank.article_N, place_N, index.article_W, target_W)),
-        ]
-    sorted_of_file = np.empty(len(bank), dtype=np.int64)
-    sorted_of_file[bank.file_row_N] = np.arange(len(bank))
-    inside = target_W < len(bank)
-    global_row = np.where(inside, sorted_of_file[np.where(inside, target_W, 0)], -1)
-    return [*readings, ("the bank's global row", global_row)]
-
-
-def _look_up(article_N: np.ndarray, number_N: np.ndarray, article_W: np.ndarray, number_W: np.ndarray) -> np.ndarray:
-    """The row of each (article, number) in a table sorted by both, or -1."""
-    articles, numbers = np.unique(article_N), np.unique(number_N)
-
-    def rank(values: np.ndarray, table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        place = np.minimum(np.searchsorted(table, values), len(table) - 1)
-        return place, table[place] == values
-
-    keys_N = rank(article_N, articles)[0] * len(numbers) + rank(number_N, numbers)[0]
-    (article_rank, has_article), (number_rank, has_number) = rank(article_W, articles), rank(number_W, numbers)
-    row_W, has_pair = rank(article_rank * len(numbers) + number_rank, keys_N)
-    return np.where(has_article & has_number & has_pair, row_W, -1)
-
-
-def _share_equal(npz: NpzFile, index: SequenceIndex, vectors_ND: np.ndarray, place_W: np.ndarray) -> float:
-    equal = 0
-    for first, block in npz.vectors(index.targets, index.dtype):
-        places = place_W[first : first + len(block)]
-        mine = block[places >= 0].astype(np.float32)
-        theirs = vectors_ND[places[places >= 0]].astype(np.float32)
-        tolerance = HALF_TOLERANCE * np.abs(theirs).max(axis=1, initial=0)
-        equal += int(np.count_nonzero(np.abs(mine - theirs).max(axis=1, initial=0) <= tolerance))
-    return equal / len(place_W)
-
-
-def _glue(
-    npz: NpzFile, index: SequenceIndex, source: str, article_W: np.ndarray, target_W: np.ndarray
-) -> Material | None:
-    """Documents from windows that agree wherever they overlap, or None where they do not."""
-    windows, length, dim = index.shape
-    context_WL = index.context_WL
-    if context_WL is None:
-        context_WL = target_W[:, None] + np.arange(-length, 0)
-    position_WP = np.concatenate([context_WL, target_W[:, None]], axis=1)
-    ids, article = np.unique(article_W, return_inverse=True)
-    positions, position = np.unique(position_WP, return_inverse=True)
-    keys_WP = article[:, None] * len(positions) + position.reshape(windows, length + 1)
-    keys_S, slot = np.unique(keys_WP, return_inverse=True)
-    slot_WP = slot.reshape(windows, length + 1)
-    if np.any(np.diff(slot_WP, axis=1) != 1):
-        return None  # context_indices that leave out a chunk which another window has, or are out of order
-
-    vectors_SD = np.empty((len(keys_S), dim), dtype=index.dtype)
-    has_vector_S = np.zeros(len(keys_S), dtype=bool)
-    for key, slots in ((index.contexts, slot_WP[:, :length]), (index.targets, slot_WP[:, length])):
-        for first, block in npz.vectors(key, index.dtype):
-            rows = slots[first : first + len(block)]
-            new = ~has_vector_S[rows]
-            vectors_SD[rows[new]] = block[new]
-            has_vector_S[rows] = True
-            if not np.array_equal(vectors_SD[rows], block):
-                return None
-
-    article_S, position_S = keys_S // len(positions), positions[keys_S % len(positions)]
-    continues_S = np.zeros(len(keys_S), dtype=bool)
-    continues_S[slot_WP[:, 1:]] = True
-    continues_S[1:] |= (np.diff(article_S) == 0) & (np.diff(position_S) == 1)
-    start = np.flatnonzero(~continues_S)
-    lengths = np.diff([*start, len(keys_S)])
-    names = [str(i) for i in ids[article_S[start]].tolist()]
-    return Material(
-        vectors_SD,
-        make_documents(names, start, lengths, source),
-        texts=_spread_texts(npz.texts(windows), slot_WP[:, length], len(keys_S)),
-    )
-
-
-def _glue_by_overlap(npz: NpzFile, index: SequenceIndex, source: str) -> Material:
-    """Documents of windows that say nothing of them but where they overlap, else isolated ones by shared vectors."""
-    windows, length, dim = index.shape
-    digest_WP = np.empty((windows, length + 1), dtype=np.int64)
-    for key, places in ((index.contexts, slice(0, length)), (index.targets, length)):
-        for first, block in npz.vectors(key, index.dtype):
-            digest_WP[first : first + len(block), places] = gluing.digests(block)
-    number_WP, digest_V = gluing.chunk_numbers(digest_WP)
-    chains = gluing.chains(number_WP, digest_V)
-    if chains is None:
-        isolated = _isolate(npz, index, source, gluing.UNKNOWN, gluing.components(number_WP, digest_V))
-        return replace(isolated, documents_known=False)
-    vectors_ND = np.empty((int(chains.length_S.sum()), dim), dtype=index.dtype)
-    for key, row_WK in ((index.contexts, chains.row_WP[:, :length]), (index.targets, chains.row_WP[:, length])):
-        for first, block in npz.vectors(key, index.dtype):
-            vectors_ND[row_WK[first : first + len(block)]] = block
-    return Material(
-        vectors_ND,
-        make_documents(chains.names_S, chains.start_S, chains.length_S, source),
-        texts=_spread_texts(npz.texts(windows), chains.row_WP[:, length], len(vectors_ND)),
-    )
-
-
-def _isolate(npz: NpzFile, index: SequenceIndex, source: str, reason: str, names: list[str] | None = None) -> Material:
-    windows, length, dim = index.shape
-    vectors_WPD = np.empty((windows, length + 1, dim), dtype=index.dtype)
-    for first, block in npz.vectors(index.contexts, index.dtype):
-        vectors_WPD[first : first + len(block), :length] = block
-    for first, block in npz.vectors(index.targets, index.dtype):
-        vectors_WPD[first : first + len(block), length] = block
-    start = np.arange(windows) * (length + 1)
-    if names is None:
-        assert index.article_W is not None, "windows without articles have names of their components"
-        names = [str(i) for i in index.article_W.tolist()]
-    return Material(
-        vectors_WPD.reshape(-1, dim),
-        make_documents(names, start, np.full(windows, length + 1), source),
-        texts=_spread_texts(npz.texts(windows), start + length, windows * (length + 1)),
-        isolated=True,
-        reason=reason,
-    )
-
-
-def _spread_texts(texts_W: list[str] | None, row_W: np.ndarray, rows: int) -> list[str] | None:
-    """The targets' texts at the targets' rows; rows that are nobody's target have an empty text."""
-    if texts_W is None:
+def _of_all(
+    npz: NpzFile, groups: Sequence[Group], names: Sequence[str], read: Callable[[Group, str], T]
+) -> list[T] | None:
+    """An array of every group, or None where no group has it."""
+    keys = [npz.find(*_named(group.prefix, names)) for group in groups]
+    present = [key for key in keys if key is not None]
+    if not present:
         return None
-    spread = [""] * rows
-    for row, text in zip(row_W.tolist(), texts_W, strict=True):
-        spread[row] = text
-    return spread
+    if len(present) < len(groups):
+        lacking = next(group.contexts for group, key in zip(groups, keys, strict=True) if key is None)
+        raise UserError(
+            f"{npz.path} has {', '.join(present)} and nothing of the kind for {lacking}; save it for all "
+            "windows, or for none."
+        )
+    return [read(group, key) for group, key in zip(groups, present, strict=True)]
+
+
+def _with_mask(npz: NpzFile, group: Group, length: int) -> Group:
+    """The group with its valid windows: a mask is for windows, or for their places, of which all have to be valid."""
+    key = npz.find(*_named(group.prefix, MASKS))
+    if key is None:
+        return group
+    header = npz.headers[key]
+    places = () if len(header.shape) == 1 else (length + (header.shape[-1:] == (length + 1,)),)
+    npz.require(key, (group.count, *places), "one number for each window, or for each of its vectors")
+    valid = []
+    for first, block in npz.blocks(key):
+        if header.dtype.kind not in "biuf" or not np.isin(block, (0, 1)).all():
+            what = header.dtype if header.dtype.kind not in "biuf" else block[~np.isin(block, (0, 1))][0]
+            raise UserError(
+                f"{npz.path}: {key} holds {what} from window {first} on, where 1 is valid and 0 is not; save 0 and 1."
+            )
+        valid.append(block.reshape(len(block), -1).all(axis=1))
+    return Group(group.prefix, group.contexts, group.targets, group.count, np.concatenate(valid).astype(bool))

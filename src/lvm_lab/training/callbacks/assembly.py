@@ -6,11 +6,10 @@ import inspect
 from dataclasses import fields
 from typing import Any
 
-import pytorch_lightning as pl
-
 from lvm_lab.config import binding
 from lvm_lab.config.targets import TARGET, make, named, resolve
 from lvm_lab.errors import UserError
+from lvm_lab.training._lightning import pl
 from lvm_lab.training.callbacks.base import OWN, RunContext
 
 # Without one of these a run is another, or cannot be resumed or scored; the rest only shows or adds numbers.

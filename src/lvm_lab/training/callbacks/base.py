@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-import pytorch_lightning as pl
 from rich.console import Console
 
 from lvm_lab.config.presets import Preset
 from lvm_lab.config.settings import CheckpointSettings
 from lvm_lab.data.windows import Windows
 from lvm_lab.judge.results import PartScores
+from lvm_lab.training._lightning import pl
 
 # A user's own, unless it declares another: it sees the numbers of the epoch, and history writes what it adds to them.
 OWN = 60

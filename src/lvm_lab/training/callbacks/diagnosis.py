@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import pytorch_lightning as pl
-
 from lvm_lab.config.presets import Preset
 from lvm_lab.data.windows import Windows, sample_evenly
 from lvm_lab.judge.diagnostics import history_row
 from lvm_lab.judge.metrics import part_metrics
+from lvm_lab.training._lightning import pl
 from lvm_lab.training.callbacks.base import Callback
 from lvm_lab.training.module import LatentVectorModule
 

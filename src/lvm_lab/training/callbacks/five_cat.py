@@ -6,12 +6,11 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-import pytorch_lightning as pl
-
 from lvm_lab.config.presets import Preset
 from lvm_lab.data.windows import Windows
 from lvm_lab.judge.five_cat import measure_part
 from lvm_lab.judge.results import PartScores
+from lvm_lab.training._lightning import pl
 from lvm_lab.training.callbacks.base import Callback
 from lvm_lab.training.module import LatentVectorModule
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-import pytorch_lightning as pl
-
+from lvm_lab.training._lightning import pl
 from lvm_lab.training.callbacks.base import Callback
 from lvm_lab.training.module import LatentVectorModule
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-import pytorch_lightning as pl
 
+from lvm_lab.training._lightning import pl
 from lvm_lab.training.callbacks.base import Callback
 
 
