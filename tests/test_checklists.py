@@ -16,14 +16,30 @@ import torch
 
 import lvm_lab
 from helpers.commands import Outcome, call, finish, fork, only_run, rows, run
-from lvm_lab import report
+from lvm_lab import ingest, report
+from lvm_lab.config.ingest import GROUPS
+from lvm_lab.data.store import open_store
 from lvm_lab.runs import reading
 from lvm_lab.runs.reading import Run
 
 ROOT = Path(__file__).parents[1]
 OWN = ROOT / "tests" / "fixtures" / "own_parts"
 SCRIPT = Path(sysconfig.get_path("scripts"), "lvm-train")
-KINDS = ["arch", "head", "loss", "data source", "gate", "baseline", "logger", "callback", "launcher", "report column"]
+KINDS = [
+    "arch",
+    "head",
+    "loss",
+    "data source",
+    "reader",
+    "chunker",
+    "encoder",
+    "gate",
+    "baseline",
+    "logger",
+    "callback",
+]
+KINDS += ["launcher", "report column"]
+TEXT = ("--config-dir", "conf", "reader=verses", "chunker=pairs", "encoder=vowels", "out=poems")
 PARTS = ("--config-dir", "conf", "arch=average", "head=affine", "loss=absolute", "data=shelf", "5cat=mine", "seed=3")
 PARTS += ("logger=lines", "callbacks=[default,counter]", "callbacks.counter.factor=7")
 TINY = ("trainer.max_epochs=2", "trainer.batch_size=64", "5cat.resamples=20", "device=cpu", "device.threads=1")
@@ -96,6 +112,17 @@ def test_a_part_of_every_kind_in_one_run(home: Path, monkeypatch: pytest.MonkeyP
     check(call(home, *COMMAND), home, monkeypatch)
 
 
+def test_a_part_of_every_kind_in_one_ingestion(home: Path) -> None:
+    outcome = call(home, *TEXT, "chunker.size=3", main=ingest.main)
+    assert outcome.code == 0, outcome.err
+    store = open_store(home / "poems", verify=True)
+    assert (store.contract.encoder, store.contract.library, store.dim) == ("vowels", "my_package", 15)
+    assert (len(store.documents), store.documents.length[0]) == (30, 6)
+    assert (store.texts() or [])[0].startswith("Line 0 of poem 0 has 0 stars. Line 1 of")
+    again = call(home, *TEXT, "encoder.scal=2", main=ingest.main)
+    assert again.code == 2
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("script", [None, SCRIPT], ids=["python -m", "lvm-train"])
 def test_both_commands_find_them(home: Path, script: Path | None, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,5 +159,5 @@ def test_every_kind_has_a_checklist_whose_files_are_there() -> None:
 
 def test_the_example_has_one_part_of_each_kind() -> None:
     options = {file.parent.name for file in (OWN / "conf").rglob("*.yaml")}
-    assert options == {"arch", "head", "loss", "data", "five_cat", "logger", "callbacks"}
+    assert options == {"arch", "head", "loss", "data", "five_cat", "logger", "callbacks", *GROUPS}
     assert len(list((OWN / "my_package").glob("[a-z]*.py"))) == len(KINDS) - 1

@@ -36,7 +36,15 @@ def modules(node: Any) -> set[str]:
 
 @pytest.mark.parametrize(
     ("room", "group"),
-    [("archs", "arch"), ("data/sources", "data"), ("loggers", "logger"), ("training/callbacks", "callbacks")],
+    [
+        ("archs", "arch"),
+        ("data/sources", "data"),
+        ("loggers", "logger"),
+        ("training/callbacks", "callbacks"),
+        ("text/readers", "reader"),
+        ("text/chunkers", "chunker"),
+        ("text/encoders", "encoder"),
+    ],
 )
 def test_a_part_is_a_file_and_the_option_of_its_name(room: str, group: str) -> None:
     assert parts(room) == set(options(group))

@@ -19,12 +19,13 @@ import pytest
 from hydra.core.global_hydra import GlobalHydra
 
 from helpers.markdown import ROOT, commands
-from lvm_lab.commands import composing, helping, launch, multirun, plain, rows, schedules, sweepers
+from lvm_lab.commands import composing, helping, launch, multirun, plain, rows, schedules, sharding, sweepers
 from lvm_lab.commands.arguments import MULTIRUN, Files, sort
 from lvm_lab.commands.doors import summaries
 from lvm_lab.config import targets
 from lvm_lab.config.conf import conf_dir
 from lvm_lab.config.evaluation import EvaluationSettings
+from lvm_lab.config.ingest import GROUPS, IngestSettings
 from lvm_lab.config.settings import DATA_KEYS
 from lvm_lab.config.settings import settings as typed
 from lvm_lab.jobs.verification import VerifySettings
@@ -41,7 +42,11 @@ REPORT = ("index.html", "leaderboard.csv", "leaderboard.md")
 OTHERS = ("python3", ".", "eval", "source", "wandb")
 EVALUATION = ("evaluation.json", "evaluation.md", "table.csv")
 # What holds a composed config against its types, where it is not a training's.
-TYPED = {"evaluate": EvaluationSettings.from_dict, "verify": VerifySettings.from_dict}
+TYPED = {
+    "evaluate": EvaluationSettings.from_dict,
+    "ingest": lambda config: _ingestion(config),
+    "verify": VerifySettings.from_dict,
+}
 
 
 @dataclass
@@ -145,6 +150,7 @@ def _composed(door: str, arguments: list[str], config_name: str, files: Files | 
         return command
     words = line.words(files)
     command.reads += [str(folder) for folder in composing.own_folders(words)]
+    words = sharding.spread(config_name, words)
     request, others = schedules.split(words) if door == "train" else (None, words)
     configs = _configs(config_name, others)
     for config in configs:
@@ -152,6 +158,8 @@ def _composed(door: str, arguments: list[str], config_name: str, files: Files | 
         TYPED.get(config_name, typed)(config)
     if request is not None:
         command.writes += _schedule(request, others)
+    elif door == "ingest":
+        command.writes += [Path(config["out"], "manifest.json") for config in configs if not config["dry_run"]]
     elif door == "evaluate":
         command.writes += [Path(configs[0]["out"], file) for file in EVALUATION]
     elif door == "train" and not any(word.startswith("--cfg") for word in words):
@@ -161,6 +169,14 @@ def _composed(door: str, arguments: list[str], config_name: str, files: Files | 
             own = Path(sweep[0], f"run-{number}") if several else _folder(config)
             command.writes += _run(Path(own or f"outputs/run-{len(glob('outputs/*'))}"))
     return command
+
+
+def _ingestion(config: dict[str, Any]) -> None:
+    """Holds an ingestion's settings against their types and those of its parts."""
+    settings = IngestSettings.from_dict(config)
+    for group in GROUPS:
+        node = {key: value for key, value in config[group].items() if key != "name"}
+        targets.make(node, f"text.{group}s", group, allow=settings.allowed)
 
 
 def _configs(config_name: str, words: list[str]) -> list[dict[str, Any]]:
@@ -206,6 +222,7 @@ def _paths(config: dict[str, Any]) -> list[str]:
     data, trainer = config.get("data") or {}, config.get("trainer") or {}
     named = [data.get(key) for key in ("path", "val_path", "ood_path", "bank_path")]
     named += [trainer.get(key) for key in ("init_from", "continue_from")]
+    named += [(config.get("reader") or {}).get("path")]
     named += [config.get("ood"), (config.get("arch") or {}).get("members")]
     flat = [one for value in named for one in (value if isinstance(value, list) else [value])]
     return [one for one in flat if one and not re.fullmatch(r"top\d", one)]

@@ -33,7 +33,7 @@ def check_local(arguments: Sequence[str]) -> None:
     """Raise UserError for own settings that are named and do not exist: Hydra takes the group as optional."""
     for argument in arguments:
         key, _, name = argument.lstrip("+").partition("=")
-        if key != LOCAL or name in ("default", "evaluate"):
+        if key != LOCAL or name in ("default", "evaluate", "ingest"):
             continue
         if name in ("", "null"):
             raise UserError(f"local={name} names no settings of your own; write local=NAME, or leave it out.")

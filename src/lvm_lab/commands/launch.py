@@ -21,7 +21,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from lvm_lab.commands import composing, helping, multirun, schedules, sweepers
+from lvm_lab.commands import composing, helping, multirun, schedules, sharding, sweepers
 from lvm_lab.commands.arguments import MULTIRUN, Files, sort
 from lvm_lab.commands.composing import check_local, check_names, explain, unreadable
 from lvm_lab.commands.flags import check_flags, check_help
@@ -77,6 +77,7 @@ def launch(
         check_names(arguments)
         check_flags(arguments, door or config_name)
         check_local(arguments)
+        arguments = sharding.spread(config_name, arguments)
         request, others = schedules.split(arguments) if runs_schedules else (None, arguments)
         if request is None:
             multirun.check_folders(config_name, arguments)

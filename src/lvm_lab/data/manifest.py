@@ -52,7 +52,7 @@ class Manifest:
             "reason": self.reason,
             "documents_known": self.documents_known,
             "origins": sort_origins(self.origins),
-            "parts": [asdict(part) for part in sort_parts(self.parts)],
+            "parts": [_listed(part) for part in sort_parts(self.parts)],
         }
         return json.dumps(whole, indent=2)
 
@@ -113,9 +113,16 @@ def unreadable(name: object, reason: object) -> UserError:
     return UserError(f"{name} is not a readable store ({words}); delete the folder and import it again.")
 
 
+def _listed(part: Part) -> dict[str, Any]:
+    """As `_part` reads it."""
+    return {key: value for key, value in asdict(part).items() if key != "threads" or value is not None}
+
+
 def _part(listed: dict[str, Any]) -> Part:
     rows = None if listed["rows"] is None else int(listed["rows"])
-    part = Part(str(listed["name"]), rows, {str(k): str(v) for k, v in listed["sha256"].items()})
+    hashes = {str(k): str(v) for k, v in listed["sha256"].items()}
+    threads = listed.get("threads")
+    part = Part(str(listed["name"]), rows, hashes, None if threads is None else int(threads))
     # Names are paths too, and a manifest may come from anywhere.
     if part.name not in (IN_THE_STORE, part.content[:16]):
         raise ValueError(f"its manifest has a part {part.name!r} that is not named by its content")

@@ -39,11 +39,13 @@ class Part:
 
     rows: None where the manifest is of schema 1, which does not say. sha256: of the bytes of `vectors.npy` and
     `chunks.parquet`, and of what the table of documents says ("documents"), since its bytes differ between writers.
+    threads: of the job that encoded it, on which the last digits of vectors may hang; None where none did.
     """
 
     name: str
     rows: int | None
     sha256: dict[str, str]
+    threads: int | None = None
 
     @property
     def content(self) -> str:

@@ -1,0 +1,173 @@
+"""The body of `ingest`: look at everything that can be refused, make the missing blocks, publish, examine.
+
+A job of several shards does its own blocks; the one that finds all of them done publishes.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from lvm_lab import __version__
+from lvm_lab.config import targets
+from lvm_lab.config.ingest import GROUPS, IngestSettings
+from lvm_lab.config.settings import nameless
+from lvm_lab.data.contract import EncoderContract
+from lvm_lab.data.manifest import FILE as MANIFEST
+from lvm_lab.data.store import open_store
+from lvm_lab.errors import UserError
+from lvm_lab.jobs import corpus, ingestion_estimate
+from lvm_lab.text.chunker import Chunker
+from lvm_lab.text.encoder import Encoder
+from lvm_lab.text.ingestion.encoding import Encoding
+from lvm_lab.text.ingestion.publishing import publish
+from lvm_lab.text.ingestion.reading import call, read
+from lvm_lab.text.ingestion.record import finished, write_record
+from lvm_lab.text.ingestion.staging import Staging
+from lvm_lab.text.ingestion.work import Advance, Pipeline, work
+from lvm_lab.text.reader import Reader
+
+log = logging.getLogger(__name__)
+
+# "already": an earlier command had finished it; "waiting": other shards are not done.
+State = Literal["done", "already", "waiting"]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The objects that the settings' nodes name."""
+
+    reader: Reader
+    chunker: Chunker
+    encoder: Encoder
+
+    @classmethod
+    def of(cls, settings: IngestSettings) -> Parts:
+        nodes = {group: nameless(getattr(settings, group)) for group in GROUPS}
+        rooms = {group: f"text.{group}s" for group in GROUPS}
+        return cls(**{g: targets.make(nodes[g], rooms[g], g, allow=settings.allowed) for g in GROUPS})
+
+
+def ingest(settings: IngestSettings, advance: Advance) -> tuple[State, dict[str, Any]]:
+    """How it stands, and the record of the ingestion (empty for a shard that waits for others).
+
+    Raises UserError for what the user can mend.
+    """
+    parts = Parts.of(settings)
+    out = settings.folder
+    _check_place(out)
+    encoding = Encoding.of(parts.encoder, parts.reader, settings.dtype, settings.threads_used)
+    contract = encoding.probed()
+    since = time.perf_counter()
+    # Of some readers this is most of the work.
+    text_content = call(parts.reader.content, "the reader")
+    opening = time.perf_counter() - since
+    identity = _identity(settings, parts, encoding, text_content)
+    record = finished(out, identity)
+    if record is not None:
+        Staging(out).drop()
+        return "already", _examined(out, record, settings)
+    present = _present(settings, contract)
+    staging = Staging(out)
+    if staging.shard(settings.job).done() is None:
+        # A store may have the documents of shards that are done: a process may have died while it added them.
+        _check_first_document(parts.reader, present, out)
+    with staging.working(settings.job, identity, settings.restart) as shard:
+        pipeline = Pipeline(parts.reader, parts.chunker, encoding, settings.block, opening)
+        try:
+            work(pipeline, shard, settings.job, settings.shards, advance, present, str(out))
+        except BaseException:
+            if settings.shards == 1 and not any(shard.folder.iterdir()):
+                # There is nothing to go on from.
+                staging.drop()
+            raise
+    with staging.held():
+        record = finished(out, identity)
+        if record is None:
+            missing = [n for n in range(settings.shards) if staging.shard(n).done() is None]
+            if missing:
+                return "waiting", {"missing": missing}
+            blank = {"version": __version__, "settings": identity, "checks": None}
+            record = publish(staging, settings.shards, contract, blank, parts.encoder.limit)
+    staging.drop()
+    return "done", _examined(out, record, settings)
+
+
+def estimate(settings: IngestSettings) -> dict[str, Any]:
+    """What a dry run says; writes nothing."""
+    parts = Parts.of(settings)
+    if settings.out:
+        _check_place(settings.folder)
+    encoding = Encoding.of(parts.encoder, parts.reader, settings.dtype, settings.threads_used)
+    return ingestion_estimate.estimate(parts.reader, parts.chunker, encoding, settings.shards)
+
+
+def _examined(out: Path, record: dict[str, Any], settings: IngestSettings) -> dict[str, Any]:
+    """The record with what the checks of the store say, which are made once."""
+    if settings.checks and record.get("checks") is None:
+        log.info("examining %s", out)
+        record = record | {"checks": corpus.by_source(open_store(out))}
+        write_record(out, record)
+    return record
+
+
+def _check_place(out: Path) -> None:
+    """UserError for a place where no store can be."""
+    if out.is_symlink() and not out.exists():
+        raise UserError(f"out={out} is a link to nothing; name another folder.")
+    if out.exists() and not out.is_dir():
+        raise UserError(f"out={out} is a file where a store's folder is needed; name another one.")
+    if out.exists() and not (out / MANIFEST).exists() and any(out.iterdir()):
+        raise UserError(f"out={out} is no store and not empty; name another folder.")
+    above = [folder for folder in out.absolute().parents if folder.exists()]
+    inside = [folder for folder in above if (folder / MANIFEST).exists()]
+    if inside:
+        raise UserError(f"out={out} lies inside the store {inside[0]}; name a folder outside of it.")
+    if not above[0].is_dir():
+        raise UserError(f"{above[0]} is a file, and no folder can be made in it; name another out.")
+    if not os.access(above[0], os.W_OK | os.X_OK):
+        raise UserError(f"{above[0]} cannot be written to; name an out in a folder of yours.")
+
+
+def _present(settings: IngestSettings, contract: EncoderContract) -> frozenset[str]:
+    """The documents of the store that is added to, held against what is to come. UserError where nothing may be."""
+    out = settings.folder
+    if not (out / MANIFEST).exists():
+        return frozenset()
+    if not settings.append:
+        raise UserError(f"out={out} is a store already; add to it with append=true, or name another folder.")
+    store = open_store(out)
+    conflict = store.contract.conflict(contract)
+    if conflict is not None:
+        raise UserError(f"out={out} is of another encoder ({conflict}); append with its own, or name another folder.")
+    if store.isolated:
+        raise UserError(f"out={out} holds isolated windows and no documents; name another folder.")
+    return frozenset(store.documents.names())
+
+
+def _check_first_document(reader: Reader, present: frozenset[str], out: Path) -> None:
+    if next(read(reader, present=present, out=str(out)), None) is None:
+        left_out = ", ".join(f"{count} {reason}" for reason, count in reader.skipped().items())
+        raise UserError(f"the reader gives no document{f' ({left_out})' if left_out else ''}; bring texts.")
+
+
+def _identity(settings: IngestSettings, parts: Parts, encoding: Encoding, text_content: str) -> dict[str, Any]:
+    """What the bytes of the store hang on, in plain containers: an ingestion goes on where all of it is the same."""
+    identity: dict[str, Any] = {}
+    for group in GROUPS:
+        part, node = getattr(parts, group), getattr(settings, group)
+        hidden = {*getattr(part, "places", ()), *getattr(part, "secrets", ())}
+        identity[group] = {key: value for key, value in node.items() if key not in hidden}
+    identity["reader"]["content"] = text_content
+    identity["encoder"] |= {
+        "version": call(lambda: parts.encoder.version, "the encoder"),
+        "contract": replace(encoding.contract, probes={}).recorded(),
+    }
+    identity |= {key: getattr(settings, key) for key in ("block", "dtype", "shards")}
+    # As it comes back from a file.
+    return json.loads(json.dumps(identity | {"threads": settings.threads_used}))

@@ -1,0 +1,178 @@
+"""Where an ingestion keeps its blocks until all are there: a folder beside the store, made to go on from."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from lvm_lab.errors import UserError
+from lvm_lab.files import write_atomically
+from lvm_lab.text.ingestion.block_file import Block
+
+LOCK_SECONDS = 0.5
+SETTINGS, DONE, BLOCK = "settings.json", "done.json", "block-{:06d}.npz"
+# The lab's own names in the folder; anything else there is somebody's, and the folder is left alone.
+OWN = re.compile(r"settings\.json|lock|store|shard-\d+(\.lock)?|\.settings\.json\.\d+")
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a shard leaves when its last block is there. skipped: what the reader left out, reason to number of
+    documents, of all shards together. origins: where its sources' texts come from. writing: seconds of the last block;
+    opening: those before the reader's first document.
+    """
+
+    blocks: int
+    skipped: dict[str, int]
+    origins: list[dict[str, str | None]]
+    writing: float
+    opening: float
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A shard's blocks."""
+
+    folder: Path
+
+    def kept(self) -> tuple[int, Block | None]:
+        """(how many blocks are there, the last of them)."""
+        count = 0
+        while self._file(count).exists():
+            count += 1
+        return count, Block.read(self._file(count - 1), vectors=False) if count else None
+
+    def blocks(self, vectors: bool = True) -> Iterator[Block]:
+        """All of a shard that is done; vectors: as of `Block.read`."""
+        done = self.done()
+        assert done is not None, f"{self.folder} is not done"
+        return (Block.read(self._file(number), vectors) for number in range(done.blocks))
+
+    def write(self, number: int, block: Block) -> None:
+        block.write(self._file(number))
+
+    def finish(self, done: Done) -> None:
+        write_atomically(self.folder / DONE, json.dumps(asdict(done)))
+
+    def done(self) -> Done | None:
+        file = self.folder / DONE
+        try:
+            return Done(**json.loads(file.read_text())) if file.exists() else None
+        except (ValueError, TypeError) as error:
+            raise UserError(
+                f"{file} is damaged ({error}); delete the folder {self.folder.parent} and give the command again."
+            ) from error
+
+    def _file(self, number: int) -> Path:
+        return self.folder / BLOCK.format(number)
+
+
+@dataclass(frozen=True)
+class Staging:
+    """The folder of an ingestion of so many shards into `out`."""
+
+    out: Path
+
+    @property
+    def folder(self) -> Path:
+        return self.out.with_name(f".{self.out.name}.ingest")
+
+    def shard(self, number: int) -> Shard:
+        return Shard(self.folder / f"shard-{number}")
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Held for moments, to begin, and by the shard that publishes."""
+        self._check()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(self.folder / "lock"):
+            yield
+
+    @contextmanager
+    def working(self, number: int, settings: Mapping[str, Any], restart: bool) -> Iterator[Shard]:
+        """A shard to work on, by this process alone. settings: what its vectors hang on.
+
+        Raises UserError where another process works on it, or where blocks of other settings lie there; restart: those
+        go.
+        """
+        with self.held():
+            self._begin(settings, restart)
+        lock = FileLock(self.folder / f"shard-{number}.lock")
+        try:
+            lock.acquire(timeout=LOCK_SECONDS)
+        except Timeout:
+            raise UserError(
+                f"another process is making {self.out} (shard {number}); wait for it, or name another out."
+            ) from None
+        try:
+            shard = self.shard(number)
+            shard.folder.mkdir(exist_ok=True)
+            for torn in shard.folder.glob(".*"):
+                torn.unlink()
+            yield shard
+        finally:
+            lock.release()
+
+    def drop(self) -> None:
+        """What is of no use any more."""
+        self._check()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _begin(self, settings: Mapping[str, Any], restart: bool) -> None:
+        file = self.folder / SETTINGS
+        if file.exists():
+            differing = _difference(_read(file), settings)
+            if differing is None:
+                return
+            if not restart:
+                raise UserError(
+                    f"{self.folder} holds what an interrupted ingestion with other settings has made ({differing}); "
+                    "give its settings to go on, or restart=true to throw it away."
+                )
+            for folder in self.folder.glob("shard-*"):
+                if folder.is_dir():
+                    shutil.rmtree(folder)
+        write_atomically(file, json.dumps(settings, indent=2))
+
+    def _check(self) -> None:
+        """UserError where the folder's name stands for something that the lab has not made."""
+        if self.folder.is_symlink() or (self.folder.exists() and not self.folder.is_dir()):
+            raise UserError(f"{self.folder} is no folder of the lab's; move it away, or name another out.")
+        others = [file.name for file in self.folder.glob("*") if not OWN.fullmatch(file.name)]
+        if others:
+            raise UserError(
+                f"{self.folder} holds {others[0]}, which is not the lab's; move it away, or name another out."
+            )
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        node = json.loads(file.read_text())
+    except ValueError:
+        node = None
+    return node if isinstance(node, dict) else {}
+
+
+def _difference(old: Mapping[str, Any], new: Mapping[str, Any], path: str = "") -> str | None:
+    """The first key in which two mappings differ, with both values; None where they are equal."""
+    for key in sorted({*old, *new}):
+        mine, theirs = old.get(key), new.get(key)
+        if isinstance(mine, dict) and isinstance(theirs, dict):
+            if (deeper := _difference(mine, theirs, f"{path}{key}.")) is not None:
+                return deeper
+        elif mine != theirs:
+            return f"{path}{key} {_short(mine)} there, {_short(theirs)} now"
+    return None
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

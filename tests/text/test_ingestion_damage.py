@@ -1,0 +1,260 @@
+"""What can go wrong with an ingestion: one sentence with the way out, exit code 2, no half store."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from filelock import FileLock
+
+from helpers.commands import call
+from helpers.ingesting import content, give, made, staging
+from helpers.text_parts import Stories
+from lvm_lab import files, ingest
+from lvm_lab.data import part_files
+from lvm_lab.errors import UserError
+from lvm_lab.jobs import ingestion
+
+# What is typed -> words of the sentence.
+REFUSED = {
+    "out=null": "an ingestion needs a place for its store; add out=FOLDER.",
+    "out=..": "out=.. does not fit; name a folder",
+    "out=file.txt": "out=file.txt is a file where a store's folder is needed; name another one.",
+    "out=file.txt/store": "file.txt is a file, and no folder can be made in it; name another out.",
+    "out=full": "out=full is no store and not empty; name another folder.",
+    "out=there reader.count=13": "out=there is a store already; add to it with append=true, or name another folder.",
+    "out=there/inner": "lies inside the store",
+    "out=there/deep/inner": "lies inside the store",
+    "out=nowhere": "out=nowhere is a link to nothing; name another folder.",
+    "reader=nope": "reader=nope does not exist; choose one of",
+    "chunker=nope": "chunker=nope does not exist; choose one of",
+    "encoder=nope": "encoder=nope does not exist; choose one of",
+    "reader=null": "reader=null names no option",
+    "~reader": "reader is taken away, and an ingestion needs it; leave ~reader out.",
+    "reader=stdlib reader.limt=3": "reader.limt does not exist (did you mean limit?)",
+    "reader.count=many": "reader.count='many' does not fit; give it a whole number.",
+    "chunker.encodes=perhaps": "chunker.encodes='perhaps' does not fit; give it true or false.",
+    "blok=3": "blok does not exist (did you mean block?)",
+    "block=0": "block=0 does not fit; set 1 or more chunks.",
+    "block=few": "block='few' does not fit; give it a whole number.",
+    "threads=0": "threads=0 does not fit; set 1 or more, or null.",
+    "dtype=int8": "dtype='int8' does not fit; give it one of float16, float32.",
+    "shards=0": "shards=0 does not fit; set 1 to",
+    "shards=2": "shards=2 are as many jobs; add -m to run them all.",
+    "shards=2 shard=2": "shard=2 does not exist; with shards=2 choose 0 to 1.",
+    "shard=1": "shard=1 does not exist",
+    "shards=2 -m reader.count=3,4": "reader.count=3,4 would be several stores",
+    "-m": "one ingestion is one job; add shards=8 for so many, or leave -m out.",
+    "-m shards=1": "one ingestion is one job",
+    "-m shards=0": "shards=0 does not fit",
+    "reader.count=3,4": "names several values",
+    "nothing": "'nothing' is no setting",
+    "local=nope": "local=nope does not exist",
+    "reader.count=0": "the reader gives no document (2 without text); bring texts.",
+    "reader.fault=raises": "the reader failed at document 5 (KeyError: 'no such page'); mend it",
+    "reader.fault=raises reader.at=0": "the reader failed at document 0",
+    "reader.fault=refuses": "stories.txt, line 5 is no story; mend it.",
+    "reader.fault=unreachable": "Connection refused; mend that and give the same command again.",
+    "reader.fault=twice": "document 'd0' of source 'stories' comes twice; give each document",
+    "chunker.fault=raises": "the chunker failed between document 'd0'",
+    "chunker.fault=nothing": "no document has a chunk (2 without text, 12 without a chunk); bring other texts",
+    "chunker.fault=fewer": "the chunker gave 0 results for",
+    "chunker.fault=lengths": "the chunker gave lengths (1,) for 9 chunks in document 'd0'",
+    "chunker.fault=blank": "the chunker gave a chunk without text in document 'd0'",
+    "encoder.fault=missing": "is not installed; pip install lvm_lab[text] brings it.",
+    "encoder.fault=raises": "the encoder failed at the text",
+    "encoder.fault=dims": "and a contract of 32 dims; mend it, or choose another encoder.",
+    "encoder.fault=rows": "the encoder gave vectors of shape",
+    "encoder.fault=undefined": "of 5.' holds NaN or infinity; drop or encode that chunk again.",
+    "encoder.fault=zero": "of 5.' is all zeros; drop or encode that chunk again.",
+    "encoder.fault=huge": "of 5.' holds NaN or infinity",
+    "out=there append=true encoder.model=others": "out=there is of another encoder (encoder letters against others",
+    "out=there append=true reader.count=13": "document 'd0' of source 'stories' is in there already; leave it out",
+    "out=damaged append=true": "damaged is not a readable store",
+}
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("there")
+    made(folder, out="there")
+    return folder / "there"
+
+
+@pytest.fixture
+def home(tmp_path: Path, store: Path) -> Path:
+    """A folder with a store, a damaged one, and what is none."""
+    (tmp_path / "there").symlink_to(store)
+    (tmp_path / "file.txt").write_text("a file")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "letter.txt").write_text("somebody's")
+    (tmp_path / "nowhere").symlink_to(tmp_path / "gone")
+    (tmp_path / "damaged").mkdir()
+    (tmp_path / "damaged" / "manifest.json").write_text("{")
+    return tmp_path
+
+
+@pytest.mark.parametrize("typed", REFUSED)
+def test_a_mistake_is_one_sentence_and_leaves_no_half_store(home: Path, store: Path, typed: str) -> None:
+    before, names = content(store), sorted(file.name for file in home.iterdir())
+    words = typed.split()
+    outcome = give(home, *([] if any(word.startswith("out=") for word in words) else ["out=new"]), *words)
+    assert outcome.code == 2, (outcome.out, outcome.err)
+    assert REFUSED[typed] in outcome.sentence
+    assert outcome.sentence.endswith(".")
+    assert content(store) == before
+    kept = {".new.ingest", "multirun"}
+    assert sorted({file.name for file in home.iterdir()} - kept) == names
+
+
+def test_an_outside_part_is_told_by_what_it_said(home: Path) -> None:
+    """Also where its words are many lines."""
+    told = give(home, "out=new", "encoder.fault=raises").sentence
+    assert "(RuntimeError: CUDA error: device-side assert triggered); mend it and give the same command again" in told
+
+
+def test_after_a_failure_the_mended_command_goes_on(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reader that was out of reach for a while."""
+    assert give(home, "out=new", "reader.fault=unreachable", "reader.at=11").code == 2
+    blocks = sorted(staging(home, "new").glob("shard-0/*.npz"))
+    assert len(blocks) > 2
+    before = {file: file.stat().st_mtime_ns for file in blocks}
+    with monkeypatch.context() as patch:
+        patch.setattr(Stories, "reachable", True)
+        patch.setattr(ingestion, "publish", full_disk)
+        assert give(home, "out=new", "reader.fault=unreachable", "reader.at=11").code == 2
+        assert {file: file.stat().st_mtime_ns for file in blocks} == before
+        patch.undo()
+        patch.setattr(Stories, "reachable", True)
+        made(home, "reader.fault=unreachable", "reader.at=11", out="new")
+    assert content(home / "new") == content(made(home, out="other").path)
+
+
+def full_disk(*arguments: Any, **settings: Any) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "new")
+
+
+class Torn:
+    """A file whose disk fills up after so many writes."""
+
+    def __init__(self, file: Any, left: int) -> None:
+        self.file, self.left = file, left
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.file, name)
+
+    def __enter__(self) -> Torn:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.file.close()
+
+    def write(self, data: Any) -> int:
+        self.left -= 1
+        if self.left < 0:
+            self.file.write(bytes(data)[: len(data) // 2])
+            full_disk()
+        return int(self.file.write(data))
+
+
+@pytest.mark.parametrize("left", [0, 1, 3])
+def test_a_full_disk_while_blocks_are_written(home: Path, monkeypatch: pytest.MonkeyPatch, left: int) -> None:
+    opened = open
+    count = iter(range(100))
+
+    def torn(file: Any, mode: str = "r", **others: Any) -> Any:
+        handle = opened(file, mode, **others)
+        return Torn(handle, 0 if next(count) >= left else 9) if "block-" in str(file) else handle
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "open", torn, raising=False)
+        outcome = give(home, "out=new")
+    assert outcome.code == 2
+    assert "No space left on device; mend that and give the same command again." in outcome.sentence
+    assert not (home / "new").exists()
+    assert content(made(home, out="new").path) == content(made(home, out="other").path)
+
+
+@pytest.mark.parametrize(
+    ("owner", "name"),
+    [(part_files.PartWriter, "append"), (part_files.PartWriter, "close"), (files.os, "replace")],
+    ids=["append", "close", "replace"],
+)
+def test_a_full_disk_anywhere_else(home: Path, monkeypatch: pytest.MonkeyPatch, owner: Any, name: str) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, name, full_disk)
+        outcome = give(home, "out=new")
+    assert outcome.code == 2
+    assert "No space left on device" in outcome.sentence
+    assert not (home / "new").exists()
+    assert content(made(home, out="new").path) == content(made(home, out="other").path)
+
+
+SPOILT: dict[str, Callable[[Path], Any]] = {
+    "torn block": lambda folder: (folder / "shard-0/block-000001.npz").write_bytes(b"PK"),
+    "empty block": lambda folder: (folder / "shard-0/block-000001.npz").write_bytes(b""),
+    "block of something else": lambda folder: np.savez(folder / "shard-0/block-000001.npz", x=np.zeros(3)),
+}
+
+
+@pytest.mark.parametrize("name", SPOILT)
+def test_damaged_blocks_are_told_and_not_published(home: Path, name: str) -> None:
+    with pytest.raises(UserError):
+        made(home, "reader.fault=refuses", "reader.at=11", out="new")
+    SPOILT[name](staging(home, "new"))
+    for block in staging(home, "new").glob("shard-0/block-00000[2-9].npz"):
+        block.unlink()
+    outcome = give(home, "out=new", "reader.fault=refuses", "reader.at=11")
+    assert outcome.code == 2
+    assert re.search(r"block-000001.npz is damaged \(.*\); delete the folder .*\.new\.ingest", outcome.sentence)
+    assert not (home / "new").exists()
+
+
+@pytest.mark.parametrize("what", ["file", "link", "somebody's folder"])
+def test_a_staging_folder_that_is_not_the_labs_is_left_alone(home: Path, what: str) -> None:
+    place = staging(home, "new")
+    if what == "file":
+        place.write_text("mine")
+    elif what == "link":
+        place.symlink_to(home / "full")
+    else:
+        place.mkdir()
+        (place / "letter.txt").write_text("mine")
+    outcome = give(home, "out=new", "restart=true")
+    assert outcome.code == 2
+    assert "move it away, or name another out." in outcome.sentence
+    assert place.exists()
+    assert (home / "full" / "letter.txt").read_text() == "somebody's"
+    assert what != "somebody's folder" or (place / "letter.txt").read_text() == "mine"
+
+
+def test_a_second_process_on_one_store_is_told(home: Path) -> None:
+    with pytest.raises(UserError):
+        made(home, "reader.fault=refuses", "reader.at=11", out="new")
+    with FileLock(staging(home, "new") / "shard-0.lock"):
+        outcome = give(home, "out=new", "reader.fault=refuses", "reader.at=11")
+    assert outcome.code == 2
+    assert "another process is making new (shard 0); wait for it, or name another out." in outcome.sentence
+
+
+def test_a_damaged_report_is_told(tmp_path: Path) -> None:
+    made(tmp_path)
+    (tmp_path / "store" / "ingest.json").write_text("{}")
+    outcome = give(tmp_path, "out=store")
+    assert outcome.code == 2
+    assert "ingest.json is damaged" in outcome.sentence
+    assert "delete it" in outcome.sentence
+
+
+def test_help_and_config_answer_without_torch_and_make_nothing(tmp_path: Path) -> None:
+    for flags in (["--help"], ["--cfg", "job"], ["--version"]):
+        shown = call(tmp_path, *flags, "out=new", main=ingest.main)
+        assert shown.code == 0, shown.err
+        assert shown.out
+    assert list(tmp_path.iterdir()) == []
