@@ -37,19 +37,14 @@ def check_types(node: Any, path: str = "") -> None:
 @functools.cache
 def parameter_types(target: str) -> dict[str, Any]:
     """By parameter: the type that a class of the lab takes; empty for a class of another package."""
-    module, _, name = target.rpartition(".")
-    try:
-        spec = importlib.util.find_spec(module) if target.startswith(PACKAGE) else None
-    except ModuleNotFoundError:  # whoever builds the object says so
-        spec = None
-    if spec is None or spec.origin is None:
-        return {}
-    classes = {node.name: node for node in _source(Path(spec.origin)).body if isinstance(node, ast.ClassDef)}
-    hints = dict(_annotations(classes, name))
+    hints = dict(_annotations(*target.rpartition(".")[::2]))
     return {key: hint for key, node in hints.items() if (hint := _evaluated(node)) is not None}
 
 
-def _annotations(classes: dict[str, ast.ClassDef], name: str) -> Iterator[tuple[str, ast.expr]]:
+def _annotations(module: str, name: str) -> Iterator[tuple[str, ast.expr]]:
+    """Of a class's parameters, those of the classes that it derives from before its own."""
+    tree = _source(module)
+    classes = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
     if name not in classes:
         return
     kind = classes[name]
@@ -60,9 +55,10 @@ def _annotations(classes: dict[str, ast.ClassDef], name: str) -> Iterator[tuple[
             if argument.annotation is not None:
                 yield argument.arg, argument.annotation
         return
+    places = {name: (module, name) for name in classes} | dict(_imported(tree))
     for base in kind.bases:
-        if isinstance(base, ast.Name):
-            yield from _annotations(classes, base.id)
+        if isinstance(base, ast.Name) and base.id in places:
+            yield from _annotations(*places[base.id])
     # A dataclass: what stands in its body are its parameters.
     if kind.decorator_list:
         for node in kind.body:
@@ -77,5 +73,21 @@ def _evaluated(annotation: ast.expr) -> Any:
     return eval(compile(ast.Expression(annotation), "<annotation>", "eval"), {"__builtins__": {}}, NAMES)
 
 
-def _source(file: Path) -> ast.Module:
-    return ast.parse(file.read_text(encoding="utf-8"))
+def _imported(tree: ast.Module) -> Iterator[tuple[str, tuple[str, str]]]:
+    """The names that a module imports, with the module and the name there that each is."""
+    for node in tree.body:
+        if isinstance(node, ast.ImportFrom) and node.module:
+            for alias in node.names:
+                yield alias.asname or alias.name, (node.module, alias.name)
+
+
+@functools.cache
+def _source(module: str) -> ast.Module:
+    """Empty for a module that is of another package or not there: whoever builds the object says so."""
+    try:
+        spec = importlib.util.find_spec(module) if module.startswith(PACKAGE) else None
+    except ModuleNotFoundError:
+        spec = None
+    if spec is None or spec.origin is None:
+        return ast.Module([], [])
+    return ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
