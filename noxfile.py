@@ -1,4 +1,4 @@
-"""One door to every check: nox -s lint, types, tests, slow, optuna, lowest, bench, parity, honest, fuzz."""
+"""One door to every check: nox -s lint, types, tests, slow, optuna, vec2text, lowest, bench, parity, honest, fuzz."""
 
 import os
 import re
@@ -54,6 +54,15 @@ def optuna(session: nox.Session) -> None:
     session.run(
         "pytest", "-m", "slow or not slow", *(session.posargs or ["tests/sweeps/test_optuna.py"]), env=ONE_THREAD
     )
+
+
+@nox.session
+def vec2text(session: nox.Session) -> None:
+    """The encoder that vec2text expects, beside the library itself, which needs transformers 4."""
+    constraints = ("-c", "constraints-vec2text.txt")
+    session.install(*constraints, "-e", ".[vec2text]", "pytest", "pytest-xdist", "hypothesis")
+    tests = ("tests/text/encoders/test_local.py", "-k", "gtr")
+    session.run("pytest", "-m", "slow or not slow", *(session.posargs or tests), env=ONE_THREAD)
 
 
 @nox.session
