@@ -155,3 +155,9 @@ def check_free(out: Path, *, force: bool) -> None:
         raise UserError(f"{out} is a file where a folder is needed; name another one.")
     if not force:
         raise UserError(f"{out} exists already; name another file, or write over it with --force.")
+
+
+def address(url: str) -> str:
+    """A URL as messages and records have it: without a user's name and password, or a query."""
+    scheme, separator, rest = url.partition("://")
+    return f"{scheme}{separator}{rest.partition('?')[0].rpartition('@')[2]}".rstrip("/")

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
@@ -191,7 +192,7 @@ def test_another_encoder_is_refused(tmp_path: Path, two: Store, other: EncoderCo
 def test_probes_tell_encoders_apart_when_they_meet(tmp_path: Path) -> None:
     probes = [{"hello": [1.0] * DIM}, {"hello": [1.0] * (DIM - 1) + [-9.0]}]
     append(tmp_path / "store", tmp_path / "one", [4], ["a"], 1, contract=replace(CONTRACT, probes=probes[0]))
-    with pytest.raises(UserError, match="probe sentence 'hello' has cosine"):
+    with pytest.raises(UserError, match="the probe sentences are encoded otherwise"):
         append(tmp_path / "store", tmp_path / "two", [4], ["b"], 2, contract=replace(CONTRACT, probes=probes[1]))
 
 
@@ -222,13 +223,16 @@ def test_a_crash_leaves_the_store_as_it_was(tmp_path: Path, two: Store, monkeypa
         with pytest.raises(KeyboardInterrupt):
             append(two.path, tmp_path / "more", [6], ["x"], 3)
     assert open_store(two.path, verify=True).content == two.content
+    # What was being appended can be appended still.
+    again = append(two.path, tmp_path / "again", [6], ["x"], 3)
+    assert sorted(again.documents.id) == ["a", "b", "c", "x"]
     mine = two.path / "parts" / "notes"
     mine.mkdir()
     (mine / "thesis.txt").write_text("not ours")
     (two.path / "parts" / ("0" * 16)).mkdir()
     (two.path / "parts" / ("0" * 16) / "thesis.txt").write_text("not ours either")
     third = append(two.path, tmp_path / "other", [7], ["y"], 4)
-    assert sorted(third.documents.id) == ["a", "b", "c", "y"]
+    assert sorted(third.documents.id) == ["a", "b", "c", "x", "y"]
     listed = {part.name for part in third.parts}
     assert {folder.name for folder in (two.path / "parts").iterdir()} == {*listed, "notes", "0" * 16}
 
@@ -393,3 +397,31 @@ def test_several_parts_join_with_other_stores(two: Store, make_store) -> None:
     expected = np.concatenate([np.array(s.vectors_ND[:]) for s in sorted([two, other], key=lambda s: s.content)])
     assert np.array_equal(joined.vectors_ND[rows], expected[rows])
     assert len(joined.texts() or []) == 22
+
+
+def test_texts_that_no_manifest_lists_are_not_read(tmp_path: Path) -> None:
+    store = write_store(tmp_path / "store", vectors(6, 0), make_documents([6]), CONTRACT)
+    pq.write_table(pa.table({"text": ["one"] * 6}), store.parts[0] / "chunks.parquet")
+    with pytest.raises(UserError, match="not listed in its manifest"):
+        open_store(store.path)
+
+
+def test_texts_that_are_not_one_a_vector_are_not_read(two: Store) -> None:
+    pq.write_table(pa.table({"text": ["one"]}), two.parts[0] / "chunks.parquet")
+    with pytest.raises(UserError, match="has 1 rows for"):
+        open_store(two.path)
+
+
+def test_names_with_control_characters_tell_no_documents_apart(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="control characters"):
+        write_store(tmp_path / "store", vectors(6, 0), make_documents([6], ["a\x1f0\x1f3"]), CONTRACT)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_contract_of_wrong_types_becomes_a_sentence(two: Store) -> None:
+    file = two.path / "manifest.json"
+    manifest = json.loads(file.read_text())
+    for probes in (None, {"hello": None}, {"hello": ["a"]}):
+        file.write_text(json.dumps(manifest | {"encoder": manifest["encoder"] | {"probes": probes}}))
+        with pytest.raises(UserError, match="is not a readable store"):
+            open_store(two.path)

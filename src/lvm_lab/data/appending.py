@@ -48,8 +48,9 @@ def add_part(
     path.mkdir(parents=True, exist_ok=True)
     new = Manifest(_measured(contract, folder), (part,), isolated, reason, documents_known, tuple(origins))
     with FileLock(path / LOCK):
-        manifest = _joined(path, folder, new) if (path / FILE).exists() else new
-        _remove_orphans(path, manifest)
+        is_store = (path / FILE).exists()
+        _remove_orphans(path, read_manifest(path).parts if is_store else ())
+        manifest = _joined(path, folder, new) if is_store else new
         place = path / folder_of(part)
         place.parent.mkdir(exist_ok=True)
         os.rename(folder, place)
@@ -94,10 +95,10 @@ def _joined(path: Path, folder: Path, new: Manifest) -> Manifest:
     )
 
 
-def _remove_orphans(path: Path, manifest: Manifest) -> None:
+def _remove_orphans(path: Path, parts: Sequence[Part]) -> None:
     """What a process left that died between moving its part in and listing it: folders of our names and files alone."""
     ours = {VECTORS, DOCUMENTS, CHUNKS}
-    listed = {part.name for part in manifest.parts}
+    listed = {part.name for part in parts}
     for folder in (path / PARTS).glob("*"):
         orphan = PART_NAME.fullmatch(folder.name) and folder.name not in listed and not folder.is_symlink()
         if orphan and folder.is_dir() and {file.name for file in folder.iterdir()} <= ours:

@@ -12,10 +12,10 @@ from typing import Protocol
 
 import numpy as np
 
-from lvm_lab.data.contract import EncoderContract
+from lvm_lab.data.contract import UNIT_TOLERANCE, EncoderContract, distance_from_unit
 from lvm_lab.data.flaws import flaw
 from lvm_lab.data.importers import article_bank, sequences
-from lvm_lab.data.importers.npz import UNIT_TOLERANCE, distance_from_unit, import_npz
+from lvm_lab.data.importers.npz import import_npz
 from lvm_lab.data.importers.npz_file import BLOCK_BYTES, NpzFile
 from lvm_lab.data.rows import Rows
 from lvm_lab.data.store import Store, open_store

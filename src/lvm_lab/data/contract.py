@@ -27,6 +27,8 @@ PROBES: tuple[str, ...] = (
 )
 # Two encoders are two where their mean cosine over the probes that both have is below.
 SAME = 0.999
+# How far from 1 lengths may be that are called normalised: float16 and int8 move them by less.
+UNIT_TOLERANCE = 1e-2
 # Fields that two contracts must not contradict each other in, in the order in which a conflict is told.
 COMPARED = ("dim", "encoder", "library", "pooling", "dense", "normalised", "max_tokens", "revision")
 # Fields that came later: what is written leaves them out where they are unknown, as it was before they came.
@@ -120,3 +122,9 @@ def cosine(a_D: np.ndarray, b_D: np.ndarray) -> float:
     """Of two vectors; 0 where one has no length."""
     lengths = float(np.linalg.norm(a_D) * np.linalg.norm(b_D))
     return float(a_D @ b_D) / lengths if lengths > 0 else 0.0
+
+
+def distance_from_unit(vectors: np.ndarray) -> float:
+    """How far from 1 the length of a vector along the last axis is, of the one that is farthest."""
+    squares = np.square(vectors, dtype=np.float32).sum(axis=-1)
+    return float(np.abs(np.sqrt(squares) - 1).max(initial=0))

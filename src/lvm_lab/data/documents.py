@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
 
+from lvm_lab.errors import UserError
+
+CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 SCHEMA = pa.schema(
     [
         ("id", pa.string()),
@@ -53,6 +57,12 @@ class Documents:
     def within(self, rows: int) -> bool:
         """Whether every entry lies in so many rows."""
         return bool(np.all(self.start >= 0) and np.all(self.length >= 0) and np.all(self.start + self.length <= rows))
+
+    def check_names(self, store: str) -> None:
+        """UserError for an id or source with control characters: by two of them, documents are told apart."""
+        odd = next((word for words in (self.id, self.source) for word in words if CONTROL.search(word)), None)
+        if odd is not None:
+            raise UserError(f"{store}: the id or source {odd!r} has control characters; give it a name without them.")
 
     def names(self) -> list[str]:
         """One string a row, source and id: stretches of one document share it, and it decides the document's part."""

@@ -101,6 +101,7 @@ class PartWriter:
         Raises UserError for vectors that no experiment may start from (`check_vectors`), and documents outside them.
         """
         check_vectors(vectors_ND, self.name, rows_before=self.rows)
+        documents.check_names(self.name)
         if vectors_ND.shape[1] != self.dim or not documents.within(len(vectors_ND)):
             raise UserError(
                 f"{self.name}: the table of documents points outside the {len(vectors_ND)} vectors, or they are not of "

@@ -14,6 +14,7 @@ import numpy as np
 from lvm_lab.config.data import DataSettings
 from lvm_lab.config.settings import NormaliserName
 from lvm_lab.data.contract import EncoderContract
+from lvm_lab.data.joined import either
 from lvm_lab.data.mixing import Mixing
 from lvm_lab.data.repeated import Chunks, repeated_rows, rows_within
 from lvm_lab.data.seen import rows_of, take_out
@@ -73,13 +74,18 @@ def cut_parts(
     Raises UserError where stores contradict each other or a part that training needs is empty.
     """
     store = opened.store
+    contract = store.contract
     for name, other in (("data.val_path", opened.val_store), ("data.ood_path", opened.ood_store)):
-        conflict = other and store.contract.conflict(other.contract)
+        if other is None:
+            continue
+        conflict = contract.conflict(other.contract)
         if conflict:
             raise UserError(
                 f"{name} does not come from the training data's encoder ({conflict}); "
                 "encode both with the same model and settings."
             )
+        # What the training data do not say, the next store's contract is held against too.
+        contract = either(contract, other.contract)
     chunks = Chunks.of(store)
     excluded_N = repeated_rows(store, cache, chunks) if settings.skip_repeated else None
     if excluded_N is not None and excluded_N.any():

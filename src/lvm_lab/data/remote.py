@@ -22,7 +22,7 @@ from lvm_lab.data.documents import Documents
 from lvm_lab.data.part_files import CHUNKS, DOCUMENTS, VECTORS, Part
 from lvm_lab.data.store import Store, open_parts
 from lvm_lab.errors import UserError
-from lvm_lab.files import sha256
+from lvm_lab.files import address, sha256
 
 HOME = "parts"
 
@@ -36,17 +36,17 @@ def open_remote(url: str, cache: Path) -> Store:
 
     Raises UserError where no such store is there, access to it fails, or its driver is not installed.
     """
-    url = url.rstrip("/")
-    files, root = _file_system(url)
+    name = address(url)
+    files, root = _file_system(url.rstrip("/"))
     try:
         text = files.cat_file(f"{root}/{manifests.FILE}").decode()
     except Exception as error:  # every driver raises what its own client library does
         raise _no_store(url, error) from error
-    manifest = manifests.parse(text, url)
+    manifest = manifests.parse(text, name)
     home = cache / HOME
     home.mkdir(parents=True, exist_ok=True)
-    folders = [_fetch(url, files, root, part, home) for part in manifest.parts]
-    return replace(open_parts(home, manifest, folders, verify=True, cache=cache), imported_from=url)
+    folders = [_fetch(name, files, root, part, home) for part in manifest.parts]
+    return replace(open_parts(home, manifest, folders, verify=True, cache=cache), imported_from=name)
 
 
 def _file_system(url: str) -> tuple[Any, str]:
@@ -57,7 +57,9 @@ def _file_system(url: str) -> tuple[Any, str]:
         files, root = fsspec.core.url_to_fs(url)
     except ImportError as error:
         reason = " ".join(str(error).split())
-        raise UserError(f"{url} needs a package that is not installed ({reason}); install it with pip.") from error
+        raise UserError(
+            f"{address(url)} needs a package that is not installed ({reason}); install it with pip."
+        ) from error
     except Exception as error:
         raise _no_store(url, error) from error
     return files, root.rstrip("/")
@@ -114,8 +116,9 @@ def _check(url: str, part: Part, copy: Path) -> None:
 
 
 def _no_store(url: str, error: Exception) -> UserError:
-    reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+    name = address(url)
+    reason = " ".join(f"{type(error).__name__}: {error}".split()).replace(url.rstrip("/"), name)[:200]
     return UserError(
-        f"{url} is no store that can be read ({reason}); give the address of a store's folder, and check that you have "
-        "access to it."
+        f"{name} is no store that can be read ({reason}); give the address of a store's folder, and check that you "
+        "have access to it."
     )

@@ -164,9 +164,25 @@ def _open_part(path: Path, folder: Path, part: Part) -> tuple[np.ndarray, Docume
         raise unreadable(path, error) from error
     if vectors_ND.ndim != 2 or (part.rows is not None and len(vectors_ND) != part.rows):
         raise unreadable(path, f"{folder / VECTORS} has shape {vectors_ND.shape} and {part.rows} rows are listed")
+    _check_chunks(path, folder, part, len(vectors_ND))
     if not documents.within(len(vectors_ND)):
         raise unreadable(path, f"{folder / DOCUMENTS} points outside the {len(vectors_ND)} vectors")
     return vectors_ND, documents
+
+
+def _check_chunks(path: Path, folder: Path, part: Part, rows: int) -> None:
+    """Raises UserError for texts that the manifest does not list (schema 1 lists none) or that are not one a vector."""
+    file = folder / CHUNKS
+    if not file.exists():
+        return
+    if part.name != manifests.IN_THE_STORE and CHUNKS not in part.sha256:
+        raise unreadable(path, f"{file} is not listed in its manifest")
+    try:
+        texts = pq.read_metadata(file).num_rows
+    except (OSError, pa.ArrowException) as error:
+        raise unreadable(path, error) from error
+    if texts != rows:
+        raise unreadable(path, f"{file} has {texts} rows for {rows} vectors")
 
 
 def _verify(path: Path, folder: Path, part: Part, documents: Documents, cache: Path | None) -> None:

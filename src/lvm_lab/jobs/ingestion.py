@@ -59,8 +59,9 @@ def ingest(settings: IngestSettings, advance: Advance) -> tuple[State, dict[str,
     Raises UserError for what the user can mend.
     """
     parts = Parts.of(settings)
-    out = settings.folder
-    _check_place(out)
+    _check_place(settings.folder)
+    # Renamed into place at the end, which a link would be in the way of.
+    out = settings.folder.resolve() if settings.folder.is_symlink() else settings.folder
     encoding = Encoding.of(parts.encoder, parts.reader, settings.dtype, settings.threads_used)
     contract = encoding.probed()
     since = time.perf_counter()
@@ -70,7 +71,7 @@ def ingest(settings: IngestSettings, advance: Advance) -> tuple[State, dict[str,
     identity = _identity(settings, parts, encoding, text_content)
     record = finished(out, identity)
     if record is not None:
-        Staging(out).drop()
+        Staging(out).drop_if_of(identity)
         return "already", _examined(out, record, settings)
     present = _present(settings, contract)
     staging = Staging(out)

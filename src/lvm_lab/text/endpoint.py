@@ -11,6 +11,7 @@ from time import monotonic, sleep, time
 from typing import Any
 
 from lvm_lab.errors import UserError
+from lvm_lab.files import address
 from lvm_lab.text.installed import needed
 
 log = logging.getLogger(__name__)
@@ -52,9 +53,8 @@ class Endpoint:
 
     @property
     def shown(self) -> str:
-        """The address as messages have it: without a user's name and password, or a query."""
-        scheme, separator, rest = self.base_url.partition("://")
-        return f"{scheme}{separator}{rest.partition('?')[0].rpartition('@')[2]}".rstrip("/")
+        """The address as messages have it."""
+        return address(self.base_url)
 
     def post(self, path: str, content: dict[str, Any]) -> Any:
         """The JSON that the endpoint answers with. Raises UserError where it does not, however often it is asked."""

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lvm_lab.data.contract import EncoderContract
+from lvm_lab.data.contract import UNIT_TOLERANCE, EncoderContract, distance_from_unit
 from lvm_lab.data.digests import remembered
 from lvm_lab.data.importers import article_bank, joining, placing, sequences
 from lvm_lab.data.importers.article_bank import Material
@@ -30,7 +30,6 @@ from lvm_lab.files import sha256
 IMPORT_VERSION = 3
 # Parts are drawn by (source, id), so that the default may not hang on where the file lies.
 DEFAULT_SOURCE = "npz"
-UNIT_TOLERANCE = 1e-2
 UNKNOWN = EncoderContract()
 
 logger = logging.getLogger(__name__)
@@ -156,12 +155,6 @@ def measure_contract(path: Path, vectors_ND: np.ndarray, contract: EncoderContra
             f"set dim={dim} or give the right file."
         )
     return replace(contract, normalised=normalised)
-
-
-def distance_from_unit(vectors: np.ndarray) -> float:
-    """How far from 1 the length of a vector along the last axis is, of the one that is farthest."""
-    squares = np.square(vectors, dtype=np.float32).sum(axis=-1)
-    return float(np.abs(np.sqrt(squares) - 1).max(initial=0))
 
 
 def _check_layout(npz: NpzFile, context_length: int, bank: NpzFile | None) -> str:

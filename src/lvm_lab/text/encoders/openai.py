@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from lvm_lab.data.contract import EncoderContract
+from lvm_lab.data.contract import UNIT_TOLERANCE, EncoderContract, distance_from_unit
 from lvm_lab.errors import UserError
 from lvm_lab.text.batches import distinct
 from lvm_lab.text.embeddings_answer import vectors_of
@@ -22,7 +22,6 @@ from lvm_lab.text.endpoint import Endpoint
 
 LIBRARY = "openai"
 # How far from 1 the length of vectors of unit length may be, which are sent with few digits.
-UNIT = 1e-3
 WORD = re.compile(r"\w+|[^\w\s]")
 FIRST_TEXT = "The first sentence that an encoder sees."
 
@@ -79,7 +78,7 @@ class OpenAI(Encoder):
             vector_D = self._ask([FIRST_TEXT])[0]
             self._contract = EncoderContract(
                 encoder=self.model,
-                normalised=bool(abs(np.linalg.norm(vector_D) - 1) <= UNIT),
+                normalised=distance_from_unit(vector_D) <= UNIT_TOLERANCE,
                 dim=len(vector_D),
                 library=LIBRARY,
             )

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from lvm_lab.data.appending import add_part
-from lvm_lab.data.contract import EncoderContract
+from lvm_lab.data.contract import UNIT_TOLERANCE, EncoderContract, distance_from_unit
 from lvm_lab.data.documents import Documents
 from lvm_lab.data.manifest import FILE as MANIFEST
 from lvm_lab.data.manifest import read_manifest
@@ -26,7 +26,6 @@ from lvm_lab.text.ingestion.staging import Shard, Staging
 from lvm_lab.text.ingestion.tally import Tally
 
 # By which the length of a unit vector may differ from 1 in float16.
-UNIT = 2e-3
 
 
 @dataclass(frozen=True)
@@ -105,8 +104,7 @@ def _part(shard: Shard, folder: Path, contract: EncoderContract, dtype: str, tal
             if block.entries:
                 texts = [text for entry in block.entries for text in entry.texts]
                 writer.append(block.vectors_ND, _documents(block), texts, _coherence(block) if coherent else None)
-                lengths_N = np.linalg.norm(block.vectors_ND.astype(np.float32), axis=1)
-                unit = unit and bool(np.all(np.abs(lengths_N - 1) < UNIT))
+                unit = unit and distance_from_unit(block.vectors_ND) <= UNIT_TOLERANCE
         return _Made(folder, writer.close(), unit)
 
 

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import json
+import platform
 import re
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
+from lvm_lab import __version__
 from lvm_lab.errors import UserError
 from lvm_lab.files import write_atomically
 from lvm_lab.text.ingestion.block_file import Block
 
 LOCK_SECONDS = 0.5
 SETTINGS, DONE, BLOCK = "settings.json", "done.json", "block-{:06d}.npz"
+VERSIONS = "versions"
 # The lab's own names in the folder; anything else there is somebody's, and the folder is left alone.
 OWN = re.compile(r"settings\.json|lock|store|shard-\d+(\.lock)?|\.settings\.json\.\d+")
 
@@ -104,27 +108,29 @@ class Staging:
         go.
         """
         with self.held():
-            self._begin(settings, restart)
-        lock = FileLock(self.folder / f"shard-{number}.lock")
-        try:
-            lock.acquire(timeout=LOCK_SECONDS)
-        except Timeout:
-            raise UserError(
-                f"another process is making {self.out} (shard {number}); wait for it, or name another out."
-            ) from None
-        try:
+            self._begin({**settings, VERSIONS: _versions()}, restart)
+        with self._locked(self.folder / f"shard-{number}.lock"):
             shard = self.shard(number)
             shard.folder.mkdir(exist_ok=True)
             for torn in shard.folder.glob(".*"):
                 torn.unlink()
             yield shard
-        finally:
-            lock.release()
 
     def drop(self) -> None:
         """What is of no use any more."""
         self._check()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def drop_if_of(self, settings: Mapping[str, Any]) -> None:
+        """What an ingestion of these settings left after its end; that of others is theirs."""
+        if not self.folder.exists():
+            return
+        with self.held(), self._no_shard_at_work():
+            old = _read(self.folder / SETTINGS)
+            old.pop(VERSIONS, None)
+            ended = _difference(old, settings) is None
+        if ended:
+            self.drop()
 
     def _begin(self, settings: Mapping[str, Any], restart: bool) -> None:
         file = self.folder / SETTINGS
@@ -137,10 +143,36 @@ class Staging:
                     f"{self.folder} holds what an interrupted ingestion with other settings has made ({differing}); "
                     "give its settings to go on, or restart=true to throw it away."
                 )
-            for folder in self.folder.glob("shard-*"):
-                if folder.is_dir():
-                    shutil.rmtree(folder)
-        write_atomically(file, json.dumps(settings, indent=2))
+            with self._no_shard_at_work():
+                for folder in self.folder.glob("shard-*"):
+                    if folder.is_dir():
+                        shutil.rmtree(folder)
+                write_atomically(file, json.dumps(settings, indent=2))
+        else:
+            write_atomically(file, json.dumps(settings, indent=2))
+
+    @contextmanager
+    def _no_shard_at_work(self) -> Iterator[None]:
+        """UserError while another process works on any of the shards."""
+        with ExitStack() as stack:
+            for file in sorted(self.folder.glob("shard-*.lock")):
+                stack.enter_context(self._locked(file))
+            yield
+
+    @contextmanager
+    def _locked(self, file: Path) -> Iterator[None]:
+        lock = FileLock(file)
+        try:
+            lock.acquire(timeout=LOCK_SECONDS)
+        except Timeout:
+            shard = file.stem.removeprefix("shard-")
+            raise UserError(
+                f"another process is making {self.out} (shard {shard}); wait for it, or name another out."
+            ) from None
+        try:
+            yield
+        finally:
+            lock.release()
 
     def _check(self) -> None:
         """UserError where the folder's name stands for something that the lab has not made."""
@@ -151,6 +183,15 @@ class Staging:
             raise UserError(
                 f"{self.folder} holds {others[0]}, which is not the lab's; move it away, or name another out."
             )
+
+
+def _versions() -> dict[str, str | None]:
+    """What the chunks of a text hang on besides the settings: other versions may cut the other half another way."""
+    libraries: dict[str, str | None] = {name: None for name in ("sentencex", "markdown-it-py", "pyarrow")}
+    for name in libraries:
+        with suppress(PackageNotFoundError):
+            libraries[name] = version(name)
+    return {"lvm_lab": __version__, "python": platform.python_version(), **libraries}
 
 
 def _read(file: Path) -> dict[str, Any]:
