@@ -243,6 +243,42 @@ def test_a_second_process_on_one_store_is_told(home: Path) -> None:
     assert "another process is making new (shard 0); wait for it, or name another out." in outcome.sentence
 
 
+def test_restart_takes_nothing_from_a_process_at_work(home: Path) -> None:
+    with pytest.raises(UserError):
+        made(home, "reader.fault=refuses", "reader.at=11", out="new")
+    before = content(staging(home, "new"))
+    with FileLock(staging(home, "new") / "shard-0.lock"):
+        outcome = give(home, "out=new", "reader.sentences=8", "restart=true")
+    assert outcome.code == 2
+    assert "another process is making new (shard 0)" in outcome.sentence
+    assert content(staging(home, "new")) == before
+
+
+def test_a_finished_command_leaves_what_another_has_begun(tmp_path: Path) -> None:
+    made(tmp_path)
+    with pytest.raises(UserError):
+        made(tmp_path, "append=true", "reader.source=more", "reader.fault=refuses", "reader.at=11")
+    before = content(staging(tmp_path))
+    made(tmp_path)
+    assert content(staging(tmp_path)) == before
+
+
+def test_other_versions_do_not_go_on_with_what_is_there(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UserError):
+        made(home, "reader.fault=refuses", "reader.at=11", out="new")
+    monkeypatch.setattr("lvm_lab.text.ingestion.staging.__version__", "9.9")
+    with pytest.raises(UserError, match=r"versions\.lvm_lab .* there, 9\.9 now"):
+        made(home, "reader.fault=refuses", "reader.at=11", out="new")
+
+
+def test_a_link_to_an_empty_folder_becomes_the_store(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "store").symlink_to(tmp_path / "elsewhere")
+    made(tmp_path)
+    assert (tmp_path / "store").is_symlink()
+    assert (tmp_path / "elsewhere" / "manifest.json").exists()
+
+
 def test_a_damaged_report_is_told(tmp_path: Path) -> None:
     made(tmp_path)
     (tmp_path / "store" / "ingest.json").write_text("{}")

@@ -77,11 +77,11 @@ def ingest(settings: IngestSettings, advance: Advance) -> tuple[State, dict[str,
     staging = Staging(out)
     if staging.shard(settings.job).done() is None:
         # A store may have the documents of shards that are done: a process may have died while it added them.
-        _check_first_document(parts.reader, present, out)
+        _check_first_document(parts.reader, present, settings.folder)
     with staging.working(settings.job, identity, settings.restart) as shard:
         pipeline = Pipeline(parts.reader, parts.chunker, encoding, settings.block, opening)
         try:
-            work(pipeline, shard, settings.job, settings.shards, advance, present, str(out))
+            work(pipeline, shard, settings.job, settings.shards, advance, present, str(settings.folder))
         except BaseException:
             if settings.shards == 1 and not any(shard.folder.iterdir()):
                 # There is nothing to go on from.
