@@ -163,6 +163,9 @@ def _identity(settings: IngestSettings, parts: Parts, encoding: Encoding, text_c
     for group in GROUPS:
         part, node = getattr(parts, group), getattr(settings, group)
         hidden = {*getattr(part, "places", ()), *getattr(part, "secrets", ())}
+        if isinstance(node.get("model"), str) and Path(node["model"]).is_dir():
+            # Its place; what lies there is named by the contract's revision.
+            hidden.add("model")
         identity[group] = {key: value for key, value in node.items() if key not in hidden}
     identity["reader"]["content"] = text_content
     identity["encoder"] |= {

@@ -159,21 +159,30 @@ def verify(path: Path, settings: VerifySettings, option: Callable[[str], dict[st
 def _encoder(
     contract: EncoderContract, settings: VerifySettings, option: Callable[[str], dict[str, Any]]
 ) -> Encoder | None:
-    """The encoder that the user names, or that of the lab's which can make what the contract describes."""
+    """The encoder that the user names, or that of the lab's which can make what the contract describes.
+
+    A manifest may come from anywhere: on its word no model is loaded but the one that an option names, and no endpoint
+    is asked.
+    """
     if settings.encoder is not None:
         node = nameless(settings.encoder)
         return targets.make(node, ROOM, "encoder", allow=targets.named(node))
     for name in sorted(options_of("encoder")):
         node = nameless(option(name))
-        own = targets.resolve(node[targets.TARGET], ROOM, "encoder").settings(contract)
-        if own is not None:
+        kind = targets.resolve(node[targets.TARGET], ROOM, "encoder")
+        own = kind.settings(contract)
+        if own is None or kind.secrets:
+            continue
+        model = own.pop("model", None)
+        if model is None or Path(model).name == Path(str(node["model"])).name:
             return targets.make(node | own, ROOM, "encoder")
     return None
 
 
 def _unknown(contract: EncoderContract) -> str:
-    named = f"{contract.encoder} is none of the lab's" if contract.encoder else "the store does not say which"
-    return f"{named}, so that no text was encoded; name it with encoder=... to have that compared too"
+    named = f"{contract.encoder} is not known here" if contract.encoder else "the store does not say which"
+    way = "encoder=OPTION (and encoder.model=NAME or FOLDER)"
+    return f"{named}, so that no text was encoded; name it with {way} to have that compared too"
 
 
 def _rows(store: Store, texts: list[str] | None, settings: VerifySettings) -> np.ndarray:
