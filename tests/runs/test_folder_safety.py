@@ -21,6 +21,7 @@ import yaml
 import lvm_lab
 from helpers import run_files
 from helpers.commands import TINY, call
+from helpers.ingesting import OWN
 from lvm_lab import __main__ as lister
 from lvm_lab import (
     card,
@@ -31,11 +32,13 @@ from lvm_lab import (
     diagnose,
     evaluate,
     export_data,
+    ingest,
     plots,
     predict,
     prune,
     report,
     status,
+    verify,
     wandb_dashboard,
 )
 from lvm_lab.errors import UserError
@@ -223,6 +226,9 @@ COMMANDS: dict[str, Callable[[Path, Path], object]] = {
     "export_data": lambda home, run: call(
         home, main=command(export_data.main, str(run), str(run / "moments.npz"), "layout=sequences", "--force")
     ),
+    "ingest": lambda home, run: call(home, *OWN, f"out={run}", main=ingest.main),
+    "ingest a folder of texts": lambda home, run: call(home, *OWN, "out=texts_store", main=ingest.main),
+    "verify": lambda home, run: call(home, str(run), main=verify.main),
     "wandb_dashboard": lambda home, run: call(home, main=command(wandb_dashboard.main)),
     "compare": lambda home, run: call(home, main=command(compare.main, str(run), str(run), "--cache", "cache")),
     "predict": lambda home, run: call(home, main=command(predict.main, str(run), "notes.npz", str(run / "notes.npz"))),
