@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import io
 import os
+import re
 import shutil
 import tempfile
 import zipfile
@@ -17,6 +18,9 @@ import numpy as np
 from numpy.lib import format as npy
 
 from lvm_lab.errors import UserError
+
+# A host (in brackets: of IPv6) and perhaps a port.
+HOST = re.compile(r"(\[.*\]|[^:]*)(:\d+)?")
 
 
 def write_atomically(file: Path, content: str | bytes | memoryview) -> None:
@@ -160,4 +164,15 @@ def check_free(out: Path, *, force: bool) -> None:
 def address(url: str) -> str:
     """A URL as messages and records have it: without a user's name and password, or a query."""
     scheme, separator, rest = url.partition("://")
-    return f"{scheme}{separator}{rest.partition('?')[0].rpartition('@')[2]}".rstrip("/")
+    authority = re.split("[/?#]", rest, maxsplit=1)[0]
+    # A path may hold an @; behind what is no host and port, it ends a password with a / or ? in it.
+    if "@" in authority:
+        rest = authority.rpartition("@")[2] + rest[len(authority) :]
+    elif not separator or not HOST.fullmatch(authority):
+        rest = rest.rpartition("@")[2]
+    return f"{scheme}{separator}{rest.partition('?')[0]}".rstrip("/")
+
+
+def hide_users(words: str) -> str:
+    """Somebody's words with every URL in them as `address` has it."""
+    return re.sub(r"[\w+.-]+://[^\s'\"<>]+", lambda url: address(url[0]), words)

@@ -15,9 +15,11 @@ from helpers.store_parts import CONTRACT, L, append, vectors
 from lvm_lab.config.data import DataSettings
 from lvm_lab.data import remote
 from lvm_lab.data.importers.npz import open_source
+from lvm_lab.data.manifest import read_manifest
 from lvm_lab.data.sources.npz import Npz
 from lvm_lab.data.store import Store, open_store
 from lvm_lab.errors import UserError
+from lvm_lab.files import address
 
 
 @pytest.fixture
@@ -78,7 +80,7 @@ def test_stores_of_the_first_version_are_read_there_too(tmp_path: Path, cache: P
 
 
 @pytest.mark.parametrize(
-    ("address", "words"),
+    ("place", "words"),
     [
         (
             "memory://nothing/here",
@@ -89,9 +91,9 @@ def test_stores_of_the_first_version_are_read_there_too(tmp_path: Path, cache: P
         ("http://127.0.0.1:9/store", "give the address|not installed"),
     ],
 )
-def test_an_address_without_a_store_is_a_sentence(cache: Path, address: str, words: str) -> None:
-    with pytest.raises(UserError, match=f"^{address} .*({words})"):
-        open_source(address, cache, context_length=L)
+def test_an_address_without_a_store_is_a_sentence(cache: Path, place: str, words: str) -> None:
+    with pytest.raises(UserError, match=f"^{place} .*({words})"):
+        open_source(place, cache, context_length=L)
 
 
 def test_a_missing_driver_is_a_sentence(cache: Path, monkeypatch) -> None:
@@ -126,3 +128,31 @@ def test_a_damaged_part_is_a_sentence_and_is_not_kept(two: Store, cache: Path, n
 def test_a_bank_does_not_go_with_a_store(two: Store, cache: Path, url: str) -> None:
     with pytest.raises(UserError, match="is a store, which has its documents already"):
         open_source(url, cache, context_length=L, bank_path=Path("bank.npz"))
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("http://me:SECRET@host:80/x?key=SECRET", "http://host:80/x"),
+        ("http://me:SE/C?RET@host/x", "http://host/x"),
+        ("s3://bucket/key@v1/store/", "s3://bucket/key@v1/store"),
+        ("file:///home/me@work/store", "file:///home/me@work/store"),
+        ("https://[::1]:8/x@y", "https://[::1]:8/x@y"),
+    ],
+)
+def test_messages_hide_who_asks_and_nothing_of_the_place(url: str, expected: str) -> None:
+    assert address(url) == expected
+
+
+def test_a_file_that_cannot_be_copied_shows_no_password(tmp_path: Path) -> None:
+    class Files:
+        def exists(self, _: str) -> bool:
+            return True
+
+        def get_file(self, there: str, _: str) -> None:
+            raise FileNotFoundError(there)
+
+    part = read_manifest(append(tmp_path / "store", tmp_path / "one", [4], ["a"], 1).path).parts[0]
+    with pytest.raises(UserError, match=r"FileNotFoundError: http://host/x/parts") as caught:
+        remote._fetch("http://host/x", Files(), "http://me:SECRET@host/x", part, tmp_path)
+    assert "SECRET" not in str(caught.value)

@@ -22,7 +22,7 @@ from lvm_lab.data.documents import Documents
 from lvm_lab.data.part_files import CHUNKS, DOCUMENTS, VECTORS, Part
 from lvm_lab.data.store import Store, open_parts
 from lvm_lab.errors import UserError
-from lvm_lab.files import address, sha256
+from lvm_lab.files import address, hide_users, sha256
 
 HOME = "parts"
 
@@ -117,7 +117,7 @@ def _check(url: str, part: Part, copy: Path) -> None:
 
 def _no_store(url: str, error: Exception) -> UserError:
     name = address(url)
-    reason = " ".join(f"{type(error).__name__}: {error}".split()).replace(url.rstrip("/"), name)[:200]
+    reason = hide_users(" ".join(f"{type(error).__name__}: {error}".split()).replace(url.rstrip("/"), name))[:200]
     return UserError(
         f"{name} is no store that can be read ({reason}); give the address of a store's folder, and check that you "
         "have access to it."
