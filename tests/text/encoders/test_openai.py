@@ -17,7 +17,8 @@ from werkzeug import Request, Response
 
 from lvm_lab.errors import UserError
 from lvm_lab.text import endpoint
-from lvm_lab.text.encoders.openai import FIRST_TEXT, OpenAI
+from lvm_lab.text.encoder import FIRST_TEXT
+from lvm_lab.text.encoders.openai import OpenAI
 
 KEY = "sk-do-not-show-this"
 TEXTS = [f"text number {n}" for n in range(7)]
