@@ -17,6 +17,7 @@ from lvm_lab.data.flaws import flaw
 from lvm_lab.data.importers import article_bank, sequences
 from lvm_lab.data.importers.npz import import_npz
 from lvm_lab.data.importers.npz_file import BLOCK_BYTES, NpzFile
+from lvm_lab.data.manifest import FILE as MANIFEST
 from lvm_lab.data.rows import Rows
 from lvm_lab.data.store import Store, open_store
 from lvm_lab.errors import UserError
@@ -128,7 +129,7 @@ def open_contexts(path: Path, cache: Path, context_length: int) -> Contexts:
     asked, contexts of another length, and where no document is as long as a context.
     """
     if path.is_dir():
-        if not (path / "manifest.json").exists():
+        if not (path / MANIFEST).exists():
             raise UserError(f"{path} is a folder without manifest.json; give {NEEDED}.")
         return _of_store(path, open_store(path, verify=True, cache=cache), context_length)
     if path.suffix == ".npy":

@@ -66,13 +66,20 @@ class Documents:
 
     def names(self) -> list[str]:
         """One string a row, source and id: stretches of one document share it, and it decides the document's part."""
-        return [f"{source}\x1f{ident}" for source, ident in zip(self.source, self.id, strict=True)]
+        return [name_of(source, ident) for source, ident in zip(self.source, self.id, strict=True)]
 
     def numbers(self) -> np.ndarray:
         """The document's number for every row: stretches of one document share it."""
         number_of: dict[tuple[int, str], int] = {}
         whole = zip(self.store or [0] * len(self), self.names(), strict=True)
         return np.array([number_of.setdefault(document, len(number_of)) for document in whole], dtype=np.int64)
+
+    def by_row(self, rows: int) -> np.ndarray:
+        """The document's number for every one of the vectors, (N,) int64; -1 for those that are in none."""
+        document_N = np.full(rows, -1, dtype=np.int64)
+        for number, start, length in zip(self.numbers(), self.start, self.length, strict=True):
+            document_N[start : start + length] = number
+        return document_N
 
     def described(self, rows_before: int = 0) -> bytes:
         """What the table says but for titles, in bytes: Parquet's differ between writers."""
@@ -82,6 +89,10 @@ class Documents:
 
     def digest(self) -> str:
         return hashlib.sha256(self.described()).hexdigest()
+
+
+def name_of(source: str, ident: str) -> str:
+    return f"{source}\x1f{ident}"
 
 
 def concatenate(tables: Sequence[Documents], rows: Sequence[int]) -> Documents:

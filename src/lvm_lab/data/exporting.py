@@ -83,11 +83,7 @@ class Export:
 
     @cached_property
     def document_N(self) -> np.ndarray:
-        documents = self.store.documents
-        document_N = np.full(len(self.store.vectors_ND), -1, dtype=np.int64)
-        for number, start, length in zip(self.number_S.tolist(), documents.start, documents.length, strict=True):
-            document_N[start : start + length] = number
-        return document_N
+        return self.store.documents.by_row(len(self.store.vectors_ND))
 
     @cached_property
     def row_W(self) -> np.ndarray:

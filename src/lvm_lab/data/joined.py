@@ -10,11 +10,10 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from lvm_lab.data.contract import EncoderContract
+from lvm_lab.data.documents import concatenate
 from lvm_lab.data.rows import JoinedRows
-from lvm_lab.data.store import Documents, Store
+from lvm_lab.data.store import Store
 from lvm_lab.errors import UserError
 
 
@@ -61,29 +60,17 @@ def join_stores(stores: Sequence[Store]) -> Store:
             )
         contract = either(contract, store.contract)
     rows = JoinedRows([store.vectors_ND for store in stores])
+    documents = concatenate([store.documents for store in stores], [len(store.vectors_ND) for store in stores])
     return JoinedStore(
         path=first.path.parent,
         vectors_ND=rows,
-        documents=_documents(stores),
+        documents=replace(documents, store=[i for i, store in enumerate(stores) for _ in range(len(store.documents))]),
         contract=replace(contract, dtype=str(rows.dtype)),
         isolated=first.isolated,
         reason="; ".join(dict.fromkeys(store.reason for store in stores if store.reason)),
         documents_known=all(store.documents_known for store in stores),
         content=hashlib.sha256("".join(store.content for store in stores).encode()).hexdigest(),
         stores=tuple(stores),
-    )
-
-
-def _documents(stores: Sequence[Store]) -> Documents:
-    tables = [store.documents for store in stores]
-    before = np.cumsum([0, *(len(store.vectors_ND) for store in stores[:-1])])
-    return Documents(
-        id=[x for table in tables for x in table.id],
-        title=[x for table in tables for x in table.title],
-        source=[x for table in tables for x in table.source],
-        start=np.concatenate([table.start + rows for table, rows in zip(tables, before, strict=True)]),
-        length=np.concatenate([table.length for table in tables]),
-        store=[i for i, table in enumerate(tables) for _ in range(len(table))],
     )
 
 

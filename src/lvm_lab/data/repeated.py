@@ -32,10 +32,7 @@ class Chunks:
 
     @classmethod
     def of(cls, store: Store) -> Chunks:
-        document_N = np.full(len(store.vectors_ND), -1, dtype=np.int64)
-        documents = store.documents
-        for number, start, length in zip(documents.numbers(), documents.start, documents.length, strict=True):
-            document_N[start : start + length] = number
+        document_N = store.documents.by_row(len(store.vectors_ND))
         return cls(store.vectors_ND, text_digests(store.texts()), document_N)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from lvm_lab.data import exporting
 from lvm_lab.data.exporting import LAYOUTS
+from lvm_lab.data.manifest import FILE as MANIFEST
 from lvm_lab.data.store import open_store
 from lvm_lab.errors import UserError
 from lvm_lab.files import StreamedArrays, check_free
@@ -66,7 +67,7 @@ def _check(store: Path, out: Path, layout: str, context_length: int | None, forc
     if context_length is not None and (layout in exporting.BANKS or context_length < 1):
         what = "is for windows" if layout in exporting.BANKS else "leaves no context"
         raise UserError(f"--context-length {context_length} {what}; leave it out, or give 1 or more for windows.")
-    if not (store / "manifest.json").is_file():
+    if not (store / MANIFEST).is_file():
         raise UserError(f"{store} is no store's folder; give the folder that holds a manifest.json.")
     if out.suffix != ".npz":
         raise UserError(f"{out} does not fit; name a file .npz.")

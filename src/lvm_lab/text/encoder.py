@@ -13,6 +13,9 @@ import numpy as np
 
 from lvm_lab.data.contract import EncoderContract
 
+# By which an encoder is loaded, or asked what its vectors are, before there is any text.
+FIRST_TEXT = "The first sentence that an encoder sees."
+
 
 class Encoder(ABC):
     """`encoder=...` of an ingestion: its constructor takes the settings of conf/encoder/<name>.yaml and loads nothing;

@@ -21,6 +21,7 @@ from lvm_lab.data.digests import remembered
 from lvm_lab.data.importers import article_bank, joining, placing, sequences
 from lvm_lab.data.importers.article_bank import Material
 from lvm_lab.data.importers.npz_file import NpzFile, converter_command
+from lvm_lab.data.manifest import FILE as MANIFEST
 from lvm_lab.data.remote import is_url, open_remote
 from lvm_lab.data.store import Store, open_store, write_store
 from lvm_lab.errors import UserError
@@ -53,7 +54,7 @@ def open_source(
         return import_npz(
             Path(path), cache, context_length=context_length, bank_path=bank_path, contract=contract, source=source
         )
-    if not remote and not (Path(path) / "manifest.json").exists():
+    if not remote and not (Path(path) / MANIFEST).exists():
         raise UserError(f"{path} is a folder without manifest.json; give the folder of a store or an .npz file.")
     if bank_path is not None:
         raise UserError(f"{path} is a store, which has its documents already; leave data.bank_path out.")

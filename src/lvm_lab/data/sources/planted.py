@@ -24,6 +24,7 @@ import numpy as np
 
 from lvm_lab.config.data import DataSettings
 from lvm_lab.data.contract import EncoderContract
+from lvm_lab.data.manifest import FILE as MANIFEST
 from lvm_lab.data.source import Opened, Source
 from lvm_lab.data.split import part_of
 from lvm_lab.data.store import Documents, Store, open_store, write_store
@@ -137,7 +138,7 @@ class PlantedWorld(Source):
         return Documents(names, names, [source] * count, starts, np.full(count, self.length, dtype=np.int64))
 
     def _store(self, path: Path, source: str, count: int, train: list[bool] | None, stream: int) -> Store:
-        if (path / "manifest.json").exists():
+        if (path / MANIFEST).exists():
             return open_store(path)
         rng = np.random.default_rng([self.seed, stream])
         # A variant's own draws have a generator of their own, so that the other parts stay as they are.

@@ -17,13 +17,11 @@ from lvm_lab.data.contract import UNIT_TOLERANCE, EncoderContract, distance_from
 from lvm_lab.errors import UserError
 from lvm_lab.text.batches import distinct
 from lvm_lab.text.embeddings_answer import vectors_of
-from lvm_lab.text.encoder import Encoder
+from lvm_lab.text.encoder import FIRST_TEXT, Encoder
 from lvm_lab.text.endpoint import Endpoint
 
 LIBRARY = "openai"
-# How far from 1 the length of vectors of unit length may be, which are sent with few digits.
 WORD = re.compile(r"\w+|[^\w\s]")
-FIRST_TEXT = "The first sentence that an encoder sees."
 
 
 class OpenAI(Encoder):

@@ -14,7 +14,7 @@ import numpy as np
 from lvm_lab.data.contract import PROBES, EncoderContract
 from lvm_lab.data.flaws import flaw
 from lvm_lab.errors import UserError
-from lvm_lab.text.encoder import Encoder
+from lvm_lab.text.encoder import FIRST_TEXT, Encoder
 from lvm_lab.text.ingestion.chunking import Pieces
 from lvm_lab.text.ingestion.reading import call, read
 from lvm_lab.text.reader import Reader
@@ -56,7 +56,7 @@ class Encoding:
             return cls(encoder, replace(contract, dim=_stored_dim(reader)), dtype, stored=True)
         encoding = cls(encoder, contract, dtype)
         set_threads(threads)
-        encoding(["The first sentence that an encoder sees."])
+        encoding([FIRST_TEXT])
         # An encoder that has brought torch in only now finds it with threads of its own choice.
         set_threads(threads)
         return encoding

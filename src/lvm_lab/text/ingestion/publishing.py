@@ -25,8 +25,6 @@ from lvm_lab.text.ingestion.record import write_record
 from lvm_lab.text.ingestion.staging import Shard, Staging
 from lvm_lab.text.ingestion.tally import Tally
 
-# By which the length of a unit vector may differ from 1 in float16.
-
 
 @dataclass(frozen=True)
 class _Made:

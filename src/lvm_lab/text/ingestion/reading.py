@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
+from lvm_lab.data.documents import name_of
 from lvm_lab.errors import UserError
 from lvm_lab.text.document import Document
 from lvm_lab.text.reader import Reader
@@ -36,14 +37,14 @@ def read(
 ) -> Iterator[Read]:
     """The documents of a shard, from the one at place `first` on.
 
-    present: documents of the store at `out` that is added to, by `key`. Raises UserError for an id that comes twice or
-    is there already, and for what a reader of somebody's own raises.
+    present: documents of the store at `out` that is added to, by `name_of`. Raises UserError for an id that comes twice
+    or is there already, and for what a reader of somebody's own raises.
     """
     once: set[bytes] = set()
     documents = iter(call(reader.documents, "the reader"))
     position, since = 0, time.perf_counter()
     while (document := call(lambda: next(documents, None), "the reader", f"at document {position}")) is not None:
-        name = key(document)
+        name = name_of(document.source, document.id)
         digest = hashlib.blake2b(name.encode(errors="surrogatepass"), digest_size=16).digest()
         if digest in once:
             raise UserError(f"{told(document)} comes twice; give each document of a source an id of its own.")
@@ -54,11 +55,6 @@ def read(
             yield Read(document, position, time.perf_counter() - since)
             since = time.perf_counter()
         position += 1
-
-
-def key(document: Document) -> str:
-    """As `lvm_lab.data.store.Documents.names` has it."""
-    return f"{document.source}\x1f{document.id}"
 
 
 def told(document: Document) -> str:
