@@ -105,7 +105,17 @@ def unreadable(file: Path, error: OSError) -> UserError:
 
 def digest(files: Iterable[Path]) -> str:
     """Of files' bytes in their order, whatever they are called."""
+    return hashlib.sha256("".join(_sha256(file) for file in files).encode()).hexdigest()
+
+
+def digest_by_name(files: Iterable[tuple[str, Path]]) -> str:
+    """Of files' bytes and of what each is called, in their order."""
+    parts = [f"{name}\0{_sha256(file)}" for name, file in files]
+    return hashlib.sha256("\n".join(parts).encode(errors="surrogateescape")).hexdigest()
+
+
+def _sha256(file: Path) -> str:
     try:
-        return hashlib.sha256("".join(sha256(file) for file in files).encode()).hexdigest()
+        return sha256(file)
     except OSError as error:
-        raise UserError(f"{error.filename} cannot be read ({error.strerror}); check the file and its disk.") from error
+        raise unreadable(file, error) from error

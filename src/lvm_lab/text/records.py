@@ -29,6 +29,12 @@ class Names:
     text: str = "text"
     source: str = "source"
 
+    @property
+    def columns(self) -> frozenset[str]:
+        """All that a row is asked for."""
+        named = {self.title, self.text, self.source} | ({self.id} if self.id is not None else set())
+        return frozenset(named | {"paragraphs", "chunks", ARTICLE, CHUNK})
+
 
 def documents(rows: Rows, names: Names, lines: Lines) -> Iterator[Document]:
     """The documents of rows, which are read again, first to last, each time that they are called."""

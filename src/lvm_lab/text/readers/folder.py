@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,11 +9,10 @@ from pathlib import Path
 from typing import ClassVar
 
 from lvm_lab.errors import UserError
-from lvm_lab.files import sha256
 from lvm_lab.text.collection import Collection
 from lvm_lab.text.document import Document
 from lvm_lab.text.installed import needed
-from lvm_lab.text.places import NEEDED, text_of, unreadable
+from lvm_lab.text.places import NEEDED, digest_by_name, text_of, unreadable
 from lvm_lab.text.prose import Lines, paragraphs
 
 ENDINGS = (".txt", ".md")
@@ -53,11 +51,7 @@ class Folder(Collection):
             yield Document(name, title, "", pieces)
 
     def _digest(self) -> str:
-        try:
-            parts = [f"{self._id(file)}\0{sha256(file)}" for file in self._inside() if file.is_file()]
-        except OSError as error:
-            raise unreadable(Path(error.filename), error) from error
-        return hashlib.sha256("\n".join(parts).encode(errors="surrogateescape")).hexdigest()
+        return digest_by_name((self._id(file), file) for file in self._inside() if file.is_file())
 
     def _name(self) -> str:
         return str(self.path)

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 from lvm_lab.errors import UserError
-from lvm_lab.files import sha256
 from lvm_lab.text import records
-from lvm_lab.text.collection import Collection
 from lvm_lab.text.document import Document
 from lvm_lab.text.installed import needed
-from lvm_lab.text.places import NEEDED, unreadable
-from lvm_lab.text.prose import Lines
+from lvm_lab.text.places import NEEDED, digest_by_name
+from lvm_lab.text.table import Table
 
 # What `save_to_disk` writes beside the tables: of one split, of several.
 SAVED = ("dataset_info.json", "dataset_dict.json")
 
 
 @dataclass(kw_only=True)
-class Hub(Collection):
+class Hub(Table):
     """path: a folder that `save_to_disk` wrote, a folder of data files (.jsonl, .csv, .parquet), or a name on the hub.
 
     config, split, revision: which of its tables. streaming: of the hub, reading without storing; false keeps a copy
@@ -30,35 +27,23 @@ class Hub(Collection):
     """
 
     kind: ClassVar[str] = "hub"
-    places: ClassVar[tuple[str, ...]] = ("path",)
 
     path: str | None = None
     config: str | None = None
     split: str = "train"
     revision: str | None = None
     streaming: bool = True
-    id: str | None = "id"
-    title: str = "title"
-    text: str = "text"
-    lines: Lines = "joined"
 
     def _read(self) -> Iterator[Document]:
         table = self._table()
-        return records.documents(lambda: self._rows(table), records.Names(self.id, self.title, self.text), self.lines)
+        return records.documents(lambda: self._rows(table), self._names(), self.lines)
 
     def _digest(self) -> str:
         folder = self._folder()
         if folder is None:
             return self._commit()
         files = sorted(file for file in folder.rglob("*") if file.is_file() and not file.name.startswith("."))
-        try:
-            parts = [f"{file.relative_to(folder).as_posix()}\0{sha256(file)}" for file in files]
-        except OSError as error:
-            raise unreadable(Path(error.filename), error) from error
-        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
-
-    def _name(self) -> str:
-        return str(self.path)
+        return digest_by_name((file.relative_to(folder).as_posix(), file) for file in files)
 
     def _place(self) -> str:
         if not self.path:
@@ -110,9 +95,8 @@ class Hub(Collection):
 
     def _rows(self, table: Any) -> Iterator[records.Row]:
         columns = table.column_names
-        wanted = {self.id, self.title, self.text, "source", "paragraphs", "chunks", records.ARTICLE, records.CHUNK}
         # Pictures and sound would be decoded for nothing.
-        some = [name for name in columns or () if name in wanted]
+        some = [name for name in columns or () if name in self._names().columns]
         rows = iter(table.select_columns(some) if some else table)
         number = 0
         while True:

@@ -9,13 +9,12 @@ from typing import Any, ClassVar
 
 from lvm_lab.errors import UserError
 from lvm_lab.text import places, records
-from lvm_lab.text.collection import Collection
 from lvm_lab.text.document import Document
-from lvm_lab.text.prose import Lines
+from lvm_lab.text.table import Table
 
 
 @dataclass(kw_only=True)
-class Jsonl(Collection):
+class Jsonl(Table):
     """path: a file, several, or a pattern; gzipped ones end in .gz.
 
     A line is a document (`id`, and `text`, `paragraphs` or `chunks`; `title` and `source` where there are any) or a
@@ -24,23 +23,13 @@ class Jsonl(Collection):
     """
 
     kind: ClassVar[str] = "jsonl"
-    places: ClassVar[tuple[str, ...]] = ("path",)
-
-    path: str | list[str] | None = None
-    id: str | None = "id"
-    title: str = "title"
-    text: str = "text"
-    lines: Lines = "joined"
 
     def _read(self) -> Iterator[Document]:
         self._files()
-        return records.documents(self._rows, records.Names(self.id, self.title, self.text), self.lines)
+        return records.documents(self._rows, self._names(), self.lines)
 
     def _digest(self) -> str:
         return places.digest(self._files())
-
-    def _name(self) -> str:
-        return str(self.path)
 
     def _files(self) -> list[Any]:
         return places.files(self.path, self.kind, "documents.jsonl")

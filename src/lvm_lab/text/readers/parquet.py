@@ -12,15 +12,14 @@ import pyarrow.parquet
 
 from lvm_lab.errors import UserError
 from lvm_lab.text import places, records
-from lvm_lab.text.collection import Collection
 from lvm_lab.text.document import Document
-from lvm_lab.text.prose import Lines
+from lvm_lab.text.table import Table
 
 ROWS_AT_ONCE = 1_024
 
 
 @dataclass(kw_only=True)
-class Parquet(Collection):
+class Parquet(Table):
     """path: a file, several, a pattern, or a folder with its .parquet files, all of them in the order of their paths.
 
     A row is a document (columns `id` and `text`, `paragraphs` or `chunks`; `title` and `source` where there are any) or
@@ -29,32 +28,17 @@ class Parquet(Collection):
     """
 
     kind: ClassVar[str] = "parquet"
-    places: ClassVar[tuple[str, ...]] = ("path",)
-
-    path: str | list[str] | None = None
-    id: str | None = "id"
-    title: str = "title"
-    text: str = "text"
-    lines: Lines = "joined"
 
     def _read(self) -> Iterator[Document]:
-        names = records.Names(self.id, self.title, self.text)
         for file in self._files():
             self._check_columns(file)
-        return records.documents(self._rows, names, self.lines)
+        return records.documents(self._rows, self._names(), self.lines)
 
     def _digest(self) -> str:
         return places.digest(self._files())
 
-    def _name(self) -> str:
-        return str(self.path)
-
     def _files(self) -> list[Path]:
         return places.files(self.path, self.kind, "documents.parquet", (".parquet",))
-
-    def _columns(self) -> list[str]:
-        own = [self.id] if self.id is not None else []
-        return [*own, self.title, self.text, "source", "paragraphs", "chunks", records.ARTICLE, records.CHUNK]
 
     def _check_columns(self, file: Path) -> None:
         """What the schema alone can refuse, before any text is read."""
@@ -72,7 +56,7 @@ class Parquet(Collection):
     def _rows(self) -> Iterator[records.Row]:
         for file in self._files():
             table = _opened(file)
-            columns = [name for name in table.schema_arrow.names if name in self._columns()]
+            columns = [name for name in table.schema_arrow.names if name in self._names().columns]
             number = 0
             try:
                 for batch in table.iter_batches(ROWS_AT_ONCE, columns=columns):
