@@ -9,9 +9,9 @@ import random
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from helpers.text_parts import Letters, Stories
 from lvm_lab.data.store import open_store
 from lvm_lab.jobs import ingestion
 from lvm_lab.text.ingestion.record import read_records
+from lvm_lab.text.ingestion.staging import Staging
 
 KILLS = 20
 
@@ -59,16 +60,27 @@ def test_more_shards_than_documents(tmp_path: Path) -> None:
 
 
 def test_shards_may_end_in_one_moment(tmp_path: Path) -> None:
-    states: list[str] = []
-    jobs = [threading.Thread(target=lambda n=n: states.append(shard(tmp_path, n))) for n in range(3)]
-    for job in jobs:
-        job.start()
-    for job in jobs:
-        job.join()
+    job_settings(tmp_path)  # Hydra composes for one thread at a time
+    with ThreadPoolExecutor(3) as pool:
+        # What a thread dies of is raised here.
+        states = list(pool.map(lambda number: shard(tmp_path, number), range(3)))
     assert set(states) <= {"waiting", "done", "already"}
     assert "done" in states
     assert [shard(tmp_path, number, out="other") for number in range(3)][-1] == "done"
     assert content(tmp_path / "store") == content(tmp_path / "other")
+
+
+def test_who_waits_for_a_folder_that_is_dropped_begins_it_anew(tmp_path: Path) -> None:
+    def hold() -> bool:
+        with Staging(tmp_path / "store").held():
+            return staging(tmp_path).is_dir()
+
+    with ThreadPoolExecutor(1) as pool:
+        with Staging(tmp_path / "store").held():
+            waiting = pool.submit(hold)
+            time.sleep(0.5)
+            Staging(tmp_path / "store").drop()
+        assert waiting.result()
 
 
 def test_a_multirun_makes_all_shards(tmp_path: Path) -> None:

@@ -95,10 +95,17 @@ class Staging:
     @contextmanager
     def held(self) -> Iterator[None]:
         """Held for moments, to begin, and by the shard that publishes."""
-        self._check()
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(self.folder / "lock"):
+        lock = FileLock(self.folder / "lock")
+        while not lock.is_locked:
+            self._check()
+            self.folder.mkdir(parents=True, exist_ok=True)
+            # Who held it may have dropped the folder.
+            with suppress(FileNotFoundError):
+                lock.acquire()
+        try:
             yield
+        finally:
+            lock.release()
 
     @contextmanager
     def working(self, number: int, settings: Mapping[str, Any], restart: bool) -> Iterator[Shard]:
