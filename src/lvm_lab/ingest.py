@@ -9,7 +9,7 @@ from lvm_lab.commands import launch
 
 
 def main() -> None:
-    launch.launch("ingest", ingest, interrupted="the same command goes on from the last block")
+    launch.launch("ingest", ingest, runs_shards=True, interrupted="the same command goes on from the last block")
 
 
 def ingest(config: dict[str, Any], sweep_dir: Path | None = None) -> None:

@@ -150,7 +150,8 @@ def _composed(door: str, arguments: list[str], config_name: str, files: Files | 
         return command
     words = line.words(files)
     command.reads += [str(folder) for folder in composing.own_folders(words)]
-    words = sharding.spread(config_name, words)
+    if door == "ingest":
+        words = sharding.spread(config_name, words)
     request, others = schedules.split(words) if door == "train" else (None, words)
     configs = _configs(config_name, others)
     for config in configs:

@@ -46,6 +46,7 @@ def launch(
     *,
     files: Files | None = None,
     runs_schedules: bool = False,
+    runs_shards: bool = False,
     interrupted: str = "the same command goes on from the last checkpoint",
     door: str | None = None,
     header: str | None = None,
@@ -53,8 +54,9 @@ def launch(
     """Compose `config_name` from the command line and call `job(config, sweep_dir)`, for a schedule row by row.
 
     config is resolved and in plain containers; sweep_dir is a multirun's folder, else None. files: the setting that
-    takes the arguments which are files. runs_schedules: whether schedule=NAME runs a table. interrupted: what is said
-    after Ctrl-C. door: the command's name where it is not the config's; header: its own words at the top of --help.
+    takes the arguments which are files. runs_schedules: whether schedule=NAME runs a table. runs_shards: whether a
+    multirun's jobs are the shards of one. interrupted: what is said after Ctrl-C. door: the command's name where it is
+    not the config's; header: its own words at the top of --help.
     Exit codes: 0 done, 2 a user's mistake, 1 a failed job of a multirun or our own bug, 130 interrupted.
     """
     find_packages_here()
@@ -77,7 +79,8 @@ def launch(
         check_names(arguments)
         check_flags(arguments, door or config_name)
         check_local(arguments)
-        arguments = sharding.spread(config_name, arguments)
+        if runs_shards:
+            arguments = sharding.spread(config_name, arguments)
         request, others = schedules.split(arguments) if runs_schedules else (None, arguments)
         if request is None:
             multirun.check_folders(config_name, arguments)

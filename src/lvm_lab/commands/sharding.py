@@ -21,11 +21,7 @@ def spread(config_name: str, arguments: Sequence[str]) -> list[str]:
     Raises UserError for a multirun of an ingestion that is anything else.
     """
     arguments = [*arguments]
-    if (
-        config_name != "ingest"
-        or not {*MULTIRUN} & {*arguments}
-        or any(argument.startswith((*SHOWS, "--cfg=")) for argument in arguments)
-    ):
+    if not {*MULTIRUN} & {*arguments} or any(argument.startswith((*SHOWS, "--cfg=")) for argument in arguments):
         return arguments
     settings = own_settings(arguments)
     for one in OverridesParser.create().parse_overrides(settings):
