@@ -321,6 +321,12 @@ def damage(store: Store, kind: str) -> None:
     elif kind == "longer documents":
         documents = make_documents([4, 500], ["a", "b"])
         pq.write_table(documents.table(), first / "documents.parquet")
+    elif kind in ("a pipe for vectors", "a pipe for a manifest"):
+        place = file if kind == "a pipe for a manifest" else first / "vectors.npy"
+        place.unlink()
+        os.mkfifo(place)
+        if place == file:
+            return
     elif kind == "other columns":
         pq.write_table(pq.read_table(first / "documents.parquet").drop_columns(["length"]), first / "documents.parquet")
     else:
@@ -344,6 +350,8 @@ def damage(store: Store, kind: str) -> None:
         ("truncated vectors", "mmap length"),
         ("longer documents", "points outside the"),
         ("other columns", "length"),
+        ("a pipe for vectors", "no plain file"),
+        ("a pipe for a manifest", "no plain file"),
     ],
 )
 def test_a_damaged_store_becomes_a_sentence(two: Store, cache: Path, kind: str, words: str) -> None:

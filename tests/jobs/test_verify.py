@@ -137,6 +137,15 @@ def test_a_store_without_texts_has_its_probes(home: Path) -> None:
     assert "there are neither texts nor probe sentences" in done.out
 
 
+def test_probes_of_another_length_are_compared_with_none(home: Path) -> None:
+    encoder = Hashing(dim=64)
+    contract = replace(encoder.contract(), probes={PROBES[0]: [1.0, 2.0, 3.0]})
+    stored(home / "short", encoder, contract=contract)
+    done = told(home, "short")
+    assert (done.code, done.err) == (0, "")
+    assert "40 chunks: cosine min 1.0000" in done.out
+
+
 def test_several_stores_are_verified_in_turn_up_to_the_first_that_differs(home: Path) -> None:
     stored(home / "again", Hashing(dim=64), TEXTS[::-1])
     done = told(home, "own", "again", "own")

@@ -25,6 +25,7 @@ from lvm_lab.jobs import ingestion
 REFUSED = {
     "out=null": "an ingestion needs a place for its store; add out=FOLDER.",
     "out=..": "out=.. does not fit; name a folder",
+    "out=s3://bucket/store": "out=s3://bucket/store is an address; make the store in a folder here, and copy it there.",
     "out=file.txt": "out=file.txt is a file where a store's folder is needed; name another one.",
     "out=file.txt/store": "file.txt is a file, and no folder can be made in it; name another out.",
     "out=full": "out=full is no store and not empty; name another folder.",

@@ -41,6 +41,8 @@ class IngestSettings:
     def __post_init__(self) -> None:
         if not self.out and not self.dry_run:
             raise UserError("an ingestion needs a place for its store; add out=FOLDER.")
+        if self.out and "://" in self.out:
+            raise UserError(f"out={self.out} is an address; make the store in a folder here, and copy it there.")
         if self.out and Path(self.out).name in ("", ".."):
             raise UserError(f"out={self.out} does not fit; name a folder that the store may become.")
         if not 1 <= self.shards <= MOST_SHARDS:

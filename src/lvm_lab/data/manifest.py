@@ -74,8 +74,12 @@ def sort_origins(origins: Sequence[Origin]) -> list[dict[str, str | None]]:
 
 def read_manifest(path: Path) -> Manifest:
     """The manifest of the store in a folder. Raises UserError for what is none."""
+    file = path / FILE
+    if file.exists() and not file.is_file():
+        # Opening a pipe would wait for somebody to write into it.
+        raise unreadable(path, f"{file} is no plain file")
     try:
-        text = (path / FILE).read_text(encoding="utf-8")
+        text = file.read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
         raise unreadable(path, error) from error
     return parse(text, path)

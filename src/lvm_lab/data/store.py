@@ -157,6 +157,10 @@ def open_parts(
 
 
 def _open_part(path: Path, folder: Path, part: Part) -> tuple[np.ndarray, Documents]:
+    for file in (folder / VECTORS, folder / DOCUMENTS, folder / CHUNKS):
+        # Opening a pipe would wait for somebody to write into it.
+        if file.exists() and not file.is_file():
+            raise unreadable(path, f"{file} is no plain file")
     try:
         vectors_ND: np.ndarray = np.load(folder / VECTORS, mmap_mode="r", allow_pickle=False)
         documents = Documents.of(pq.read_table(folder / DOCUMENTS, columns=SCHEMA.names))

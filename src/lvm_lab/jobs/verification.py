@@ -141,7 +141,8 @@ def verify(path: Path, settings: VerifySettings, option: Callable[[str], dict[st
     conflict = store.contract.conflict(made)
     if made.dim != store.dim:
         return Report(path, store.contract, files, made, conflict=conflict)
-    shared = [sentence for sentence in store.contract.probes if sentence in made.probes]
+    # As `EncoderContract.agreement` counts them.
+    shared = [one for one, vector in store.contract.probes.items() if len(vector) == len(made.probes.get(one, ()))]
     at_rest, anew = ([one.probes[sentence] for sentence in shared] for one in (store.contract, made))
     rows = _rows(store, texts, settings)
     return Report(
