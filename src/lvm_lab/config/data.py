@@ -8,6 +8,8 @@ from typing import Literal
 from lvm_lab.errors import UserError
 
 FOLDS = 5
+# Vectors that a window of data.windows=documents reads at least, where nothing else is asked for.
+FEWEST_READ = 5
 
 
 @dataclass(frozen=True)
@@ -17,6 +19,10 @@ class DataSettings:
     train_windows: train on this many windows only, of whole documents (but for the last) in the order of their hashes,
         so that a smaller number is a part of every larger one.
     gate: what a failed data gate does before training.
+    windows: how training reads documents. sliding: windows of context_length vectors, each with its target. documents:
+        segments of up to context_length + 1 chunks, supervised at every place that has read min_context of them.
+    min_context: the fewest vectors that a window reads. None: context_length with sliding windows, else FEWEST_READ.
+    judge_from: the first row of a document whose rank among the following chunks every run records, whatever it reads.
     """
 
     context_length: int = 5
@@ -25,6 +31,9 @@ class DataSettings:
     skip_repeated: bool = True
     train_windows: int | None = None
     gate: Literal["warn", "refuse"] = "warn"
+    windows: Literal["sliding", "documents"] = "sliding"
+    min_context: int | None = None
+    judge_from: int = 16
 
     def __post_init__(self) -> None:
         if self.context_length < 1:
@@ -37,3 +46,17 @@ class DataSettings:
             )
         if self.fold is not None and not 0 <= self.fold < FOLDS:
             raise UserError(f"data.fold={self.fold} does not exist; choose 0 to {FOLDS - 1}, or null for 70/15/15.")
+        if self.min_context is not None and not 1 <= self.min_context <= self.context_length:
+            raise UserError(
+                f"data.min_context={self.min_context} does not fit data.context_length={self.context_length}; set 1 to "
+                f"{self.context_length}, or null."
+            )
+        if self.judge_from < 1:
+            raise UserError(f"data.judge_from={self.judge_from} leaves nothing to be read before it; set 1 or more.")
+
+    @property
+    def shortest(self) -> int:
+        """The fewest vectors that a window reads."""
+        if self.min_context is not None:
+            return self.min_context
+        return self.context_length if self.windows == "sliding" else min(FEWEST_READ, self.context_length)

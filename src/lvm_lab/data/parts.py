@@ -107,6 +107,7 @@ def cut_parts(
             excluded_N=excluded_N,
             text_N=chunks.text_N,
             every_position=every_position and part == "train",
+            min_context=settings.shortest,
         )
         if len(windows) == 0 and part != "test":
             number = len(stretches[part])
@@ -214,10 +215,11 @@ def _first_by_hash(windows: Windows, at_most: int, store: Store) -> Windows:
 def _no_window(store: Store, stretches: np.ndarray, settings: DataSettings, excluded_N: np.ndarray | None) -> str:
     """Why these stretches, of which there is at least one, hold no window, and the way out."""
     longest = int(store.documents.length[stretches].max())
-    if longest <= settings.context_length:
+    if longest <= settings.shortest:
+        key = "min_context" if settings.shortest < settings.context_length else "context_length"
         return (
-            f"its longest document has {longest} chunks and data.context_length={settings.context_length} needs "
-            f"{settings.context_length + 1}; set a smaller data.context_length or bring longer documents"
+            f"its longest document has {longest} chunks and data.{key}={settings.shortest} needs "
+            f"{settings.shortest + 1}; set a smaller data.{key} or bring longer documents"
         )
     assert excluded_N is not None, "long stretches without excluded rows have windows"
     repeated = f"{_repeated_share(excluded_N)} and are no targets"
@@ -240,7 +242,14 @@ def whole_windows(store: Store, settings: DataSettings, name: str, cache: Path) 
     stretches = np.arange(len(store.documents))
     chunks = Chunks.of(store)
     excluded_N = repeated_rows(store, cache, chunks) if settings.skip_repeated else None
-    windows = index_windows(store, stretches, settings.context_length, excluded_N=excluded_N, text_N=chunks.text_N)
+    windows = index_windows(
+        store,
+        stretches,
+        settings.context_length,
+        excluded_N=excluded_N,
+        text_N=chunks.text_N,
+        min_context=settings.shortest,
+    )
     if len(windows) == 0:
         raise UserError(f"{name} has no window: {_no_window(store, stretches, settings, excluded_N)}.")
     return windows

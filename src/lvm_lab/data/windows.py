@@ -20,7 +20,8 @@ class Windows:
     """Windows of one part. All arrays have one entry a window; nothing is copied from the store.
 
     vectors_ND: the store's memory map, or several read as one.
-    target_row_W: the row of the target; the context is the `context_length` rows before it.
+    target_row_W: the row of the target; the context is the `context_length` rows before it, or those that its stretch
+        has: see `length_W`.
     document_W: the number of the window's document (stretches of one document share it).
     start_W, end_W: the rows [start, end) of the unbroken stretch that the window lies in.
     excluded_N: rows of the store that are no targets and no negatives, if any.
@@ -52,6 +53,19 @@ class Windows:
     @property
     def dim(self) -> int:
         return int(self.vectors_ND.shape[1])
+
+    @property
+    def length_W(self) -> np.ndarray:
+        """How many vectors each window reads: context_length, and fewer near the beginning of its stretch."""
+        return np.minimum(self.context_length, self.target_row_W - self.start_W)
+
+    def by_length(self) -> Iterator[tuple[np.ndarray, Windows]]:
+        """For each length of context, shortest first: the positions of its windows, and these, whose context_length it
+        is. A predictor reads contexts of one true length at a time, never padded ones."""
+        length_W = self.length_W
+        for length in np.unique(length_W).tolist():
+            positions = np.flatnonzero(length_W == length)
+            yield positions, replace(self.select(positions), context_length=length)
 
     @property
     def resampled_W(self) -> np.ndarray:
@@ -115,19 +129,22 @@ def index_windows(
     excluded_N: np.ndarray | None = None,
     text_N: np.ndarray | None = None,
     every_position: bool = False,
+    min_context: int | None = None,
 ) -> Windows:
     """Every window of the given stretches (rows of the documents table).
 
+    min_context: the fewest vectors that a window reads; None: context_length.
     excluded_N: rows that may be no target, such as boilerplate that stands in several documents.
     every_position: the training step supervises all positions, so none of the rows from the second
         context vector to the target may be excluded.
     """
     document_of_stretch = store.documents.numbers()
+    shortest = context_length if min_context is None else min_context
     targets, documents, starts, ends = [], [], [], []
     start_S = np.asarray(store.documents.start, dtype=np.int64)[stretches]
     end_S = start_S + store.documents.length[stretches]
     for stretch, start, end in zip(stretches, start_S.tolist(), end_S.tolist(), strict=True):
-        rows = np.arange(start + context_length, end, dtype=np.int64)
+        rows = np.arange(start + shortest, end, dtype=np.int64)
         if excluded_N is not None and len(rows):
             supervised = context_length if every_position else 1
             counts = np.concatenate([[0], np.cumsum(excluded_N[start:end])])

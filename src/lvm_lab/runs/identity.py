@@ -15,7 +15,13 @@ from lvm_lab.errors import UserError
 # What changes where and how a run runs, not what it computes.
 NOT_HASHED = ("device", "logger", "run", "callbacks", "sweep")
 # Options that older configs lack, by dotted key: at this default they change nothing, and so enter nothing.
-ADDED: dict[str, Any] = {"five_cat.gates": list(GATES)}
+ADDED: dict[str, Any] = {
+    "five_cat.gates": list(GATES),
+    "data.windows": "sliding",
+    "data.min_context": None,
+    "data.judge_from": 16,
+}
+_NOT_ADDED = object()
 # Settings of an arch that name files, and what their digests are called in a run's content.
 ARCH_PATHS = ("members", "weights")
 ARCH_CONTENT = ("member_", "weights_")
@@ -144,7 +150,8 @@ def as_cut(data: dict[str, Any]) -> dict[str, Any]:
 
     The order of several stores counts for nothing.
     """
-    kept = {key: value for key, value in data.items() if key not in (*TRAINING_ALONE, *sources.secrets(data))}
+    left_out = (*TRAINING_ALONE, *sources.secrets(data))
+    kept = {k: v for k, v in data.items() if k not in left_out and v != ADDED.get(f"data.{k}", _NOT_ADDED)}
     unordered = {key: sorted(kept[key]) for key in sources.places(data) if isinstance(kept.get(key), list)}
     return targets.current(kept) | unordered
 
