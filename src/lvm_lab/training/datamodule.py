@@ -8,29 +8,53 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader
 
-from lvm_lab.data.batches import WindowBatches
+from lvm_lab.data.batches import SegmentBatches, WindowBatches
 from lvm_lab.data.parts import Parts
 from lvm_lab.data.sampler import DiverseBatches, FixedBatches
+from lvm_lab.data.segments import Cuts, SegmentSampler, fixed_draws
 from lvm_lab.data.windows import sample_evenly
 from lvm_lab.training._lightning import pl
 from lvm_lab.types import Batch
 
 log = logging.getLogger(__name__)
 VALIDATION_WINDOWS = 5_000
+# With documents. A segment costs what a window of its length does, and has a target at nearly every place.
+VALIDATION_SEGMENTS = 1_000
 
 
 class VectorDataModule(pl.LightningDataModule):
     """batch_size is the global one: with R devices each gets a batch_size / R share of every batch.
 
-    negatives: hard negatives a window, as many as the loss asks for.
+    negatives: hard negatives a window or segment, as many as the loss asks for.
+    shortest: cut documents into segments, which batch_size and max_per_doc then count, and supervise every place that
+        has read so many vectors; None: windows.
     """
 
-    def __init__(self, parts: Parts, batch_size: int, max_per_doc: int, negatives: int, seed: int) -> None:
+    def __init__(
+        self,
+        parts: Parts,
+        batch_size: int,
+        max_per_doc: int,
+        negatives: int,
+        seed: int,
+        shortest: int | None = None,
+    ) -> None:
         super().__init__()
         self.parts, self.batch_size, self.max_per_doc = parts, batch_size, max_per_doc
-        self.negatives, self.seed = negatives, seed
+        self.negatives, self.seed, self.shortest = negatives, seed, shortest
+        self._segments: SegmentSampler | None = None
+
+    @property
+    def targets_an_epoch(self) -> int:
+        """How many targets this epoch's batches supervise, windows counting one each."""
+        if self._segments is not None:
+            return self._segments.targets
+        assert self.trainer is not None
+        return int(self.trainer.num_training_batches) * self.batch_size
 
     def train_dataloader(self) -> DataLoader[Batch]:
+        if self.shortest is not None:
+            return self._train_segments(self.shortest)
         windows = self.parts.train
         sampler = DiverseBatches(windows.document_W, self.batch_size, self.max_per_doc, self.seed)
         seen, total = len(sampler) * self.batch_size, len(windows)
@@ -44,18 +68,42 @@ class VectorDataModule(pl.LightningDataModule):
                 100 * seen / total,
                 self.max_per_doc,
             )
-        rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-        dataset = WindowBatches(windows, self.negatives, rank, world)
-        return _loader(dataset, sampler)
+        return _loader(WindowBatches(windows, self.negatives, *self._place()), sampler)
+
+    def _train_segments(self, shortest: int) -> DataLoader[Batch]:
+        windows = self.parts.train
+        sampler = SegmentSampler(Cuts(windows, shortest), self.batch_size, self.max_per_doc, self.seed)
+        seen, total = len(sampler) * self.batch_size, sampler.segments
+        log.info(
+            "an epoch reads %d of %d segments (%.0f%%) of up to %d chunks, cut anew each time, in which %d targets are "
+            "supervised",
+            seen,
+            total,
+            100 * seen / total,
+            windows.context_length + 1,
+            len(windows),
+        )
+        if len(sampler) < total // self.batch_size:
+            log.info("a batch takes at most %d segments of a document (data.max_per_doc)", self.max_per_doc)
+        self._segments = sampler
+        return _loader(SegmentBatches(self.negatives, *self._place()), sampler)
+
+    def _place(self) -> tuple[int, int]:
+        """Which of how many devices this one is."""
+        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
 
     def val_dataloader(self) -> DataLoader[Batch]:
+        if self.shortest is not None:
+            # Supervised as in training, and cut where documents begin.
+            draws = fixed_draws(self.parts.val, self.shortest, VALIDATION_SEGMENTS, self.batch_size, self.seed)
+            return _loader(SegmentBatches(self.negatives), draws)
         windows = sample_evenly(self.parts.val, VALIDATION_WINDOWS, self.seed)
         sampler = FixedBatches(len(windows), self.batch_size, self.seed)
         dataset = WindowBatches(windows, self.negatives)
         return _loader(dataset, sampler)
 
 
-def _loader(dataset: WindowBatches, sampler: Any) -> DataLoader[Batch]:
+def _loader(dataset: WindowBatches | SegmentBatches, sampler: Any) -> DataLoader[Batch]:
     # A loader draws a number each time it is begun, and a resumed run begins it before the epoch is reseeded:
     # taken from a generator of its own, that draw leaves dropout's random state alone.
     generator = torch.Generator().manual_seed(0)
