@@ -49,12 +49,13 @@ class Prediction:
         return Prediction(**wide | {"origin": self.origin})
 
     def select(self, index_N: Tensor) -> Prediction:
-        """The predictions at these rows, in that order."""
+        """The predictions at these rows, in that order: of every field along the N of its suffix."""
         rows: dict[str, Any] = {
-            name: x if x is None else x[..., index_N, :] for name, x in vars(self).items() if name.endswith("ND")
+            name: x.index_select(name.rpartition("_")[2].index("N"), index_N)
+            for name, x in vars(self).items()
+            if x is not None and name != "origin"
         }
-        weight_SN = None if self.noise_weight_SN is None else self.noise_weight_SN[:, index_N]
-        return Prediction(**rows, noise_weight_SN=weight_SN, origin=self.output)
+        return Prediction(**rows, origin=self.output)
 
     @classmethod
     def from_raw(cls, raw_ND: Tensor) -> Prediction:

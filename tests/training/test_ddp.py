@@ -38,6 +38,8 @@ from lvm_lab.types import Batch, Prediction, Stats
 WORLD = ("data.dim=32", "data.documents=60", "data.ood_documents=12", "data.planes=4", "data.topic_dims=4")
 SMALL = (*WORLD, *MODEL, "arch.width=16", "trainer.batch_size=64", "arch.dropout=0")
 TINY = (*SMALL, "5cat=off", "trainer.max_epochs=2")
+# Every device has its own number of targets.
+DOCUMENTS = ("data.windows=documents", "data.context_length=9", "data.min_context=3")
 TWO = ("device=ddp", "device.accelerator=cpu", "device.devices=2")
 # Without a name to look up, so that gloo needs no network.
 LOCAL = {"GLOO_SOCKET_IFNAME": "lo"}
@@ -61,7 +63,9 @@ def losses(history: list[dict[str, Any]]) -> list[dict[str, float]]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "loss", [("loss=infonce", "loss.negatives=2"), ("loss=mse",), ("loss=hybrid",)], ids=["infonce", "mse", "hybrid"]
+    "loss",
+    [("loss=infonce", "loss.negatives=2"), ("loss=mse",), ("loss=hybrid",), ("loss=hybrid", *DOCUMENTS)],
+    ids=["infonce", "mse", "hybrid", "documents"],
 )
 def test_two_processes_compute_what_one_does(tmp_path: Path, cache: Path, loss: tuple[str, ...]) -> None:
     (tmp_path / "one").mkdir()

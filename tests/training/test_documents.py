@@ -7,23 +7,31 @@ from __future__ import annotations
 
 from dataclasses import replace
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 import yaml
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+from rich.console import Console
 from torch import Tensor, nn
 
+from lvm_lab.build.training import module as module_for
+from lvm_lab.build.training import prepare
 from lvm_lab.commands import launch as cli
-from lvm_lab.config.settings import OptimSettings
+from lvm_lab.config.settings import OptimSettings, Settings, settings
 from lvm_lab.data.batches import SegmentBatches
 from lvm_lab.data.segments import Cuts, SegmentDraw
 from lvm_lab.data.windows import index_windows
+from lvm_lab.errors import UserError
 from lvm_lab.heads.diffusion import DiffusionHead
 from lvm_lab.heads.dual import DualHead
 from lvm_lab.heads.energy import EnergyHead
 from lvm_lab.heads.two_tower import TwoTowerHead
+from lvm_lab.jobs import session
 from lvm_lab.losses.cosine import Cosine
 from lvm_lab.losses.diffusion import Diffusion
 from lvm_lab.losses.energy import Energy
@@ -32,6 +40,7 @@ from lvm_lab.losses.moment import Moment
 from lvm_lab.losses.mse import MSE
 from lvm_lab.losses.variance import Variance
 from lvm_lab.model import LatentVectorModel
+from lvm_lab.runs import folder as runs
 from lvm_lab.training.module import LatentVectorModule
 from lvm_lab.training.objective import WeightedTerms
 from lvm_lab.types import Batch, Prediction, Reading, Stats
@@ -241,3 +250,69 @@ def test_a_reading_of_padded_segments_looks_back_on_what_was_read() -> None:
     reading = Reading(context_BLD, context_BLD, every=True)
     torch.testing.assert_close(reading.mean_ND[2], context_BLD[0, :3].mean(0))
     torch.testing.assert_close(reading.last_ND[2], context_BLD[0, 2])
+
+
+TINY = [
+    *("data.dim=32", "data.documents=40", "data.ood_documents=10", "data.planes=4", "data.topic_dims=4"),
+    *("data.windows=documents", "data.context_length=9", "data.min_context=3", "trainer.batch_size=24"),
+    *("arch=gru", "arch.width=16", "arch.layers=1", "arch.dropout=0.1", "head.hidden=16", "trainer.max_epochs=3"),
+    *("five_cat=off", "logger=none", "device=cpu"),
+]
+
+
+def settings_of(*overrides: str) -> Settings:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return settings(OmegaConf.to_container(compose("train", overrides=[*TINY, *overrides]), resolve=True))  # type: ignore[arg-type]
+
+
+def history_of(folder: Path, *overrides: str) -> list[dict[str, Any]]:
+    chosen = settings_of(f"run.dir={folder}", f"run.cache={folder.parent / 'cache'}", *overrides)
+    data, module, content, _ = prepare(chosen)
+    claimed = runs.claim(chosen.config, content, directory=str(folder), root=folder.parent, force=False)
+    with claimed as run, session.Session(chosen, data, run, Console(quiet=True)) as at:
+        at.fit(module)
+        return run.read_history()
+
+
+def numbers(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{k: v for k, v in row.items() if k not in ("seconds", "windows_per_second")} for row in history]
+
+
+def test_a_run_on_documents_goes_on_as_it_would_have_unbroken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    unbroken = history_of(tmp_path / "unbroken")
+    # A segment of this world's documents of 24 has seven targets at most, and six in the mean.
+    targets = [row["seconds"] * row["windows_per_second"] for row in unbroken]
+    assert all(count == pytest.approx(round(count)) for count in targets)
+    # Cut anew in each epoch.
+    assert len({round(count) for count in targets}) > 1
+    assert all(3 * row["step"] / (row["epoch"] + 1) * 24 < count for row, count in zip(unbroken, targets, strict=True))
+    assert unbroken[-1]["train/loss"] < unbroken[0]["train/loss"]
+    with monkeypatch.context() as before:
+        before.setattr(LatentVectorModule, "on_train_epoch_end", _stop_after_the_first_epoch)
+        with pytest.raises(KeyboardInterrupt):
+            history_of(tmp_path / "killed")
+    assert numbers(history_of(tmp_path / "killed")) == numbers(unbroken)
+    assert numbers(history_of(tmp_path / "other", "seed=1")) != numbers(unbroken)
+
+
+def _stop_after_the_first_epoch(self: LatentVectorModule) -> None:
+    if self.current_epoch == 1:
+        raise KeyboardInterrupt
+
+
+def test_archs_that_read_a_context_as_a_whole_are_refused() -> None:
+    stats = Stats(torch.zeros(32), torch.ones(32))
+    options = [option for option in TINY if not option.startswith("arch")]
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        composed = OmegaConf.to_container(compose("train", overrides=[*options, "arch=linformer"]), resolve=True)
+    with pytest.raises(UserError, match=r"^arch=linformer reads a context as a whole.*set data\.windows=sliding\.$"):
+        module_for(settings(composed), stats, {})  # type: ignore[arg-type]
+    assert not import_module("lvm_lab.archs.ensemble").Ensemble.causal
+
+
+def test_windows_of_several_lengths_are_trained_on_as_documents_alone() -> None:
+    stats = Stats(torch.zeros(32), torch.ones(32))
+    with pytest.raises(UserError, match=r"windows of one length.*data\.windows=documents with a causal arch\.$"):
+        module_for(settings_of("data.windows=sliding"), stats, {})
+    with pytest.raises(UserError, match=r"leave trainer\.supervision=last\.$"):
+        settings_of("trainer.supervision=all")
