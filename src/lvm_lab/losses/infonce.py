@@ -39,6 +39,7 @@ class InfoNCE(nn.Module):
     above; backwards, a target must be told from the predictions at those places. Harder negatives are the segment's
     `negatives_BMD`, of which each place has those masked that it has read and its own target: chunks that it has not
     come to yet are negatives. Where each segment supervises one place, all this is what windows have.
+
     The temperature is learned in log space and clamped to [.01, .5]; it has no weight decay.
     """
 
