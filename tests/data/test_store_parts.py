@@ -237,6 +237,31 @@ def test_a_crash_leaves_the_store_as_it_was(tmp_path: Path, two: Store, monkeypa
     assert {folder.name for folder in (two.path / "parts").iterdir()} == {*listed, "notes", "0" * 16}
 
 
+@pytest.mark.parametrize("first", [True, False], ids=["first part", "another part"])
+@pytest.mark.parametrize("step", ["_remove_orphans", "rename", "to_disk", "write_atomically"])
+def test_an_append_killed_at_any_step_can_be_given_again(tmp_path: Path, monkeypatch, step: str, first: bool) -> None:
+    """Given again, it makes the files of an append that nobody killed."""
+
+    def broken(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    whole, torn = tmp_path / "whole", tmp_path / "torn"
+    for store in (whole, torn):
+        if not first:
+            append(store, tmp_path / f"{store.name}-one", [4, 5], ["a", "b"], 1)
+    append(whole, tmp_path / "more", [6], ["x"], 3)
+    with monkeypatch.context() as patched:
+        patched.setattr(appending.os if step == "rename" else appending, step, broken)
+        with pytest.raises(KeyboardInterrupt):
+            append(torn, tmp_path / "killed", [6], ["x"], 3)
+    append(torn, tmp_path / "again", [6], ["x"], 3)
+    assert files_of(torn) == files_of(whole)
+
+
+def files_of(store: Path) -> dict[str, bytes]:
+    return {str(file.relative_to(store)): file.read_bytes() for file in store.rglob("*") if file.is_file()}
+
+
 def test_what_was_not_closed_is_no_part(tmp_path: Path) -> None:
     bad_ND = np.pad(np.ones((3, DIM), np.float32), ((0, 1), (0, 0)))
     with PartWriter(tmp_path / "part", DIM) as writer:

@@ -6,20 +6,23 @@ import errno
 import os
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from helpers.commands import call
-from helpers.ingesting import content, give, made, staging
+from helpers.ingesting import content, give, job_settings, made, staging
 from helpers.text_parts import Stories
 from lvm_lab import files, ingest
 from lvm_lab.data import part_files
 from lvm_lab.errors import UserError
 from lvm_lab.jobs import ingestion
+from lvm_lab.text.ingestion.record import read_records
+from lvm_lab.text.ingestion.staging import Staging
 
 # What is typed -> words of the sentence.
 REFUSED = {
@@ -264,11 +267,81 @@ def test_a_finished_command_leaves_what_another_has_begun(tmp_path: Path) -> Non
     assert content(staging(tmp_path)) == before
 
 
+def test_a_finished_command_is_finished_while_another_is_at_work(tmp_path: Path) -> None:
+    made(tmp_path)
+    with pytest.raises(UserError):
+        made(tmp_path, "append=true", "reader.source=more", "reader.fault=refuses", "reader.at=11")
+    before = content(staging(tmp_path))
+    with FileLock(staging(tmp_path) / "shard-0.lock"):
+        made(tmp_path)
+    assert content(staging(tmp_path)) == before
+
+
+def test_what_was_dropped_by_half_is_nobodys(tmp_path: Path) -> None:
+    """A process may die while it takes away what it no longer needs."""
+    with pytest.raises(UserError):
+        made(tmp_path, "reader.fault=refuses", "reader.at=11")
+    (staging(tmp_path) / "settings.json").unlink()
+    made(tmp_path, "reader.sentences=8")
+    made(tmp_path, "reader.sentences=8", out="other")
+    assert content(tmp_path / "store") == content(tmp_path / "other")
+    (staging(tmp_path) / "shard-0").mkdir(parents=True)
+    made(tmp_path, "reader.sentences=8")
+    assert not staging(tmp_path).exists()
+
+
+def test_what_another_process_has_finished_meanwhile_is_not_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = job_settings(tmp_path)
+    present = ingestion._present
+
+    def slow(*arguments: Any) -> frozenset[str]:
+        with monkeypatch.context() as patch:
+            patch.setattr(ingestion, "_present", present)
+            ingestion.ingest(settings, lambda documents, chunks: None)
+        return present(replace(settings, append=True), arguments[1])
+
+    monkeypatch.setattr(ingestion, "_present", slow)
+    monkeypatch.setattr(ingestion, "_check_first_document", lambda *_: None)
+    state, _ = ingestion.ingest(settings, lambda documents, chunks: pytest.fail("it was made again"))
+    assert state == "done"
+    assert not staging(tmp_path).exists()
+
+
+def test_a_shard_is_taken_before_another_process_may_begin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And it is let go after the store is made."""
+    locked, publish = Staging._locked, ingestion.publish
+
+    def taking(place: Staging, file: Path) -> Any:
+        assert is_held(place.folder / "lock")
+        return locked(place, file)
+
+    def publishing(place: Staging, *arguments: Any) -> dict[str, Any]:
+        assert is_held(place.folder / "shard-0.lock")
+        return publish(place, *arguments)
+
+    monkeypatch.setattr(Staging, "_locked", taking)
+    monkeypatch.setattr(ingestion, "publish", publishing)
+    made(tmp_path)
+
+
+def is_held(file: Path) -> bool:
+    try:
+        with FileLock(file, timeout=0):
+            return False
+    except Timeout:
+        return True
+
+
 def test_other_versions_do_not_go_on_with_what_is_there(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UserError):
         made(home, "reader.fault=refuses", "reader.at=11", out="new")
     monkeypatch.setattr("lvm_lab.text.ingestion.staging.__version__", "9.9")
-    with pytest.raises(UserError, match=r"versions\.lvm_lab .* there, 9\.9 now"):
+    words = (
+        r"with other versions has made \(versions\.lvm_lab .* there, 9\.9 now\); install that one to go on, or restart"
+    )
+    with pytest.raises(UserError, match=words):
         made(home, "reader.fault=refuses", "reader.at=11", out="new")
 
 
@@ -278,6 +351,25 @@ def test_a_link_to_an_empty_folder_becomes_the_store(tmp_path: Path) -> None:
     made(tmp_path)
     assert (tmp_path / "store").is_symlink()
     assert (tmp_path / "elsewhere" / "manifest.json").exists()
+
+
+def test_a_link_into_a_store_is_refused(home: Path) -> None:
+    (home / "there" / "inner").mkdir()
+    (home / "inward").symlink_to(home / "there" / "inner")
+    outcome = give(home, "out=inward")
+    assert outcome.code == 2
+    assert "out=inward lies inside the store" in outcome.sentence
+    assert [*(home / "there" / "inner").iterdir()] == []
+
+
+def test_a_report_holds_no_path_of_a_model(tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    made(tmp_path, f"encoder.model={tmp_path / 'model'}")
+    (record,) = read_records(tmp_path / "store")
+    assert "model" not in record["settings"]["encoder"]
+    made(tmp_path, "encoder.model=letters", out="named")
+    (record,) = read_records(tmp_path / "named")
+    assert record["settings"]["encoder"]["model"] == "letters"
 
 
 def test_a_damaged_report_is_told(tmp_path: Path) -> None:

@@ -10,8 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from lvm_lab.config import binding
-from lvm_lab.data.contract import EncoderContract
+from lvm_lab.data.contract import EncoderContract, read_contract
 from lvm_lab.data.part_files import CHUNKS, VECTORS, Part
 from lvm_lab.errors import UserError
 
@@ -99,7 +98,7 @@ def parse(text: str, name: object) -> Manifest:
         if not parts or len({part.name for part in parts}) < len(parts):
             raise ValueError("its manifest lists no part, or one twice")
         return Manifest(
-            _contract(whole["encoder"]),
+            read_contract(whole["encoder"], "encoder"),
             tuple(sort_parts(parts)),
             bool(whole["isolated"]),
             str(whole.get("reason", "")),
@@ -116,16 +115,6 @@ def parse(text: str, name: object) -> Manifest:
 def unreadable(name: object, reason: object) -> UserError:
     words = " ".join(str(reason).split())[:300]
     return UserError(f"{name} is not a readable store ({words}); delete the folder and import it again.")
-
-
-def _contract(recorded: dict[str, Any]) -> EncoderContract:
-    try:
-        contract: EncoderContract = binding.dataclass_from(EncoderContract, recorded, "encoder")
-    except UserError as error:
-        raise ValueError(str(error).rstrip(".")) from error
-    if not all(binding.fits(vector, list[float]) for vector in contract.probes.values()):
-        raise ValueError("encoder.probes has a vector that is no list of numbers")
-    return contract
 
 
 def _listed(part: Part) -> dict[str, Any]:
