@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 
 from helpers.commands import call
 from helpers.ingesting import content, give, job_settings, made, staging
-from helpers.text_parts import Stories
+from helpers.text_parts import Letters, Stories
 from lvm_lab import files, ingest
 from lvm_lab.data import part_files
 from lvm_lab.errors import UserError
@@ -31,6 +31,7 @@ REFUSED = {
     "out=s3://bucket/store": "out=s3://bucket/store is an address; make the store in a folder here, and copy it there.",
     "out=file.txt": "out=file.txt is a file where a store's folder is needed; name another one.",
     "out=file.txt/store": "file.txt is a file, and no folder can be made in it; name another out.",
+    "out=/proc/new": "name an out in a folder of yours.",
     "out=full": "out=full is no store and not empty; name another folder.",
     "out=there reader.count=13": "out=there is a store already; add to it with append=true, or name another folder.",
     "out=there/inner": "lies inside the store",
@@ -47,7 +48,9 @@ REFUSED = {
     "blok=3": "blok does not exist (did you mean block?)",
     "block=0": "block=0 does not fit; set 1 or more chunks.",
     "block=few": "block='few' does not fit; give it a whole number.",
-    "threads=0": "threads=0 does not fit; set 1 or more, or null.",
+    "threads=0": "threads=0 does not fit; set 1 to 1024, or null.",
+    "threads=100000": "threads=100000 does not fit; set 1 to 1024, or null.",
+    "encoder=hashing encoder.dim=1000000000000": "encoder.dim=1000000000000 is more than any model reads; set 65536 or",
     "dtype=int8": "dtype='int8' does not fit; give it one of float16, float32.",
     "shards=0": "shards=0 does not fit; set 1 to",
     "shards=2": "shards=2 are as many jobs; add -m to run them all.",
@@ -77,10 +80,12 @@ REFUSED = {
     "encoder.fault=rows": "the encoder gave vectors of shape",
     "encoder.fault=undefined": "of 5.' holds NaN or infinity; drop or encode that chunk again.",
     "encoder.fault=zero": "of 5.' is all zeros; drop or encode that chunk again.",
-    "encoder.fault=huge": "of 5.' holds NaN or infinity",
+    "encoder.fault=huge": "of 5.' does not fit into float16, which holds 6e-08 to 65504 (its largest value is 1e+06",
     "out=there append=true encoder.model=others": "out=there is of another encoder (encoder letters against others",
+    "out=there append=true reader.first=20 dtype=float32": "out=there has its vectors in float16; append with dtype="
+    "float16, or name another folder.",
     "out=there append=true reader.count=13": "document 'd0' of source 'stories' is in there already; leave it out",
-    "out=damaged append=true": "damaged is not a readable store",
+    "out=damaged append=true": "column 2 (char 1)); name a store's folder, or make the store again",
 }
 
 
@@ -121,6 +126,34 @@ def test_an_outside_part_is_told_by_what_it_said(home: Path) -> None:
     """Also where its words are many lines."""
     told = give(home, "out=new", "encoder.fault=raises").sentence
     assert "(RuntimeError: CUDA error: device-side assert triggered); mend it and give the same command again" in told
+
+
+def test_too_little_memory_is_told_with_what_takes_less(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def large(*_: object) -> None:
+        raise MemoryError("Unable to allocate 8.00 TiB")
+
+    monkeypatch.setattr(Letters, "encode", large)
+    told = give(home, "out=new").sentence
+    assert "no memory left for that (Unable to allocate 8.00 TiB); set a smaller block, fewer threads or" in told
+    assert "arch" not in told
+
+
+def test_a_name_with_control_characters_is_refused_before_anything_is_encoded(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"the reader: the id or source 'a\\tb' has control characters; give it a name"):
+        made(tmp_path, 'reader.source="a\\tb"')
+    assert not staging(tmp_path).exists()
+
+
+def test_the_last_line_can_be_typed(tmp_path: Path) -> None:
+    """Blanks and brackets in a name are the shell's and the terminal's too."""
+    shown = give(
+        tmp_path, "out=my [store] of a name that is longer than any line of a terminal is wide", "reader.count=1"
+    )
+    assert shown.code == 0, shown.err
+    assert shown.out.splitlines()[-1].endswith(
+        ": lvm-lab train data=npz 'data.path=my [store] of a name that is longer than any line of a terminal is wide'"
+    )
+    assert "1 document, 9 chunks, " in shown.out
 
 
 def test_after_a_failure_the_mended_command_goes_on(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

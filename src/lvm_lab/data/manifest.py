@@ -25,6 +25,15 @@ PART_NAME = re.compile(r"[0-9a-f]{16}")
 Origin = Mapping[str, str | None]
 
 
+class DamagedStore(UserError):
+    """What is no store as its manifest should say. flaw: the sentence without its way out, which never is to delete a
+    folder that may be a user's; who knows that the lab made it has another one."""
+
+    def __init__(self, flaw: str) -> None:
+        super().__init__(f"{flaw}; name a store's folder, or make the store again under another name.")
+        self.flaw = flaw
+
+
 @dataclass(frozen=True)
 class Manifest:
     """parts: in the order in which their rows are counted, that of their content: who was appended first counts for
@@ -90,10 +99,7 @@ def parse(text: str, name: object) -> Manifest:
         whole = json.loads(text)
         version = whole.get("schema_version")
         if version not in (1, SCHEMA_VERSION):
-            raise UserError(
-                f"{name} has store schema {version} and this version reads 1 and {SCHEMA_VERSION}; "
-                "delete the folder and import it again."
-            )
+            raise DamagedStore(f"{name} has store schema {version} and this version reads 1 and {SCHEMA_VERSION}")
         parts = [_part(listed) for listed in whole["parts"]] if version == SCHEMA_VERSION else [_of_schema_1(whole)]
         if not parts or len({part.name for part in parts}) < len(parts):
             raise ValueError("its manifest lists no part, or one twice")
@@ -112,9 +118,9 @@ def parse(text: str, name: object) -> Manifest:
         raise unreadable(name, reason) from error
 
 
-def unreadable(name: object, reason: object) -> UserError:
+def unreadable(name: object, reason: object) -> DamagedStore:
     words = " ".join(str(reason).split())[:300]
-    return UserError(f"{name} is not a readable store ({words}); delete the folder and import it again.")
+    return DamagedStore(f"{name} is not a readable store ({words})")
 
 
 def _listed(part: Part) -> dict[str, Any]:

@@ -151,6 +151,9 @@ def _present(settings: IngestSettings, contract: EncoderContract) -> frozenset[s
     conflict = store.contract.conflict(contract)
     if conflict is not None:
         raise UserError(f"out={out} is of another encoder ({conflict}); append with its own, or name another folder.")
+    dtype = store.vectors_ND.dtype
+    if dtype != settings.dtype:
+        raise UserError(f"out={out} has its vectors in {dtype}; append with dtype={dtype}, or name another folder.")
     if store.isolated:
         raise UserError(f"out={out} holds isolated windows and no documents; name another folder.")
     return frozenset(store.documents.names())

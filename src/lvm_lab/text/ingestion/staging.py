@@ -102,7 +102,7 @@ class Staging:
         lock = FileLock(self.folder / "lock")
         while not lock.is_locked:
             self._check()
-            self.folder.mkdir(parents=True, exist_ok=True)
+            self._make()
             # Who held it may have dropped the folder.
             with suppress(FileNotFoundError):
                 lock.acquire()
@@ -188,6 +188,15 @@ class Staging:
             yield
         finally:
             lock.release()
+
+    def _make(self) -> None:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(
+                f"no folder can be made beside out={self.out} ({error.strerror or error}); name an out in a folder of "
+                "yours."
+            ) from error
 
     def _check(self) -> None:
         """UserError where the folder's name stands for something that the lab has not made."""
