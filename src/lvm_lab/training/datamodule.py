@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader
 
 from lvm_lab.data.batches import WindowBatches
 from lvm_lab.data.parts import Parts
-from lvm_lab.data.sampler import DiverseBatches, FixedBatches
+from lvm_lab.data.sampler import DiverseBatches, FixedBatches, Resumable
 from lvm_lab.data.windows import sample_evenly
 from lvm_lab.training._lightning import pl
 from lvm_lab.types import Batch
@@ -30,6 +30,10 @@ class VectorDataModule(pl.LightningDataModule):
         self.parts, self.batch_size, self.max_per_doc = parts, batch_size, max_per_doc
         self.negatives, self.seed = negatives, seed
 
+    def skip(self, batches: int) -> None:
+        """Leave out the first batches of the next epoch, without gathering them."""
+        self._train_batches.skip(batches)
+
     def train_dataloader(self) -> DataLoader[Batch]:
         windows = self.parts.train
         sampler = DiverseBatches(windows.document_W, self.batch_size, self.max_per_doc, self.seed)
@@ -46,7 +50,8 @@ class VectorDataModule(pl.LightningDataModule):
             )
         rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         dataset = WindowBatches(windows, self.negatives, rank, world)
-        return _loader(dataset, sampler)
+        self._train_batches = Resumable(sampler)
+        return _loader(dataset, self._train_batches)
 
     def val_dataloader(self) -> DataLoader[Batch]:
         windows = sample_evenly(self.parts.val, VALIDATION_WINDOWS, self.seed)
