@@ -10,14 +10,15 @@ import torch
 from torch import nn
 
 import lvm_lab
-from helpers.commands import rows
-from helpers.fitting import GRU, fit, last, typed
+from helpers.commands import call, rows
+from helpers.fitting import GRU, TINY, fit, last, typed
 from lvm_lab.build.training import prepare
 from lvm_lab.training import averaging
 from lvm_lab.training.averaging import WeightAverage
 
 DECAY = 0.9
 EMA = f"trainer.ema={DECAY}"
+JUDGED = ("five_cat=smoke", "five_cat.eval_windows=0")
 
 
 def test_the_average_is_the_formulas_and_exchanging_twice_changes_no_bit() -> None:
@@ -46,12 +47,16 @@ def test_the_average_is_the_formulas_and_exchanging_twice_changes_no_bit() -> No
 
 @pytest.fixture(scope="module", name="averaged")
 def _averaged(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return fit(tmp_path_factory.mktemp("averaged") / "run", *GRU, EMA, "five_cat=smoke", "five_cat.eval_windows=0")
+    """A finished run with an average."""
+    work = tmp_path_factory.mktemp("averaged")
+    outcome = call(work, *TINY, *GRU, EMA, *JUDGED, f"run.dir={work / 'run'}", f"run.cache={work / 'cache'}")
+    assert outcome.code == 0, outcome.err
+    return work / "run"
 
 
 @pytest.mark.slow
 def test_a_run_with_an_average_trains_the_same_and_keeps_another(averaged: Path, tmp_path: Path) -> None:
-    plain = fit(tmp_path / "run", *GRU, "five_cat=smoke", "five_cat.eval_windows=0")
+    plain = fit(tmp_path / "run", *GRU, *JUDGED)
     for ours, theirs in zip(rows(averaged), rows(plain), strict=True):
         assert ours["train/loss"] == theirs["train/loss"]
         assert ours["val/loss"] != theirs["val/loss"]
@@ -77,12 +82,11 @@ def test_any_reader_sees_a_plain_model_with_the_average(averaged: Path, name: st
 def test_what_begins_with_such_a_run_takes_the_average_and_what_trains_it_longer_the_trained(averaged: Path) -> None:
     checkpoint: dict[str, Any] = last(averaged)
     average, trained = checkpoint["state_dict"], averaging.trained(checkpoint)
-    (averaged / "result.json").unlink(missing_ok=True)
+    assert any(not torch.equal(average[name], trained[name]) for name in trained)
     file = averaged / "checkpoints" / "last.ckpt"
-    started = prepare(typed(*GRU, f"trainer.init_from={file}")).module.model.state_dict()
-    assert all(torch.equal(started[name], average[name]) for name in started)
-    name = next(name for name in started if not torch.equal(average[name], trained[name]))
-    assert not torch.equal(started[name], trained[name])
+    for setting, expected in ((f"init_from={file}", average), (f"continue_from={averaged}", trained)):
+        begun = prepare(typed(*GRU, *JUDGED, f"trainer.{setting}")).module.model.state_dict()
+        assert all(torch.equal(value, expected[name]) for name, value in begun.items()), setting
 
 
 def test_a_checkpoint_without_an_average_trains_its_own_weights() -> None:

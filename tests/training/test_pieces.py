@@ -104,6 +104,25 @@ def test_a_piece_is_computed_again_with_the_numbers_that_it_drew(overrides: tupl
     assert torch.equal(torch.get_rng_state(), state)
 
 
+def test_nothing_of_a_piece_is_held_until_its_gradient_is_computed() -> None:
+    def held(count: int) -> int:
+        sizes: list[int] = []
+
+        def pack(x: torch.Tensor) -> torch.Tensor:
+            sizes.append(x.nbytes)
+            return x
+
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda x: x):
+            if count == 1:
+                model.supervised(whole)
+            else:
+                pieces.supervised(model.supervised, whole, count)
+        return sum(sizes)
+
+    model, whole = built("arch=gru", "arch.width=16"), batch(0)
+    assert held(4) < held(1) / 10
+
+
 @pytest.mark.parametrize(("pieces_", "windows"), [(0, 64), (65, 64)])
 def test_more_pieces_than_windows_are_refused(pieces_: int, windows: int) -> None:
     with pytest.raises(UserError, match=f"trainer.accumulate={pieces_} cannot cut a batch of {windows} windows"):

@@ -36,18 +36,19 @@ def supervised(supervise: Supervise, batch: Batch, count: int) -> tuple[Predicti
 
 
 def _cut(batch: Batch, count: int) -> list[Batch]:
-    cut = {name: [None] * count if x is None else x.tensor_split(count) for name, x in _values(batch).items()}
+    cut: dict[str, Any] = {
+        name: [None] * count if x is None else x.tensor_split(count) for name, x in _values(batch).items()
+    }
     return [type(batch)(**{name: parts[i] for name, parts in cut.items()}) for i in range(count)]
 
 
 def _joined(pieces: Sequence[Rows]) -> Rows:
-    first, values = pieces[0], [_values(piece) for piece in pieces]
-    return type(first)(
-        **{
-            name: None if x is None else torch.cat([piece[name] for piece in values], dim=_rows_dim(name))
-            for name, x in values[0].items()
-        }
-    )
+    values = [_values(piece) for piece in pieces]
+    joined: dict[str, Any] = {
+        name: None if x is None else torch.cat([piece[name] for piece in values], dim=_rows_dim(name))
+        for name, x in values[0].items()
+    }
+    return type(pieces[0])(**joined)
 
 
 def _rows_dim(name: str) -> int:
