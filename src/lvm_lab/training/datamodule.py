@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader
 
 from lvm_lab.data.batches import SegmentBatches, WindowBatches
 from lvm_lab.data.parts import Parts
-from lvm_lab.data.sampler import DiverseBatches, FixedBatches
+from lvm_lab.data.sampler import DiverseBatches, FixedBatches, Resumable
 from lvm_lab.data.segments import Cuts, SegmentSampler, fixed_draws
 from lvm_lab.data.windows import sample_evenly
 from lvm_lab.training._lightning import pl
@@ -52,6 +52,10 @@ class VectorDataModule(pl.LightningDataModule):
         assert self.trainer is not None
         return int(self.trainer.num_training_batches) * self.batch_size
 
+    def skip(self, batches: int) -> None:
+        """Leave out the first batches of the next epoch, without gathering them."""
+        self._train_batches.skip(batches)
+
     def train_dataloader(self) -> DataLoader[Batch]:
         if self.shortest is not None:
             return self._train_segments(self.shortest)
@@ -68,7 +72,7 @@ class VectorDataModule(pl.LightningDataModule):
                 100 * seen / total,
                 self.max_per_doc,
             )
-        return _loader(WindowBatches(windows, self.negatives, *self._place()), sampler)
+        return self._resumable(WindowBatches(windows, self.negatives, *self._place()), sampler)
 
     def _train_segments(self, shortest: int) -> DataLoader[Batch]:
         windows = self.parts.train
@@ -86,11 +90,15 @@ class VectorDataModule(pl.LightningDataModule):
         if len(sampler) < total // self.batch_size:
             log.info("a batch takes at most %d segments of a document (data.max_per_doc)", self.max_per_doc)
         self._segments = sampler
-        return _loader(SegmentBatches(self.negatives, *self._place()), sampler)
+        return self._resumable(SegmentBatches(self.negatives, *self._place()), sampler)
 
     def _place(self) -> tuple[int, int]:
         """Which of how many devices this one is."""
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+
+    def _resumable(self, dataset: WindowBatches | SegmentBatches, sampler: Any) -> DataLoader[Batch]:
+        self._train_batches = Resumable(sampler)
+        return _loader(dataset, self._train_batches)
 
     def val_dataloader(self) -> DataLoader[Batch]:
         if self.shortest is not None:
