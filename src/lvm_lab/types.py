@@ -24,6 +24,7 @@ class Prediction:
     Generative heads add what their own loss reads, in the same units as raw, of which raw is the mean:
     draws_SND: several draws. denoised_SND: what is left of the target at several noise levels, noise_weight_SN
         the weight of each (1 on average).
+    hidden_NH: the backbone's state behind each, where a training's loss reads it too.
     """
 
     raw_ND: Tensor
@@ -31,6 +32,7 @@ class Prediction:
     draws_SND: Tensor | None = None
     denoised_SND: Tensor | None = None
     noise_weight_SN: Tensor | None = None
+    hidden_NH: Tensor | None = None
 
     @property
     def output(self) -> Tensor:

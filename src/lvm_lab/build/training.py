@@ -10,7 +10,7 @@ from lvm_lab.build import data as build_data
 from lvm_lab.build import members, origin, seen
 from lvm_lab.build.model import assemble
 from lvm_lab.config import binding, targets
-from lvm_lab.config.settings import Settings
+from lvm_lab.config.settings import Settings, nameless
 from lvm_lab.data.mixing import halves
 from lvm_lab.data.parts import Parts
 from lvm_lab.errors import UserError
@@ -19,12 +19,15 @@ from lvm_lab.model import LatentVectorModel, identity
 from lvm_lab.runs.identity import fingerprint
 from lvm_lab.training.module import LatentVectorModule
 from lvm_lab.training.objective import WeightedTerms
+from lvm_lab.training.strategies.base import Ground, Stages, Strategy
 from lvm_lab.types import Stats
 
 GO_TOGETHER = (
     "loss=diffusion with head=diffusion or head=two_tower, loss=energy with head=energy, "
     "and every other loss with head=dual, head=residual, head=linear or head=identity"
 )
+# What a config says where nothing is done otherwise.
+NO_STRATEGY = {"name": "none"}
 # Vectors of a document that come with each window of a batch.
 MOST_NEGATIVES = 1024
 
@@ -47,6 +50,7 @@ def prepare(settings: Settings) -> Training:
     """
     gates.check(settings.preset)
     baselines.check(settings.preset)
+    strategy = _strategy(settings)
     parts = build_data.parts(settings)
     weights = origin.read(settings, parts)
     content = parts.content | members.content(settings.config) | (weights.content if weights else {})
@@ -56,6 +60,8 @@ def prepare(settings: Settings) -> Training:
         "ancestors": weights.ancestors if weights else [],
     }
     built = module(settings, parts.stats, parts.contract.recorded(), recorded)
+    if strategy is not None:
+        _follow(strategy, built, parts, settings)
     if weights:
         origin.give(weights, built, settings.config["loss"]["terms"])
     before = members.trainings(settings, built.model) | ({str(weights.file): weights.trainings} if weights else {})
@@ -64,7 +70,8 @@ def prepare(settings: Settings) -> Training:
         mixing = halves(parts.val)
         parts = replace(parts, mixing=mixing, notes=(*parts.notes, mixing.note))
     built.model.identity |= seen.record(parts, list(before.values()))
-    _check_negatives(built.loss, parts)
+    for loss in built.loss.losses():
+        _check_negatives(loss, parts)
     return Training(parts, built, content, [*parts.notes, *([weights.note] if weights else [])])
 
 
@@ -95,16 +102,17 @@ def module(
     return LatentVectorModule(model, loss, settings.trainer.optim, every_position)
 
 
-def _loss(node: dict[str, Any], allow: Iterable[str]) -> WeightedTerms:
+def _loss(node: dict[str, Any], allow: Iterable[str], place: str = "loss") -> WeightedTerms:
     terms, weights = {}, {}
     if not binding.fits(node.get("negatives"), int) or not 0 <= node["negatives"] <= MOST_NEGATIVES:
         raise UserError(
-            f"loss.negatives={node.get('negatives')!r} does not fit; give it a whole number from 0 to {MOST_NEGATIVES}."
+            f"{place}.negatives={node.get('negatives')!r} does not fit; "
+            f"give it a whole number from 0 to {MOST_NEGATIVES}."
         )
     if not isinstance(node.get("terms"), dict):
-        raise UserError(f"loss.terms={node.get('terms')!r} does not fit; start from an option of conf/loss/.")
+        raise UserError(f"{place}.terms={node.get('terms')!r} does not fit; start from an option of conf/loss/.")
     for name, term in node["terms"].items():
-        path = f"loss.terms.{name}"
+        path = f"{place}.terms.{name}"
         if not isinstance(term, dict):
             raise UserError(f"{path}={term!r} does not fit; give it a weight and its class, as conf/loss/ does.")
         weights[name] = term.get("weight", 1.0)
@@ -112,8 +120,27 @@ def _loss(node: dict[str, Any], allow: Iterable[str]) -> WeightedTerms:
             raise UserError(f"{path}.weight={weights[name]!r} does not fit; give it a number from 0.")
         terms[name] = targets.make({k: v for k, v in term.items() if k != "weight"}, "losses", path, allow=allow)
     if not any(weights.values()):
-        raise UserError("loss.terms has no term with a weight above 0; give one a weight.")
+        raise UserError(f"{place}.terms has no term with a weight above 0; give one a weight.")
     return WeightedTerms(terms, weights)
+
+
+def _strategy(settings: Settings) -> Strategy | None:
+    """What the config's strategy names, held against the other settings."""
+    node = settings.config.get("strategy", NO_STRATEGY)
+    if node == NO_STRATEGY:
+        return None
+    strategy: Strategy = targets.make(nameless(node), "training.strategies", "strategy", allow=settings.allow)
+    strategy.check(settings)
+    return strategy
+
+
+def _follow(strategy: Strategy, built: LatentVectorModule, parts: Parts, settings: Settings) -> None:
+    """Give a module the strategy's stages and what it minimises."""
+    allow = settings.allow
+    ground = Ground(built.model, built.loss, parts, lambda node: _loss(node, allow, "strategy.loss"), settings.seed)
+    built.loss = strategy.objective(ground)
+    stages = tuple(strategy.stages(parts, settings.trainer.max_epochs))
+    built.stages = Stages(stages) if stages else None
 
 
 def _check_pairing(model: LatentVectorModel, loss: WeightedTerms) -> None:

@@ -20,6 +20,7 @@ ADDED: dict[str, Any] = {
     "data.windows": "sliding",
     "data.min_context": None,
     "data.judge_from": 16,
+    "strategy": {"name": "none"},
 }
 _NOT_ADDED = object()
 # Settings of an arch that name files, and what their digests are called in a run's content.
@@ -90,8 +91,8 @@ def check_own(file: Path, own: dict[str, Any], recorded: dict[str, Any]) -> None
     if same_config and (written == identity["fingerprint"] or "fingerprint" not in own):
         return
     raise UserError(
-        f"{file} is of another run ({_title(own['config'])}-{str(written)[:8]}) than its folder "
-        f"({_title(recorded)}-{identity['fingerprint'][:8]}); put it back where it was written, or train that folder's "
+        f"{file} is of another run ({title(own['config'])}-{str(written)[:8]}) than its folder "
+        f"({title(recorded)}-{identity['fingerprint'][:8]}); put it back where it was written, or train that folder's "
         "run again with run.force=true."
     )
 
@@ -111,8 +112,11 @@ def difference(there: Any, here: Any, path: str = "") -> str | None:
     return f"{path} is {there} there and {here} here"
 
 
-def _title(config: dict[str, Any]) -> str:
-    return "-".join(str(config.get(group, {}).get("name")) for group in ("arch", "loss", "data"))
+def title(config: dict[str, Any]) -> str:
+    """What a run is called: arch, loss and data, and a strategy where it has one."""
+    names = [str(config.get(group, {}).get("name")) for group in ("arch", "loss", "data")]
+    strategy = config.get("strategy", {}).get("name", "none")
+    return "-".join(names if strategy == "none" else [*names, str(strategy)])
 
 
 def left_out(config: dict[str, Any]) -> list[str]:

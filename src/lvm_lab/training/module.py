@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -17,8 +18,10 @@ from lvm_lab.config.settings import OptimSettings
 from lvm_lab.model import KEY, LOSS, LatentVectorModel
 from lvm_lab.training import weight_decay
 from lvm_lab.training._lightning import pl
+from lvm_lab.training.datamodule import total_steps
 from lvm_lab.training.objective import WeightedTerms
-from lvm_lab.types import Batch, Prediction, Stats
+from lvm_lab.training.strategies.base import Stages
+from lvm_lab.types import Batch, Prediction, Reading, Stats
 
 MODEL = "model."
 log = logging.getLogger(__name__)
@@ -31,6 +34,7 @@ class LatentVectorModule(pl.LightningModule):
     metrics: the epoch's numbers so far; callbacks add theirs and History writes them down.
     loss_stats: the training data's statistics where the model's own are those that its first weights were learned with.
     optimiser_state: AdamW's, with its groups, to begin with.
+    stages: those that the training goes through, where a strategy has any.
     """
 
     def __init__(
@@ -41,6 +45,7 @@ class LatentVectorModule(pl.LightningModule):
         self.metrics: dict[str, Any] = {}
         self.loss_stats: Stats | None = None
         self.optimiser_state: dict[str, Any] | None = None
+        self.stages: Stages | None = None
         self._decayed: set[str] | None = None
         self._sums: dict[str, Tensor] = {}
         self._count = 0
@@ -68,15 +73,24 @@ class LatentVectorModule(pl.LightningModule):
             documents_N = batch.document_N.repeat_interleave(next_BLD.shape[1])
             batch = replace(batch, target_ND=next_BLD.flatten(0, 1), document_N=documents_N)
         reading = self.model.read(batch.context_BLD, every)
-        return self.model.head.learn(reading.hidden_NH, batch.target_ND, reading), batch
+        return self._with_states(self.model.head.learn(reading.hidden_NH, batch.target_ND, reading), reading), batch
+
+    def _with_states(self, prediction: Prediction, reading: Reading) -> Prediction:
+        return replace(prediction, hidden_NH=reading.hidden_NH) if self.loss.reads_states else prediction
 
     def on_train_epoch_start(self) -> None:
         self.metrics = {}
         self._sums, self._count = {}, 0
+        if self.stages is not None and self.stages.begins(self.current_epoch):
+            stage = self.stages.of(self.current_epoch)
+            log.info("stage %s: %d epochs", stage.name, stage.epochs)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor | None:
+        if self.stages is not None:
+            # Here, since an epoch that is gone on with inside does not begin.
+            self.loss.begin(self.stages.of(self.current_epoch).loss)
         prediction, supervised = self.supervised(batch)
-        prediction, total, parts = self._judged(prediction, supervised)
+        prediction, total, parts = self._judged(prediction, supervised, self.loss)
         if batch_idx == 0:
             shares = self.loss.gradient_shares(prediction, parts)
             self.metrics |= {f"gradient_share/{name}": share for name, share in shares.items()}
@@ -88,7 +102,7 @@ class LatentVectorModule(pl.LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         prediction, batch = self.supervised(batch, every=False)
-        prediction, total, parts = self._judged(prediction, batch)
+        prediction, total, parts = self._judged(prediction, batch, self.loss.own)
         if "prediction" not in self.model.head.feeds:
             prediction = self.predict(batch.context_BLD)
         cosine = torch.cosine_similarity(prediction.unit_ND, batch.target_ND, dim=-1).mean()
@@ -96,6 +110,8 @@ class LatentVectorModule(pl.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         self.metrics |= self._means("val")
+        if self.stages is not None:
+            self.metrics["stage"] = self.stages.of(self.current_epoch).name
         # A mean of trained members has no optimiser to ask.
         groups = [group for optimizer in self.trainer.optimizers for group in optimizer.param_groups]
         self.metrics["lr"] = groups[0]["lr"] if groups else 0.0
@@ -114,7 +130,7 @@ class LatentVectorModule(pl.LightningModule):
             # The rate and the decay are this run's own.
             state = weight_decay.renumbered(self.optimiser_state, self, decayed)
             optimizer.load_state_dict(optimizer.state_dict() | {"state": state})
-        total = int(self.trainer.estimated_stepping_batches)
+        total = total_steps(self.trainer)
         scale = WarmupCosine(round(self.optim.warmup * total), total, self.optim.final_lr)
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, scale)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
@@ -135,14 +151,16 @@ class LatentVectorModule(pl.LightningModule):
             if self._decayed != weight_decay.maps(self):
                 log.info("this run was begun when other parameters decayed, and goes on with those that it began with")
 
-    def _judged(self, prediction: Prediction, batch: Batch) -> tuple[Prediction, Tensor, dict[str, Tensor]]:
+    def _judged(
+        self, prediction: Prediction, batch: Batch, loss: Callable[..., tuple[Tensor, dict[str, Tensor]]]
+    ) -> tuple[Prediction, Tensor, dict[str, Tensor]]:
         """The prediction in float32 at least, its loss and the loss's parts.
 
         Cosines of 8 bits, divided by a temperature, would leave a contrastive loss two digits.
         """
         with torch.autocast(self.device.type, enabled=False):
             prediction = prediction.float()
-            total, parts = self.loss(prediction, batch, self.stats)
+            total, parts = loss(prediction, batch, self.stats)
         return prediction, total, parts
 
     def _add(self, values: dict[str, Tensor], rows: int = 1) -> None:
