@@ -73,9 +73,10 @@ class LatentVectorModule(pl.LightningModule):
             documents_N = batch.document_N.repeat_interleave(next_BLD.shape[1])
             batch = replace(batch, target_ND=next_BLD.flatten(0, 1), document_N=documents_N)
         reading = self.model.read(batch.context_BLD, every)
-        return self._with_states(self.model.head.learn(reading.hidden_NH, batch.target_ND, reading), reading), batch
+        return self._learned(batch.target_ND, reading), batch
 
-    def _with_states(self, prediction: Prediction, reading: Reading) -> Prediction:
+    def _learned(self, target_ND: Tensor, reading: Reading) -> Prediction:
+        prediction: Prediction = self.model.head.learn(reading.hidden_NH, target_ND, reading)
         return replace(prediction, hidden_NH=reading.hidden_NH) if self.loss.reads_states else prediction
 
     def on_train_epoch_start(self) -> None:
@@ -92,7 +93,7 @@ class LatentVectorModule(pl.LightningModule):
         prediction, supervised = self.supervised(batch)
         prediction, total, parts = self._judged(prediction, supervised, self.loss)
         if batch_idx == 0:
-            shares = self.loss.gradient_shares(prediction, parts)
+            shares = self.loss.active.gradient_shares(prediction, parts)
             self.metrics |= {f"gradient_share/{name}": share for name, share in shares.items()}
         self._add({"loss": total, **parts})
         return total if total.requires_grad else None

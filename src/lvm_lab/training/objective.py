@@ -27,6 +27,11 @@ class WeightedTerms(nn.Module):
     def begin(self, loss: str | None) -> None:
         """From here on training minimises this one of the losses; None: the run's own."""
 
+    @property
+    def active(self) -> WeightedTerms:
+        """The loss that is minimised now."""
+        return self
+
     def losses(self) -> list[WeightedTerms]:
         """Every loss that some stage minimises."""
         return [self]

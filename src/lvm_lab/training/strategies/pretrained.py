@@ -62,10 +62,9 @@ class StagedTerms(WeightedTerms):
         self.current: str | None = None
 
     @property
-    def active(self) -> WeightedTerms | None:
-        """The loss that is minimised in place of the run's own."""
+    def active(self) -> WeightedTerms:
         if self.current is None:
-            return None
+            return self
         other = self.others[self.current]
         assert isinstance(other, WeightedTerms)
         return other
@@ -77,16 +76,11 @@ class StagedTerms(WeightedTerms):
         return [self, *self.others.values()]  # type: ignore[list-item]
 
     def forward(self, prediction: Prediction, batch: Batch, stats: Stats) -> tuple[Tensor, dict[str, Tensor]]:
-        total, parts = (self.active or self).own(prediction, batch, stats)
+        total, parts = self.active.own(prediction, batch, stats)
         return total + 0.0 * self._idle(total), parts
-
-    def gradient_shares(self, prediction: Prediction, parts: dict[str, Tensor]) -> dict[str, float]:
-        if self.active is not None:
-            return self.active.gradient_shares(prediction, parts)
-        return super().gradient_shares(prediction, parts)
 
     def _idle(self, like: Tensor) -> Tensor:
         """What the losses that wait learn, summed up: several devices wait for a gradient of every parameter."""
-        at_work = {id(parameter) for parameter in (self.active or self).terms.parameters()}
+        at_work = {id(parameter) for parameter in self.active.terms.parameters()}
         idle = [p.sum() for p in self.parameters() if p.requires_grad and id(p) not in at_work]
         return torch.stack(idle).sum() if idle else like.new_zeros(())
