@@ -128,8 +128,8 @@ def test_a_curriculum_goes_by_the_cosine_of_target_and_context(similarity: Any, 
     expected_W = F.cosine_similarity(other_WD, target_WD).numpy()
     np.testing.assert_allclose(similarities(train, similarity), expected_W, atol=1e-6)
     edges = [("easy", 0.0, 0.5), ("hard", 0.5, 1.0), ("mixed", 0.0, 1.0)]
-    listed = [{"name": name, "begin": begin, "end": end, "epochs": 1} for name, begin, end in edges]
-    easy, hard, mixed = Curriculum(listed, similarity).stages(parts, 3)
+    nodes = [{"name": name, "begin": begin, "end": end, "epochs": 1} for name, begin, end in edges]
+    easy, hard, mixed = Curriculum(nodes, similarity).stages(parts, 3)
     assert easy.positions is not None
     assert hard.positions is not None
     assert mixed.positions is None

@@ -10,7 +10,7 @@ from lvm_lab.build import data as build_data
 from lvm_lab.build import members, origin, seen
 from lvm_lab.build.model import assemble
 from lvm_lab.config import binding, targets
-from lvm_lab.config.settings import Settings, nameless
+from lvm_lab.config.settings import NO_STRATEGY, Settings, nameless
 from lvm_lab.data.mixing import halves
 from lvm_lab.data.parts import Parts
 from lvm_lab.errors import UserError
@@ -19,15 +19,13 @@ from lvm_lab.model import LatentVectorModel, identity
 from lvm_lab.runs.identity import fingerprint
 from lvm_lab.training.module import LatentVectorModule
 from lvm_lab.training.objective import WeightedTerms
-from lvm_lab.training.strategies.base import Ground, Stages, Strategy
+from lvm_lab.training.strategies.base import Material, Stages, Strategy
 from lvm_lab.types import Stats
 
 GO_TOGETHER = (
     "loss=diffusion with head=diffusion or head=two_tower, loss=energy with head=energy, "
     "and every other loss with head=dual, head=residual, head=linear or head=identity"
 )
-# What a config says where nothing is done otherwise.
-NO_STRATEGY = {"name": "none"}
 # Vectors of a document that come with each window of a batch.
 MOST_NEGATIVES = 1024
 
@@ -137,8 +135,8 @@ def _strategy(settings: Settings) -> Strategy | None:
 def _follow(strategy: Strategy, built: LatentVectorModule, parts: Parts, settings: Settings) -> None:
     """Give a module the strategy's stages and what it minimises."""
     allow = settings.allow
-    ground = Ground(built.model, built.loss, parts, lambda node: _loss(node, allow, "strategy.loss"), settings.seed)
-    built.loss = strategy.objective(ground)
+    material = Material(built.model, built.loss, parts, lambda node: _loss(node, allow, "strategy.loss"), settings.seed)
+    built.loss = strategy.objective(material)
     stages = tuple(strategy.stages(parts, settings.trainer.max_epochs))
     built.stages = Stages(stages) if stages else None
 

@@ -20,6 +20,8 @@ GROUPS = ("arch", "head", "loss", "data", "device", "five_cat", "trainer", "run"
 # Groups that a config may do without, as those of older versions do.
 OPTIONAL = ("logger", "callbacks", "sweep", "strategy")
 VALUES = ("seed", "normaliser")
+# What a config says of a training that goes through all its windows with one loss.
+NO_STRATEGY = {"name": "none"}
 # Groups whose options have a name of their own, which runs and tables go by.
 NAMED = ("arch", "head", "loss", "data", "strategy")
 # Such names make folders: letters and digits first, no separators.

@@ -129,20 +129,20 @@ def cut_parts(
     apart = _Apart(chunks, train, settings, cache, [])
     val = windows_of("val") if opened.val_store is None else apart.windows(opened.val_store, "data.val_path")
     ood = None if opened.ood_store is None else apart.windows(opened.ood_store, "data.ood_path")
-    trained = np.array(stretches["train"], dtype=np.int64)
+    training = TrainingPart(store, np.array(stretches["train"], dtype=np.int64), cache)
     return Parts(
         train=train,
         val=val,
         test=windows_of("test"),
         ood=ood,
-        stats=training_stats(store, trained, cache, normaliser),
+        stats=training_stats(store, training.stretches, cache, normaliser),
         contract=store.contract,
         documents=int(store.documents.numbers().max()) + 1,
         content=opened.content,
         oracle=opened.oracle,
         cut=_cut(opened.content, settings),
         notes=(*_unknown(opened), *apart.notes),
-        training=TrainingPart(store, trained, cache),
+        training=training,
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from lvm_lab.config import sources, targets
 from lvm_lab.config.conf import spell_back
 from lvm_lab.config.presets import GATES
+from lvm_lab.config.settings import NO_STRATEGY
 from lvm_lab.errors import UserError
 
 # What changes where and how a run runs, not what it computes.
@@ -20,7 +21,7 @@ ADDED: dict[str, Any] = {
     "data.windows": "sliding",
     "data.min_context": None,
     "data.judge_from": 16,
-    "strategy": {"name": "none"},
+    "strategy": NO_STRATEGY,
 }
 _NOT_ADDED = object()
 # Settings of an arch that name files, and what their digests are called in a run's content.
@@ -115,8 +116,8 @@ def difference(there: Any, here: Any, path: str = "") -> str | None:
 def title(config: dict[str, Any]) -> str:
     """What a run is called: arch, loss and data, and a strategy where it has one."""
     names = [str(config.get(group, {}).get("name")) for group in ("arch", "loss", "data")]
-    strategy = config.get("strategy", {}).get("name", "none")
-    return "-".join(names if strategy == "none" else [*names, str(strategy)])
+    strategy = config.get("strategy", NO_STRATEGY)
+    return "-".join(names if strategy == NO_STRATEGY else [*names, str(strategy.get("name"))])
 
 
 def left_out(config: dict[str, Any]) -> list[str]:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from lvm_lab.config.settings import NO_STRATEGY
 from lvm_lab.config.thresholds import DOCUMENTS_FOR_VERDICT
 from lvm_lab.reporting.words import STATES
 from lvm_lab.runs.judgement import OLD_HALVES
@@ -103,7 +104,7 @@ def _seed(entry: Entry) -> int | None:
 
 def _strategy(entry: Entry) -> str | None:
     name = entry.option("strategy")
-    return None if name == "none" else name
+    return None if name == NO_STRATEGY["name"] else name
 
 
 def _epochs(entry: Entry) -> str | None:

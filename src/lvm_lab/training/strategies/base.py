@@ -51,7 +51,7 @@ class Stages:
         return epoch == 0 or self.of(epoch) is not self.of(epoch - 1)
 
 
-class Ground(NamedTuple):
+class Material(NamedTuple):
     """What an objective is made of. own: the run's loss. make: a loss of a node as `loss` in a run's config is."""
 
     model: LatentVectorModel
@@ -76,9 +76,9 @@ class Strategy:
         """The stages; none: every epoch goes through all windows with the same loss."""
         return ()
 
-    def objective(self, ground: Ground) -> WeightedTerms:
+    def objective(self, material: Material) -> WeightedTerms:
         """What training minimises."""
-        return ground.own
+        return material.own
 
     def check(self, settings: Settings) -> None:
         """UserError, before any data is read, for settings that the strategy does not go with."""
@@ -105,8 +105,8 @@ def check_patience(settings: Settings) -> None:
         )
 
 
-def listed(stages: Any, keys: dict[str, Any]) -> list[dict[str, Any]]:
-    """The stages of a config, each held against its keys and their types.
+def nodes(stages: Any, keys: dict[str, Any]) -> list[dict[str, Any]]:
+    """The stages of a config as they stand there, each held against its keys and their types.
 
     Raises UserError with the setting's name for what does not fit.
     """

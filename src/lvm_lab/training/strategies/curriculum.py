@@ -14,7 +14,7 @@ from lvm_lab.config.settings import Settings
 from lvm_lab.data.parts import Parts
 from lvm_lab.data.windows import Windows
 from lvm_lab.errors import UserError
-from lvm_lab.training.strategies.base import Stage, Strategy, check_patience, listed
+from lvm_lab.training.strategies.base import Stage, Strategy, check_patience, nodes
 
 KEYS = {"name": str, "begin": float, "end": float, "epochs": int}
 # Windows whose vectors are read at once.
@@ -28,8 +28,8 @@ class Curriculum(Strategy):
     """
 
     def __init__(self, stages: list[dict[str, Any]], similarity: Literal["last", "mean"] = "last") -> None:
-        self.listed, self.similarity = listed(stages, KEYS), similarity
-        for number, stage in enumerate(self.listed):
+        self.nodes, self.similarity = nodes(stages, KEYS), similarity
+        for number, stage in enumerate(self.nodes):
             if not 0 <= stage["begin"] < stage["end"] <= 1:
                 raise UserError(
                     f"strategy.stages[{number}] goes from {stage['begin']} to {stage['end']}; set begin and end as "
@@ -37,7 +37,7 @@ class Curriculum(Strategy):
                 )
 
     def epochs(self) -> int:
-        return sum(stage["epochs"] for stage in self.listed)
+        return sum(stage["epochs"] for stage in self.nodes)
 
     def check(self, settings: Settings) -> None:
         super().check(settings)
@@ -46,7 +46,7 @@ class Curriculum(Strategy):
     def stages(self, parts: Parts, max_epochs: int) -> Sequence[Stage]:
         order_W = np.argsort(-similarities(parts.train, self.similarity), kind="stable")
         stages = []
-        for number, stage in enumerate(self.listed):
+        for number, stage in enumerate(self.nodes):
             first, last = (round(stage[edge] * len(order_W)) for edge in ("begin", "end"))
             if first == last:
                 raise UserError(

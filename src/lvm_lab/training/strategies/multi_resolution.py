@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from lvm_lab.errors import UserError
 from lvm_lab.heads.dual import DualHead
 from lvm_lab.training.objective import WeightedTerms
-from lvm_lab.training.strategies.base import Ground, Strategy
+from lvm_lab.training.strategies.base import Material, Strategy
 from lvm_lab.types import Batch, Prediction, Stats
 
 
@@ -42,8 +42,8 @@ class MultiResolution(Strategy):
             raise UserError(f"strategy.hidden={hidden} is not a width; set 1 or more.")
         self.fractions, self.weight, self.consistency, self.hidden = fractions, weight, consistency, hidden
 
-    def objective(self, ground: Ground) -> WeightedTerms:
-        own, model, training = ground.own, ground.model, ground.parts.training
+    def objective(self, material: Material) -> WeightedTerms:
+        own, model, training = material.own, material.model, material.parts.training
         assert training is not None, "parts are cut from a store"
         for name, term in own.terms.items():
             if term.needs != "prediction":
@@ -59,7 +59,7 @@ class MultiResolution(Strategy):
         assert isinstance(width, int), "a backbone says how wide its states are"
         # The model's own weights stay those that it has without a strategy.
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(ground.seed)
+            torch.manual_seed(material.seed)
             for fraction in self.fractions:
                 dims = max(1, round(fraction * len(stats.mean_D)))
                 basis_DK = stats.basis_DD[:, -dims:].contiguous()

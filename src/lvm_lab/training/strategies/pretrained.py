@@ -12,7 +12,7 @@ from lvm_lab.config.settings import Settings
 from lvm_lab.data.parts import Parts
 from lvm_lab.errors import UserError
 from lvm_lab.training.objective import WeightedTerms
-from lvm_lab.training.strategies.base import Ground, Stage, Strategy, check_patience
+from lvm_lab.training.strategies.base import Material, Stage, Strategy, check_patience
 from lvm_lab.types import Batch, Prediction, Stats
 
 STAGE = "pretraining"
@@ -41,16 +41,16 @@ class Pretrained(Strategy):
         pretraining = Stage(STAGE, self.first, loss=STAGE, negatives=self.loss.get("negatives"))
         return (pretraining, Stage("own loss", max_epochs - self.first))
 
-    def objective(self, ground: Ground) -> WeightedTerms:
-        other = ground.make(self.loss)
-        feeds = ground.model.head.feeds
+    def objective(self, material: Material) -> WeightedTerms:
+        other = material.make(self.loss)
+        feeds, head = material.model.head.feeds, material.model.config["head"]["name"]
         for name, term in other.terms.items():
             if term.needs not in feeds:
                 raise UserError(
-                    f"strategy.loss.terms.{name} reads {term.needs}, which head={ground.model.config['head']['name']} "
-                    "does not feed; set head=dual, or strategy=none."
+                    f"strategy.loss.terms.{name} reads {term.needs}, which head={head} does not feed; set head=dual, or "
+                    "strategy=none."
                 )
-        return StagedTerms(ground.own, {STAGE: other})
+        return StagedTerms(material.own, {STAGE: other})
 
 
 class StagedTerms(WeightedTerms):

@@ -8,7 +8,7 @@ from typing import Any
 from lvm_lab.config.settings import Settings
 from lvm_lab.data.parts import Parts
 from lvm_lab.errors import UserError
-from lvm_lab.training.strategies.base import Stage, Strategy, check_patience, listed
+from lvm_lab.training.strategies.base import Stage, Strategy, check_patience, nodes
 
 KEYS = {"train_windows": int | None, "epochs": int}
 
@@ -18,8 +18,8 @@ class Progressive(Strategy):
     documents; null, or more than there are: all."""
 
     def __init__(self, stages: list[dict[str, Any]]) -> None:
-        self.listed = listed(stages, KEYS)
-        for number, stage in enumerate(self.listed):
+        self.nodes = nodes(stages, KEYS)
+        for number, stage in enumerate(self.nodes):
             if stage["train_windows"] is not None and stage["train_windows"] < 1:
                 raise UserError(
                     f"strategy.stages[{number}].train_windows={stage['train_windows']} leaves nothing to train on; set "
@@ -27,7 +27,7 @@ class Progressive(Strategy):
                 )
 
     def epochs(self) -> int:
-        return sum(stage["epochs"] for stage in self.listed)
+        return sum(stage["epochs"] for stage in self.nodes)
 
     def check(self, settings: Settings) -> None:
         super().check(settings)
@@ -36,7 +36,7 @@ class Progressive(Strategy):
     def stages(self, parts: Parts, max_epochs: int) -> Sequence[Stage]:
         assert parts.training is not None, "parts are cut from a store"
         stages = []
-        for stage in self.listed:
+        for stage in self.nodes:
             windows = min(stage["train_windows"] or len(parts.train), len(parts.train))
             positions = None if windows == len(parts.train) else parts.training.first(parts.train, windows)
             stages.append(Stage(f"{windows} windows", stage["epochs"], positions))
