@@ -19,7 +19,7 @@ from lvm_lab.model import LatentVectorModel, identity
 from lvm_lab.runs.identity import fingerprint
 from lvm_lab.training.module import LatentVectorModule
 from lvm_lab.training.objective import WeightedTerms
-from lvm_lab.training.strategies.base import Material, Stages, Strategy
+from lvm_lab.training.strategies.base import Material, Stages, Strategy, check_epochs
 from lvm_lab.types import Stats
 
 GO_TOGETHER = (
@@ -138,7 +138,9 @@ def _follow(strategy: Strategy, built: LatentVectorModule, parts: Parts, setting
     material = Material(built.model, built.loss, parts, lambda node: _loss(node, allow, "strategy.loss"), settings.seed)
     built.loss = strategy.objective(material)
     stages = tuple(strategy.stages(parts, settings.trainer.max_epochs))
-    built.stages = Stages(stages) if stages else None
+    if stages:
+        check_epochs(sum(stage.epochs for stage in stages), settings)
+        built.stages = Stages(stages)
 
 
 def _check_pairing(model: LatentVectorModel, loss: WeightedTerms) -> None:

@@ -82,18 +82,25 @@ class Strategy:
 
     def check(self, settings: Settings) -> None:
         """UserError, before any data is read, for settings that the strategy does not go with."""
-        trainer, name = settings.trainer, settings.config["strategy"].get("name")
+        name = settings.config["strategy"]["name"]
         if "members" in settings.config["arch"]:
             raise UserError(
                 f"an ensemble's members are trained already, and strategy={name} has nothing to go through; leave it "
                 "out, or train the members with it."
             )
         epochs = self.epochs()
-        if epochs is not None and epochs != trainer.max_epochs:
-            raise UserError(
-                f"the stages of strategy={name} have {epochs} epochs together and trainer.max_epochs is "
-                f"{trainer.max_epochs}; set trainer.max_epochs={epochs}, or other stages."
-            )
+        if epochs is not None:
+            check_epochs(epochs, settings)
+
+
+def check_epochs(epochs: int, settings: Settings) -> None:
+    """UserError where all stages together have another number of epochs than the training."""
+    name, wanted = settings.config["strategy"]["name"], settings.trainer.max_epochs
+    if epochs != wanted:
+        raise UserError(
+            f"the stages of strategy={name} have {epochs} epochs together and trainer.max_epochs is {wanted}; "
+            f"set trainer.max_epochs={epochs}, or other stages."
+        )
 
 
 def check_patience(settings: Settings) -> None:

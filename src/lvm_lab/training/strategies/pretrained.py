@@ -47,8 +47,8 @@ class Pretrained(Strategy):
         for name, term in other.terms.items():
             if term.needs not in feeds:
                 raise UserError(
-                    f"strategy.loss.terms.{name} reads {term.needs}, which head={head} does not feed; set head=dual, or "
-                    "strategy=none."
+                    f"strategy.loss.terms.{name} reads {term.needs}, which head={head} does not feed; "
+                    "set head=dual, or strategy=none."
                 )
         return StagedTerms(material.own, {STAGE: other})
 
