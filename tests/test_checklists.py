@@ -37,11 +37,12 @@ KINDS = [
     "baseline",
     "logger",
     "callback",
+    "strategy",
 ]
 KINDS += ["launcher", "report column"]
 TEXT = ("--config-dir", "conf", "reader=verses", "chunker=pairs", "encoder=vowels", "out=poems")
 PARTS = ("--config-dir", "conf", "arch=average", "head=affine", "loss=absolute", "data=shelf", "5cat=mine", "seed=3")
-PARTS += ("logger=lines", "callbacks=[default,counter]", "callbacks.counter.factor=7")
+PARTS += ("logger=lines", "callbacks=[default,counter]", "callbacks.counter.factor=7", "strategy=thinned")
 TINY = ("trainer.max_epochs=2", "trainer.batch_size=64", "5cat.resamples=20", "device=cpu", "device.threads=1")
 COMMAND = (*PARTS, *TINY, "run.cache=cache")
 
@@ -68,6 +69,8 @@ def check(outcome: Outcome, home: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert all("train/absolute" in row and "val/absolute" in row for row in history)
     assert [row["counter/steps"] for row in history] == [7 * row["step"] for row in history]
     assert {row["counter/seed"] for row in history} == {3}
+    assert [row["stage"] for row in history] == ["thin", "whole"]
+    assert history[0]["step"] < history[1]["step"] - history[0]["step"]
     lines = (folder / "lines.txt").read_text().splitlines()
     assert lines == ["begins average", "epoch 0", "epoch 1", "finished", "ends well"]
     # In the closing tables, and in the files of the leaderboard.
@@ -159,5 +162,5 @@ def test_every_kind_has_a_checklist_whose_files_are_there() -> None:
 
 def test_the_example_has_one_part_of_each_kind() -> None:
     options = {file.parent.name for file in (OWN / "conf").rglob("*.yaml")}
-    assert options == {"arch", "head", "loss", "data", "five_cat", "logger", "callbacks", *GROUPS}
+    assert options == {"arch", "head", "loss", "data", "five_cat", "logger", "callbacks", "strategy", *GROUPS}
     assert len(list((OWN / "my_package").glob("[a-z]*.py"))) == len(KINDS) - 1

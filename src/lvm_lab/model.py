@@ -197,7 +197,8 @@ def restore(model: LatentVectorModel, checkpoint: dict[str, Any], name: str) -> 
 def _count_loss_parameters(model: LatentVectorModel, state: dict[str, Tensor]) -> None:
     for place, part in model.named_modules():
         if isinstance(part, LatentVectorModel):
-            prefix = f"{place}.loss." if place else "loss."
+            # A strategy's own among them are of its training alone, and are not counted.
+            prefix = f"{place}.loss.terms." if place else "loss.terms."
             count = sum(value.numel() for key, value in state.items() if key.startswith(prefix))
             # The members of a joined checkpoint come without their losses and say the number themselves.
             part.loss_parameters = count or part.loss_parameters

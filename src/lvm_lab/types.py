@@ -26,6 +26,7 @@ class Prediction:
     draws_SND: several draws. denoised_SND: what is left of the target at several noise levels, noise_weight_SN
         the weight of each (1 on average).
     origin: the `output` of the prediction that these rows were selected from; None: of none.
+    hidden_NH: the backbone's state behind each, where a training's loss reads it too.
     """
 
     raw_ND: Tensor
@@ -34,6 +35,7 @@ class Prediction:
     denoised_SND: Tensor | None = None
     noise_weight_SN: Tensor | None = None
     origin: Tensor | None = None
+    hidden_NH: Tensor | None = None
 
     @property
     def output(self) -> Tensor:

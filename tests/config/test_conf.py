@@ -40,10 +40,10 @@ from lvm_lab.training import devices
 from lvm_lab.types import Stats
 
 CONF = Path(__file__).parents[2] / "conf"
-GROUPS = ("arch", "head", "loss", "data", "device", "five_cat", "logger")
+GROUPS = ("arch", "head", "loss", "data", "device", "five_cat", "logger", "strategy")
 OPTIONS = [(group, file.stem) for group in GROUPS for file in sorted((CONF / group).glob("*.yaml"))]
 RECIPES = sorted(file.stem for file in (CONF / "recipe").glob("*.yaml"))
-NAMED = ("arch", "head", "loss", "data", "five_cat")
+NAMED = ("arch", "head", "loss", "data", "five_cat", "strategy")
 # What code passes, beside the config's keys.
 GIVEN = {"arch": {"dim", "context_length"}, "head": {"width", "stats"}}
 SPELT = {"five_cat": "5cat"}
@@ -101,9 +101,12 @@ def test_every_target_binds(group, stem):
         assert [path for path, _ in found] == ([] if stem == "none" else [f"logger.{stem}"])
     if group == "loss":
         assert sorted(path for path, _ in found) == sorted(f"loss.terms.{term}" for term in node["terms"])
+    if group == "strategy":
+        terms = [f"strategy.loss.terms.{term}" for term in node.get("loss", {}).get("terms", {})]
+        assert sorted(path for path, _ in found) == ([] if stem == "none" else sorted(["strategy", *terms]))
     for path, one in found:
         target, given = imported(one["_target_"]), GIVEN.get(path, set())
-        ours = {"_target_", *(("name",) if path in NAMED else ()), *(("weight",) if group == "loss" else ())}
+        ours = {"_target_", *(("name",) if path in NAMED else ()), *(("weight",) if "loss.terms" in path else ())}
         ours |= set(DATA_KEYS) if path == "data" else set()
         keys = {key: value for key, value in one.items() if key not in ours}
         binding.check(keys, target, path, given)
@@ -127,7 +130,8 @@ def test_a_typo_in_an_option_would_be_seen():
 def test_an_option_opens_with_its_command(group, stem):
     text = (CONF / group / f"{stem}.yaml").read_text()
     command = f"# lvm-lab train {SPELT.get(group, group)}={stem}"
-    first = text.splitlines()[0]
+    # An option that sets a run's other keys too says so first, as Hydra wants it.
+    first = text.removeprefix("# @package _global_\n").splitlines()[0]
     assert first == command or first.startswith(f"{command} "), first
 
 

@@ -12,9 +12,13 @@ from lvm_lab.config.conf import conf_dir
 
 PACKAGE = Path(__file__).parents[2] / "src" / "lvm_lab"
 # Files of a room that are no part.
-BASES = {"loggers": {"base", "dashboard"}, "training/callbacks": {"base", "assembly"}}
+BASES = {
+    "loggers": {"base", "dashboard"},
+    "training/callbacks": {"base", "assembly"},
+    "training/strategies": {"base"},
+}
 # Options that make no part.
-NO_PARTS = {"logger": {"none"}, "callbacks": {"default"}}
+NO_PARTS = {"logger": {"none"}, "callbacks": {"default"}, "strategy": {"none"}}
 
 
 def parts(room: str) -> set[str]:
@@ -41,6 +45,7 @@ def modules(node: Any) -> set[str]:
         ("data/sources", "data"),
         ("loggers", "logger"),
         ("training/callbacks", "callbacks"),
+        ("training/strategies", "strategy"),
         ("text/readers", "reader"),
         ("text/chunkers", "chunker"),
         ("text/encoders", "encoder"),

@@ -61,12 +61,21 @@ def losses(history: list[dict[str, Any]]) -> list[dict[str, float]]:
     return [{k: v for k, v in row.items() if k.startswith(names)} for row in history]
 
 
+STAGES = "strategy.stages=[{name:hard,begin:0.5,end:1,epochs:1},{name:mixed,begin:0,end:1,epochs:1}]"
+LEARNED = {
+    "infonce": ("loss=infonce", "loss.negatives=2"),
+    "mse": ("loss=mse",),
+    "hybrid": ("loss=hybrid",),
+    "documents": ("loss=hybrid", *DOCUMENTS),
+    "curriculum": ("strategy=curriculum", STAGES, "trainer.max_epochs=2"),
+    "multi_resolution": ("strategy=multi_resolution",),
+    # The temperature of the loss that waits gets no gradient of its own.
+    "pretrained": ("strategy=pretrained", "strategy.epochs=1"),
+}
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "loss",
-    [("loss=infonce", "loss.negatives=2"), ("loss=mse",), ("loss=hybrid",), ("loss=hybrid", *DOCUMENTS)],
-    ids=["infonce", "mse", "hybrid", "documents"],
-)
+@pytest.mark.parametrize("loss", LEARNED.values(), ids=LEARNED)
 def test_two_processes_compute_what_one_does(tmp_path: Path, cache: Path, loss: tuple[str, ...]) -> None:
     (tmp_path / "one").mkdir()
     (tmp_path / "two").mkdir()

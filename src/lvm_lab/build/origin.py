@@ -28,7 +28,7 @@ from lvm_lab.types import Stats
 
 # What makes the model that weights fit, and what a run that is trained longer has to share with its parent besides.
 MODEL = ("arch", "head", "normaliser")
-KEPT = (*MODEL, "loss", "data")
+KEPT = (*MODEL, "loss", "strategy", "data")
 # Settings of arch and head that change no weight and nothing that a trained model computes.
 FREE = ("name", "weights", "dropout")
 
@@ -91,6 +91,9 @@ def give(origin: Origin, module: LatentVectorModule, terms: dict[str, Any]) -> N
         raise UserError(_unfit(origin.setting, origin.file, f"the shape of {conflict}"))
     same = [f"loss.terms.{name}." for name, term in terms.items() if _term(term) == _term(origin.terms.get(name))]
     kept |= {name: value for name, value in origin.state.items() if name.startswith(tuple(same))}
+    if origin.setting == "continue_from":
+        # What its strategy learns beside, which is this run's strategy too.
+        kept |= {n: v for n, v in origin.state.items() if n.startswith("loss.") and not n.startswith("loss.terms.")}
     # Loading writes into the model's own.
     module.loss_stats = Stats(module.stats.mean_D.clone(), module.stats.std_D.clone())
     module.load_state_dict(kept, strict=False)

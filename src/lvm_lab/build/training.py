@@ -10,7 +10,7 @@ from lvm_lab.build import data as build_data
 from lvm_lab.build import members, origin, seen
 from lvm_lab.build.model import assemble
 from lvm_lab.config import binding, targets
-from lvm_lab.config.settings import Settings
+from lvm_lab.config.settings import NO_STRATEGY, Settings, nameless
 from lvm_lab.data.mixing import halves
 from lvm_lab.data.parts import Parts
 from lvm_lab.errors import UserError
@@ -19,6 +19,7 @@ from lvm_lab.model import LatentVectorModel, identity
 from lvm_lab.runs.identity import fingerprint
 from lvm_lab.training.module import LatentVectorModule
 from lvm_lab.training.objective import WeightedTerms
+from lvm_lab.training.strategies.base import Material, Stages, Strategy, check_epochs
 from lvm_lab.types import Stats
 
 GO_TOGETHER = (
@@ -47,6 +48,7 @@ def prepare(settings: Settings) -> Training:
     """
     gates.check(settings.preset)
     baselines.check(settings.preset)
+    strategy = _strategy(settings)
     parts = build_data.parts(settings)
     weights = origin.read(settings, parts)
     content = parts.content | members.content(settings.config) | (weights.content if weights else {})
@@ -56,6 +58,8 @@ def prepare(settings: Settings) -> Training:
         "ancestors": weights.ancestors if weights else [],
     }
     built = module(settings, parts.stats, parts.contract.recorded(), recorded)
+    if strategy is not None:
+        _follow(strategy, built, parts, settings)
     if weights:
         origin.give(weights, built, settings.config["loss"]["terms"])
     before = members.trainings(settings, built.model) | ({str(weights.file): weights.trainings} if weights else {})
@@ -64,7 +68,8 @@ def prepare(settings: Settings) -> Training:
         mixing = halves(parts.val)
         parts = replace(parts, mixing=mixing, notes=(*parts.notes, mixing.note))
     built.model.identity |= seen.record(parts, list(before.values()))
-    _check_negatives(built.loss, parts)
+    for loss in built.loss.losses():
+        _check_negatives(loss, parts)
     return Training(parts, built, content, [*parts.notes, *([weights.note] if weights else [])])
 
 
@@ -95,6 +100,12 @@ def module(
             "data.windows=sliding trains on windows of one length, and data.min_context asks for shorter ones; set "
             "data.min_context=null, or data.windows=documents with a causal arch."
         )
+    if settings.data.windows == "documents" and settings.trainer.accumulate > 1:
+        raise UserError(
+            f"trainer.accumulate={settings.trainer.accumulate} cuts a batch of windows, and data.windows=documents has "
+            "segments, whose candidates belong to the whole batch; set trainer.accumulate=1 and a smaller "
+            "trainer.batch_size."
+        )
     if every_position and not model.backbone.causal:
         raise UserError(
             f"arch={config['arch']['name']} is not causal and has only a last position to supervise; "
@@ -108,16 +119,17 @@ def module(
     )
 
 
-def _loss(node: dict[str, Any], allow: Iterable[str]) -> WeightedTerms:
+def _loss(node: dict[str, Any], allow: Iterable[str], place: str = "loss") -> WeightedTerms:
     terms, weights = {}, {}
     if not binding.fits(node.get("negatives"), int) or not 0 <= node["negatives"] <= MOST_NEGATIVES:
         raise UserError(
-            f"loss.negatives={node.get('negatives')!r} does not fit; give it a whole number from 0 to {MOST_NEGATIVES}."
+            f"{place}.negatives={node.get('negatives')!r} does not fit; "
+            f"give it a whole number from 0 to {MOST_NEGATIVES}."
         )
     if not isinstance(node.get("terms"), dict):
-        raise UserError(f"loss.terms={node.get('terms')!r} does not fit; start from an option of conf/loss/.")
+        raise UserError(f"{place}.terms={node.get('terms')!r} does not fit; start from an option of conf/loss/.")
     for name, term in node["terms"].items():
-        path = f"loss.terms.{name}"
+        path = f"{place}.terms.{name}"
         if not isinstance(term, dict):
             raise UserError(f"{path}={term!r} does not fit; give it a weight and its class, as conf/loss/ does.")
         weights[name] = term.get("weight", 1.0)
@@ -125,8 +137,29 @@ def _loss(node: dict[str, Any], allow: Iterable[str]) -> WeightedTerms:
             raise UserError(f"{path}.weight={weights[name]!r} does not fit; give it a number from 0.")
         terms[name] = targets.make({k: v for k, v in term.items() if k != "weight"}, "losses", path, allow=allow)
     if not any(weights.values()):
-        raise UserError("loss.terms has no term with a weight above 0; give one a weight.")
+        raise UserError(f"{place}.terms has no term with a weight above 0; give one a weight.")
     return WeightedTerms(terms, weights)
+
+
+def _strategy(settings: Settings) -> Strategy | None:
+    """What the config's strategy names, held against the other settings."""
+    node = settings.config.get("strategy", NO_STRATEGY)
+    if node == NO_STRATEGY:
+        return None
+    strategy: Strategy = targets.make(nameless(node), "training.strategies", "strategy", allow=settings.allow)
+    strategy.check(settings)
+    return strategy
+
+
+def _follow(strategy: Strategy, built: LatentVectorModule, parts: Parts, settings: Settings) -> None:
+    """Give a module the strategy's stages and what it minimises."""
+    allow = settings.allow
+    material = Material(built.model, built.loss, parts, lambda node: _loss(node, allow, "strategy.loss"), settings.seed)
+    built.loss = strategy.objective(material)
+    stages = tuple(strategy.stages(parts, settings.trainer.max_epochs))
+    if stages:
+        check_epochs(sum(stage.epochs for stage in stages), settings)
+        built.stages = Stages(stages)
 
 
 def _check_pairing(model: LatentVectorModel, loss: WeightedTerms) -> None:

@@ -18,10 +18,12 @@ from lvm_lab.errors import UserError
 NormaliserName = Literal["none", "standard", "robust", "whiten"]
 GROUPS = ("arch", "head", "loss", "data", "device", "five_cat", "trainer", "run")
 # Groups that a config may do without, as those of older versions do.
-OPTIONAL = ("logger", "callbacks", "sweep")
+OPTIONAL = ("logger", "callbacks", "sweep", "strategy")
 VALUES = ("seed", "normaliser")
+# What a config says of a training that goes through all its windows with one loss.
+NO_STRATEGY = {"name": "none"}
 # Groups whose options have a name of their own, which runs and tables go by.
-NAMED = ("arch", "head", "loss", "data")
+NAMED = ("arch", "head", "loss", "data", "strategy")
 # Such names make folders: letters and digits first, no separators.
 NAME = re.compile(r"\w[\w.+ -]{0,63}")
 # More threads than any machine has cores; far more than that end in a segmentation fault.

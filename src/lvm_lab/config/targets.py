@@ -78,6 +78,12 @@ CONTRACTS = {
         methods=("begin", "again", "row", "result", "close"),
         way="give it begin, again, row, result and close, as lvm_lab.loggers.base.Logger has them",
     ),
+    "training.strategies": Contract(
+        "strategy",
+        "lvm_lab.training.strategies.base.Strategy",
+        ("stages", "objective"),
+        way="derive it from lvm_lab.training.strategies.base.Strategy",
+    ),
     "training.callbacks": Contract(
         "callback of Lightning", "pytorch_lightning.callbacks.callback.Callback", way="derive it from Callback"
     ),

@@ -20,9 +20,10 @@ from lvm_lab.data.repeated import Chunks, repeated_rows, rows_within
 from lvm_lab.data.seen import rows_of, take_out
 from lvm_lab.data.sketch import Sketch, sketch
 from lvm_lab.data.source import Opened
-from lvm_lab.data.split import part_of, position
+from lvm_lab.data.split import part_of
 from lvm_lab.data.stats import training_stats
 from lvm_lab.data.store import Store
+from lvm_lab.data.training_part import TrainingPart, first_by_hash
 from lvm_lab.data.windows import Windows, index_windows
 from lvm_lab.errors import UserError
 from lvm_lab.types import Predictor, Stats
@@ -39,7 +40,7 @@ class Parts:
 
     documents: how many documents the store has, all parts together. notes: what a reader of numbers has to know of
     them. mixing: VAL's halves, where an ensemble learns the weights of its members. cut: what makes each part what it
-    is, as a digest: two data sets of equal ones hold out the same windows.
+    is, as a digest: two data sets of equal ones hold out the same windows. training: what `train` is cut from.
     """
 
     train: Windows
@@ -54,6 +55,7 @@ class Parts:
     cut: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     mixing: Mixing | None = None
+    training: TrainingPart | None = None
 
     def sketches(self) -> list[Sketch]:
         """What a model that is trained on these parts has seen, for its checkpoints."""
@@ -121,24 +123,26 @@ def cut_parts(
 
     train = windows_of("train")
     if settings.train_windows is not None:
-        train = _first_by_hash(train, settings.train_windows, store)
+        train = train.select(first_by_hash(train, settings.train_windows, store))
         in_train = np.isin(store.documents.numbers(), train.document_W)
         stretches["train"] = [stretch for stretch in stretches["train"] if in_train[stretch]]
     apart = _Apart(chunks, train, settings, cache, [])
     val = windows_of("val") if opened.val_store is None else apart.windows(opened.val_store, "data.val_path")
     ood = None if opened.ood_store is None else apart.windows(opened.ood_store, "data.ood_path")
+    training = TrainingPart(store, np.array(stretches["train"], dtype=np.int64), cache)
     return Parts(
         train=train,
         val=val,
         test=windows_of("test"),
         ood=ood,
-        stats=training_stats(store, np.array(stretches["train"], dtype=np.int64), cache, normaliser),
+        stats=training_stats(store, training.stretches, cache, normaliser),
         contract=store.contract,
         documents=int(store.documents.numbers().max()) + 1,
         content=opened.content,
         oracle=opened.oracle,
         cut=_cut(opened.content, settings),
         notes=(*_unknown(opened), *apart.notes),
+        training=training,
     )
 
 
@@ -203,13 +207,6 @@ class _Apart:
                 "documents, or leave it out."
             )
         return windows
-
-
-def _first_by_hash(windows: Windows, at_most: int, store: Store) -> Windows:
-    """Windows of whole documents in the order of the documents' hashes, as many as asked for, in store order."""
-    places = dict(zip(store.documents.numbers().tolist(), map(position, store.documents.names()), strict=True))
-    order = np.argsort([places[number] for number in windows.document_W.tolist()], kind="stable")
-    return windows.select(np.sort(order[:at_most]))
 
 
 def _no_window(store: Store, stretches: np.ndarray, settings: DataSettings, excluded_N: np.ndarray | None) -> str:

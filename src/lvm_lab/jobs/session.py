@@ -119,7 +119,7 @@ class Session:
     def fit(self, module: LatentVectorModule) -> None:
         """Train from the start or from last.ckpt, to the end."""
         settings, run, data = self.settings, self.run, self.data.for_fitting()
-        self.params = count_parameters(module)
+        self.params = count_parameters(module.model) + count_parameters(module.loss.terms)
         context = RunContext(
             seed=settings.seed,
             patience=settings.trainer.patience,

@@ -18,7 +18,7 @@ from lvm_lab.config.sources import without_secrets, without_secrets_of_failed
 from lvm_lab.errors import UserError
 from lvm_lab.files import write_atomically
 from lvm_lab.runs import reading, written
-from lvm_lab.runs.identity import fingerprint, left_out
+from lvm_lab.runs.identity import fingerprint, left_out, title
 from lvm_lab.runs.process import commit, is_leader
 from lvm_lab.runs.reading import CHECKPOINTS, CONFIG, HISTORY, LOCK
 from lvm_lab.runs.result import FILE as RESULT
@@ -96,8 +96,7 @@ def claim(
     Raises UserError where the folder is another config's, it is damaged and finished or another process works in it.
     """
     own = fingerprint(config, content)
-    default = "-".join([config["arch"]["name"], config["loss"]["name"], config["data"]["name"], own[:8]])
-    path = Path(directory) if directory else root / default
+    path = Path(directory) if directory else root / f"{title(config)}-{own[:8]}"
     _refuse_others(path, own, force)
     written.check_lock(path)
     if not is_leader():

@@ -10,6 +10,7 @@ from typing import Any
 from lvm_lab.config import sources, targets
 from lvm_lab.config.conf import spell_back
 from lvm_lab.config.presets import GATES
+from lvm_lab.config.settings import NO_STRATEGY
 from lvm_lab.errors import UserError
 
 # What changes where and how a run runs, not what it computes.
@@ -22,6 +23,7 @@ ADDED: dict[str, Any] = {
     "data.judge_from": 16,
     "trainer.accumulate": 1,
     "trainer.ema": None,
+    "strategy": NO_STRATEGY,
 }
 _NOT_ADDED = object()
 # Single settings of the kind of NOT_HASHED, whatever their value.
@@ -98,8 +100,8 @@ def check_own(file: Path, own: dict[str, Any], recorded: dict[str, Any]) -> None
     if same_config and (written == identity["fingerprint"] or "fingerprint" not in own):
         return
     raise UserError(
-        f"{file} is of another run ({_title(own['config'])}-{str(written)[:8]}) than its folder "
-        f"({_title(recorded)}-{identity['fingerprint'][:8]}); put it back where it was written, or train that folder's "
+        f"{file} is of another run ({title(own['config'])}-{str(written)[:8]}) than its folder "
+        f"({title(recorded)}-{identity['fingerprint'][:8]}); put it back where it was written, or train that folder's "
         "run again with run.force=true."
     )
 
@@ -119,8 +121,11 @@ def difference(there: Any, here: Any, path: str = "") -> str | None:
     return f"{path} is {there} there and {here} here"
 
 
-def _title(config: dict[str, Any]) -> str:
-    return "-".join(str(config.get(group, {}).get("name")) for group in ("arch", "loss", "data"))
+def title(config: dict[str, Any]) -> str:
+    """What a run is called: arch, loss and data, and a strategy where it has one."""
+    names = [str(config.get(group, {}).get("name")) for group in ("arch", "loss", "data")]
+    strategy = config.get("strategy", NO_STRATEGY)
+    return "-".join(names if strategy == NO_STRATEGY else [*names, str(strategy.get("name"))])
 
 
 def left_out(config: dict[str, Any]) -> list[str]:

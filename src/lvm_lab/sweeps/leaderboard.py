@@ -126,9 +126,9 @@ class Entry:
         return json.dumps([source, cut, [preset.get(key) for key in JUDGING]], sort_keys=True, default=str)
 
     def option(self, group: str) -> str | None:
-        """The name of the arch, the loss or the data; None for a run that is not begun and whose row names none."""
+        """The name of a group's option, such as the loss; None for a run that is not begun and whose row names none."""
         by_row = [s.partition("=")[2] for s in self.settings if s.startswith(f"{group}=")]
-        by_result = getattr(self.result, group) if self.result else None
+        by_result = getattr(self.result, group, None)
         name = by_result or self.config.get(group, {}).get("name") or (by_row[-1] if by_row else None)
         return None if name is None else str(name)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from typing import Any
 
 import torch
@@ -12,8 +13,9 @@ from lvm_lab.data.batches import SegmentBatches, WindowBatches
 from lvm_lab.data.parts import Parts
 from lvm_lab.data.sampler import DiverseBatches, FixedBatches, Resumable
 from lvm_lab.data.segments import Cuts, SegmentSampler, fixed_draws
-from lvm_lab.data.windows import sample_evenly
+from lvm_lab.data.windows import Windows, sample_evenly
 from lvm_lab.training._lightning import pl
+from lvm_lab.training.strategies.base import Stage, Stages
 from lvm_lab.types import Batch
 
 log = logging.getLogger(__name__)
@@ -28,6 +30,7 @@ class VectorDataModule(pl.LightningDataModule):
     negatives: hard negatives a window or segment, as many as the loss asks for.
     shortest: cut documents into segments, which batch_size and max_per_doc then count, and supervise every place that
         has read so many vectors; None: windows.
+    stages: those of a strategy; each has its loader, which is kept, and the trainer asks for it before every epoch.
     """
 
     def __init__(
@@ -38,28 +41,57 @@ class VectorDataModule(pl.LightningDataModule):
         negatives: int,
         seed: int,
         shortest: int | None = None,
+        stages: Stages | None = None,
     ) -> None:
         super().__init__()
         self.parts, self.batch_size, self.max_per_doc = parts, batch_size, max_per_doc
-        self.negatives, self.seed, self.shortest = negatives, seed, shortest
-        self._segments: SegmentSampler | None = None
+        self.negatives, self.seed, self.shortest, self.stages = negatives, seed, shortest, stages
+        self._loaders: dict[int, DataLoader[Batch]] = {}
+        self._batches: Resumable | None = None
 
     @property
     def targets_an_epoch(self) -> int:
         """How many targets this epoch's batches supervise, windows counting one each."""
-        if self._segments is not None:
-            return self._segments.targets
-        assert self.trainer is not None
-        return int(self.trainer.num_training_batches) * self.batch_size
+        assert self._batches is not None
+        if isinstance(self._batches.sampler, SegmentSampler):
+            return self._batches.sampler.targets
+        return len(self._batches) * self.batch_size
 
     def skip(self, batches: int) -> None:
         """Leave out the first batches of the next epoch, without gathering them."""
-        self._train_batches.skip(batches)
+        assert self._batches is not None
+        self._batches.skip(batches)
 
     def train_dataloader(self) -> DataLoader[Batch]:
+        if self.stages is None:
+            loader = self._training_loader(self.parts.train, self.negatives)
+        else:
+            loader = self._stage_loader(self.stages.of(self.trainer.current_epoch if self.trainer else 0))
+        assert isinstance(loader.sampler, Resumable)
+        self._batches = loader.sampler
+        return loader
+
+    def steps(self, accumulated: int) -> int | None:
+        """The optimiser's steps of all epochs, whose stages have different numbers of batches; None without stages.
+
+        accumulated: batches a step. Raises UserError where a stage cannot fill a batch.
+        """
+        if self.stages is None:
+            return None
+        every = self.stages.stages
+        return sum(stage.epochs * math.ceil(len(self._stage_loader(stage)) / accumulated) for stage in every)
+
+    def _stage_loader(self, stage: Stage) -> DataLoader[Batch]:
+        if id(stage) not in self._loaders:
+            train = self.parts.train
+            windows = train if stage.positions is None else train.select(stage.positions)
+            negatives = self.negatives if stage.negatives is None else stage.negatives
+            self._loaders[id(stage)] = self._training_loader(windows, negatives)
+        return self._loaders[id(stage)]
+
+    def _training_loader(self, windows: Windows, negatives: int) -> DataLoader[Batch]:
         if self.shortest is not None:
-            return self._train_segments(self.shortest)
-        windows = self.parts.train
+            return self._segment_loader(windows, negatives, self.shortest)
         sampler = DiverseBatches(windows.document_W, self.batch_size, self.max_per_doc, self.seed)
         seen, total = len(sampler) * self.batch_size, len(windows)
         # The last incomplete batch of an epoch is left out anyway.
@@ -72,10 +104,9 @@ class VectorDataModule(pl.LightningDataModule):
                 100 * seen / total,
                 self.max_per_doc,
             )
-        return self._resumable(WindowBatches(windows, self.negatives, *self._place()), sampler)
+        return _loader(WindowBatches(windows, negatives, *self._place()), Resumable(sampler))
 
-    def _train_segments(self, shortest: int) -> DataLoader[Batch]:
-        windows = self.parts.train
+    def _segment_loader(self, windows: Windows, negatives: int, shortest: int) -> DataLoader[Batch]:
         sampler = SegmentSampler(Cuts(windows, shortest), self.batch_size, self.max_per_doc, self.seed)
         seen, total = len(sampler) * self.batch_size, sampler.segments
         log.info(
@@ -89,16 +120,11 @@ class VectorDataModule(pl.LightningDataModule):
         )
         if len(sampler) < total // self.batch_size:
             log.info("a batch takes at most %d segments of a document (data.max_per_doc)", self.max_per_doc)
-        self._segments = sampler
-        return self._resumable(SegmentBatches(self.negatives, *self._place()), sampler)
+        return _loader(SegmentBatches(negatives, *self._place()), Resumable(sampler))
 
     def _place(self) -> tuple[int, int]:
         """Which of how many devices this one is."""
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-
-    def _resumable(self, dataset: WindowBatches | SegmentBatches, sampler: Any) -> DataLoader[Batch]:
-        self._train_batches = Resumable(sampler)
-        return _loader(dataset, self._train_batches)
 
     def val_dataloader(self) -> DataLoader[Batch]:
         if self.shortest is not None:
@@ -109,6 +135,13 @@ class VectorDataModule(pl.LightningDataModule):
         sampler = FixedBatches(len(windows), self.batch_size, self.seed)
         dataset = WindowBatches(windows, self.negatives)
         return _loader(dataset, sampler)
+
+
+def total_steps(trainer: pl.Trainer) -> int:
+    """How many steps a training's optimiser takes: what its learning rate is scheduled over."""
+    data = getattr(trainer, "datamodule", None)
+    steps = data.steps(trainer.accumulate_grad_batches) if isinstance(data, VectorDataModule) else None
+    return int(trainer.estimated_stepping_batches) if steps is None else steps
 
 
 def _loader(dataset: WindowBatches | SegmentBatches, sampler: Any) -> DataLoader[Batch]:

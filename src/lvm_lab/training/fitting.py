@@ -30,7 +30,7 @@ def fit(
     process of the run was killed, and where a device has no memory left.
     """
     callbacks = assembly.assemble(settings.config["callbacks"], context)
-    trainer = make_trainer(settings, callbacks, folder)
+    trainer = make_trainer(settings, callbacks, folder, staged=module.stages is not None)
     trained = any(p.requires_grad for p in module.parameters())
     devices.check(trainer.world_size, settings.trainer.batch_size, trained)
     log.info("training on %s with %d CPU threads", trainer.strategy.root_device, torch.get_num_threads())
@@ -46,6 +46,7 @@ def fit(
         settings.config["loss"]["negatives"],
         settings.seed,
         settings.data.shortest if settings.data.windows == "documents" else None,
+        module.stages,
     )
     try:
         trainer.fit(module, datamodule=batches, ckpt_path=last, weights_only=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
@@ -21,8 +21,10 @@ from lvm_lab.nn.gather import share
 from lvm_lab.training import averaging, pieces, weight_decay
 from lvm_lab.training._lightning import pl
 from lvm_lab.training.averaging import WeightAverage
+from lvm_lab.training.datamodule import total_steps
 from lvm_lab.training.objective import WeightedTerms
-from lvm_lab.types import Batch, Prediction, Stats
+from lvm_lab.training.strategies.base import Stages
+from lvm_lab.types import Batch, Prediction, Reading, Stats
 
 MODEL = "model."
 log = logging.getLogger(__name__)
@@ -36,6 +38,7 @@ class LatentVectorModule(pl.LightningModule):
     loss_stats: the training data's statistics where the model's own are those that its first weights were learned with.
     optimiser_state: AdamW's, with its groups, to begin with.
     accumulate: pieces that a batch is computed in. ema: decay of the average of the weights that is validated and kept.
+    stages: those that the training goes through, where a strategy has any.
     """
 
     def __init__(
@@ -55,6 +58,7 @@ class LatentVectorModule(pl.LightningModule):
         self.metrics: dict[str, Any] = {}
         self.loss_stats: Stats | None = None
         self.optimiser_state: dict[str, Any] | None = None
+        self.stages: Stages | None = None
         self._decayed: set[str] | None = None
         self._sums: dict[str, Tensor] = {}
         self._count = 0
@@ -84,7 +88,11 @@ class LatentVectorModule(pl.LightningModule):
             documents_N = batch.document_N.repeat_interleave(next_BLD.shape[1])
             batch = replace(batch, target_ND=next_BLD.flatten(0, 1), document_N=documents_N)
         reading = self.model.read(batch.context_BLD, every)
-        return self.model.head.learn(reading.hidden_NH, batch.target_ND, reading), batch
+        return self._learned(batch.target_ND, reading), batch
+
+    def _learned(self, target_ND: Tensor, reading: Reading) -> Prediction:
+        prediction: Prediction = self.model.head.learn(reading.hidden_NH, target_ND, reading)
+        return replace(prediction, hidden_NH=reading.hidden_NH) if self.loss.reads_states else prediction
 
     def _supervised_segments(self, batch: Batch, index_N: Tensor) -> Prediction:
         """Computed at every place, so that heads see whole contexts, and kept at the supervised ones."""
@@ -92,7 +100,7 @@ class LatentVectorModule(pl.LightningModule):
         # A place that is not supervised learns towards nothing: what is predicted there is dropped.
         target_ND = batch.target_ND.new_zeros(len(reading.hidden_NH), batch.target_ND.shape[1])
         target_ND[index_N] = batch.target_ND
-        return self.model.head.learn(reading.hidden_NH, target_ND, reading).select(index_N)
+        return self._learned(target_ND, reading).select(index_N)
 
     def _predicted(self, batch: Batch) -> Prediction:
         """What a decoder would get at the supervised positions."""
@@ -113,6 +121,9 @@ class LatentVectorModule(pl.LightningModule):
     def on_train_epoch_start(self) -> None:
         self.metrics = {}
         self._sums, self._count = {}, 0
+        if self.stages is not None and self.stages.begins(self.current_epoch):
+            stage = self.stages.of(self.current_epoch)
+            log.info("stage %s: %d epochs", stage.name, stage.epochs)
 
     def epoch_state(self) -> dict[str, Any]:
         """What the epoch has come to so far, in what the weights-only unpickler reads."""
@@ -128,14 +139,17 @@ class LatentVectorModule(pl.LightningModule):
         self._sums = {name: value.to(self.device) for name, value in means.items()}
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor | None:
+        if self.stages is not None:
+            # Here, since an epoch that is gone on with inside does not begin.
+            self.loss.begin(self.stages.of(self.current_epoch).loss)
         if self.accumulate == 1:
             prediction, supervised = self.supervised(batch)
             outputs = None
         else:
             prediction, supervised, outputs = pieces.supervised(self.supervised, batch, self.accumulate)
-        prediction, total, parts = self._judged(prediction, supervised)
+        prediction, total, parts = self._judged(prediction, supervised, self.loss)
         if batch_idx == 0:
-            shares = self.loss.gradient_shares(prediction, parts, outputs)
+            shares = self.loss.active.gradient_shares(prediction, parts, outputs)
             self.metrics |= {f"gradient_share/{name}": share for name, share in shares.items()}
         self._add({"loss": total, **parts})
         return total if total.requires_grad else None
@@ -152,7 +166,7 @@ class LatentVectorModule(pl.LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         prediction, batch = self.supervised(batch, every=False)
-        prediction, total, parts = self._judged(prediction, batch)
+        prediction, total, parts = self._judged(prediction, batch, self.loss.own)
         if "prediction" not in self.model.head.feeds:
             prediction = self._predicted(batch)
         cosine = torch.cosine_similarity(prediction.unit_ND, batch.target_ND, dim=-1).mean()
@@ -160,6 +174,8 @@ class LatentVectorModule(pl.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         self.metrics |= self._means("val")
+        if self.stages is not None:
+            self.metrics["stage"] = self.stages.of(self.current_epoch).name
         # A mean of trained members has no optimiser to ask.
         groups = [group for optimizer in self.trainer.optimizers for group in optimizer.param_groups]
         self.metrics["lr"] = groups[0]["lr"] if groups else 0.0
@@ -183,7 +199,7 @@ class LatentVectorModule(pl.LightningModule):
             # The rate and the decay are this run's own.
             state = weight_decay.renumbered(self.optimiser_state, self, decayed)
             optimizer.load_state_dict(optimizer.state_dict() | {"state": state})
-        total = int(self.trainer.estimated_stepping_batches)
+        total = total_steps(self.trainer)
         scale = WarmupCosine(round(self.optim.warmup * total), total, self.optim.final_lr)
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, scale)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
@@ -211,14 +227,16 @@ class LatentVectorModule(pl.LightningModule):
             if self._decayed != weight_decay.maps(self):
                 log.info("this run was begun when other parameters decayed, and goes on with those that it began with")
 
-    def _judged(self, prediction: Prediction, batch: Batch) -> tuple[Prediction, Tensor, dict[str, Tensor]]:
+    def _judged(
+        self, prediction: Prediction, batch: Batch, loss: Callable[..., tuple[Tensor, dict[str, Tensor]]]
+    ) -> tuple[Prediction, Tensor, dict[str, Tensor]]:
         """The prediction in float32 at least, its loss and the loss's parts.
 
         Cosines of 8 bits, divided by a temperature, would leave a contrastive loss two digits.
         """
         with torch.autocast(self.device.type, enabled=False):
             prediction = prediction.float()
-            total, parts = self.loss(prediction, batch, self.stats)
+            total, parts = loss(prediction, batch, self.stats)
         if batch.ragged:
             # Devices share segments evenly, and not what is supervised in them.
             part = share(len(batch.target_ND), total)

@@ -12,14 +12,38 @@ from lvm_lab.types import Batch, Prediction, Stats
 
 
 class WeightedTerms(nn.Module):
-    """(prediction, batch, stats) -> the weighted sum and each term's value before its weight."""
+    """(prediction, batch, stats) -> the weighted sum and each term's value before its weight.
+
+    A strategy's objective derives from it: it minimises something else, and `own` is still the run's loss. What learns
+    beside the run's terms has names of its own, besides `terms`, and goes when the training is over.
+    reads_states: whether predictions have to bring the backbone's states.
+    """
+
+    reads_states = False
 
     def __init__(self, terms: dict[str, nn.Module], weights: dict[str, float]) -> None:
         super().__init__()
         self.terms = nn.ModuleDict(terms)
         self.weights = weights
 
+    def begin(self, loss: str | None) -> None:
+        """From here on training minimises this one of the losses; None: the run's own."""
+
+    @property
+    def active(self) -> WeightedTerms:
+        """The loss that is minimised now."""
+        return self
+
+    def losses(self) -> list[WeightedTerms]:
+        """Every loss that some stage minimises."""
+        return [self]
+
     def forward(self, prediction: Prediction, batch: Batch, stats: Stats) -> tuple[Tensor, dict[str, Tensor]]:
+        """What training minimises."""
+        return self.own(prediction, batch, stats)
+
+    def own(self, prediction: Prediction, batch: Batch, stats: Stats) -> tuple[Tensor, dict[str, Tensor]]:
+        """The run's own loss, which validation measures in every stage."""
         parts = {name: term(prediction, batch, stats) for name, term in self.terms.items()}
         total = torch.stack([self.weights[name] * part for name, part in parts.items()]).sum()
         return total, parts

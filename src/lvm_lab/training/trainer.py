@@ -15,9 +15,10 @@ from lvm_lab.training._lightning import MisconfigurationException, StrategyRegis
 from lvm_lab.training.checkpoint import AtomicCheckpointIO
 
 
-def trainer(settings: Settings, callbacks: Sequence[pl.Callback], folder: Path) -> pl.Trainer:
+def trainer(settings: Settings, callbacks: Sequence[pl.Callback], folder: Path, staged: bool = False) -> pl.Trainer:
     """A quiet trainer: progress, history and checkpoints are callbacks of ours.
 
+    staged: whether epochs differ, so that it asks for the training batches before each.
     Raises UserError for device settings that do not work here.
     """
     for name in ("pytorch_lightning", "lightning.pytorch", "lightning_fabric"):
@@ -50,6 +51,7 @@ def trainer(settings: Settings, callbacks: Sequence[pl.Callback], folder: Path) 
             enable_model_summary=False,
             num_sanity_val_steps=0,
             use_distributed_sampler=False,
+            reload_dataloaders_every_n_epochs=int(staged),
         )
     except (MisconfigurationException, ImportError, ValueError, TypeError) as error:
         reason = str(error).strip().splitlines()[0].rstrip(".")

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from lvm_lab.config.settings import NO_STRATEGY
 from lvm_lab.config.thresholds import DOCUMENTS_FOR_VERDICT
 from lvm_lab.reporting.words import STATES
 from lvm_lab.runs.judgement import OLD_HALVES
@@ -101,6 +102,11 @@ def _seed(entry: Entry) -> int | None:
     return seed
 
 
+def _strategy(entry: Entry) -> str | None:
+    name = entry.option("strategy")
+    return None if name == NO_STRATEGY["name"] else name
+
+
 def _epochs(entry: Entry) -> str | None:
     done, wanted = entry.epochs
     return f"{done}/{wanted}" if wanted else None
@@ -178,6 +184,7 @@ BEHIND = (
     Column("throughput", "windows/s", "training windows a second, median epoch", throughput, "number", 0, False),
     Column("epochs", "epochs", "done / asked for", _epochs, short=False),
     Column("data", "data", "data", lambda e: e.option("data"), short=False),
+    Column("strategy", "strategy", "strategy of the training; empty: none", _strategy, short=False),
     Column("seed", "seed", "seed of the training", _seed, "whole", short=False),
     Column("week", "week", "week of the schedule", lambda e: e.week, "whole", short=False),
 )  # fmt: skip

@@ -11,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from lvm_lab.training._lightning import pl
 from lvm_lab.training.callbacks.base import Callback
+from lvm_lab.training.datamodule import total_steps
 from lvm_lab.training.module import LatentVectorModule
 
 log = logging.getLogger(__name__)
@@ -40,7 +41,7 @@ class RunProgress(Callback):
             refresh_per_second=4,
             transient=True,
         )
-        total = int(trainer.estimated_stepping_batches)
+        total = total_steps(trainer)
         self.task = self.bar.add_task(
             "", total=total, completed=trainer.global_step, epoch=trainer.current_epoch, loss=""
         )

@@ -1,0 +1,1 @@
+"""Strategies: what a training does otherwise than go through all its windows with one loss, one a file."""
