@@ -20,6 +20,7 @@ ADDED: dict[str, Any] = {
     "data.windows": "sliding",
     "data.min_context": None,
     "data.judge_from": 16,
+    "head.mix": "fixed",
 }
 _NOT_ADDED = object()
 # Settings of an arch that name files, and what their digests are called in a run's content.
@@ -46,8 +47,7 @@ def computing(config: dict[str, Any]) -> dict[str, Any]:
     kept["data"] = {k: v for k, v in kept.get("data", {}).items() if k not in left_out(config)}
     if isinstance(kept.get("trainer"), dict):
         kept["trainer"] = {k: v if k not in ORIGINS else True for k, v in _given(kept["trainer"]).items()}
-    for key, default in ADDED.items():
-        kept = _without(kept, key.split("."), default)
+    kept = without_added(kept)
     foreign = _foreign(config.get("callbacks") or {})
     return kept | ({"callbacks": foreign} if foreign else {})
 
@@ -55,6 +55,13 @@ def computing(config: dict[str, Any]) -> dict[str, Any]:
 def _given(trainer: dict[str, Any]) -> dict[str, Any]:
     """Settings of a trainer without the files that it is not given."""
     return {k: v for k, v in trainer.items() if k not in ORIGINS or v is not None}
+
+
+def without_added(config: dict[str, Any]) -> dict[str, Any]:
+    """A config, or groups of one, without the options that older ones lack, where these are at their defaults."""
+    for key, default in ADDED.items():
+        config = _without(config, key.split("."), default)
+    return config
 
 
 def _without(node: dict[str, Any], path: list[str], default: Any) -> dict[str, Any]:
