@@ -10,6 +10,7 @@ import json
 import logging
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import faiss
 import numpy as np
@@ -56,6 +57,7 @@ def fit(parts: Parts, wanted: Codebooks, cache: Path) -> Tensor:
 
 def train(x_ND: np.ndarray, wanted: Codebooks) -> np.ndarray:
     """codes_QKS of float32 vectors by k-means, always from the same seed."""
+    quantiser: Any
     if wanted.quantiser == "residual":
         residual = faiss.ResidualQuantizer(x_ND.shape[1], wanted.levels, wanted.bits)
         # Codes are the nearest ones, level by level, as the head has them.
