@@ -13,7 +13,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import faiss
 import numpy as np
 import pytest
 import torch
@@ -23,6 +22,7 @@ from torch import Tensor
 
 import lvm_lab
 from helpers.commands import run
+from helpers.parity.quantised import CODES, DIM, LEVELS, WIDTH, clustered, comparisons, fitted, of_faiss
 from lvm_lab.build import codebooks as build_codebooks
 from lvm_lab.build import data as build_data
 from lvm_lab.build.training import module
@@ -38,32 +38,19 @@ from lvm_lab.data.store import Store
 from lvm_lab.errors import UserError
 from lvm_lab.heads.quantised import QuantisedHead
 from lvm_lab.losses.codes import Codes
-from lvm_lab.nn.quantiser import Codebooks, Kind, Quantiser
+from lvm_lab.nn.quantiser import Codebooks, Kind
 from lvm_lab.types import Batch, Prediction, Reading, Stats
 
 CONF = conf_dir()
 LOSSES = sorted(file.stem for file in (CONF / "loss").glob("*.yaml"))
 KINDS: tuple[Kind, ...] = ("residual", "product")
-DIM, WIDTH, LENGTH, LEVELS, CODES = 12, 8, 5, 3, 16
+LENGTH = 5
 SMALL = ("arch=gru", "arch.width=16", "arch.layers=1", "head=quantised", "loss=codes", "head.hidden=16")
 SMALL = (*SMALL, f"head.levels={LEVELS}", f"head.codes={CODES}", "logger=none", "device=cpu")
 
 
 def normal(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
-
-
-def clustered(rows: int, seed: int = 0) -> np.ndarray:
-    """Vectors with something to quantise, and a mean that is not zero."""
-    rng = np.random.default_rng(seed)
-    mix = np.random.default_rng(9).standard_normal((DIM, DIM)) * np.linspace(0.1, 1.0, DIM)
-    vectors: np.ndarray = (rng.standard_normal((rows, DIM)) @ mix + 2).astype(np.float32)
-    return vectors
-
-
-def fitted(kind: Kind, levels: int = LEVELS, codes: int = CODES, rows: int = 2000) -> Quantiser:
-    wanted = Codebooks(kind, levels, codes)
-    return Quantiser(kind, torch.from_numpy(codebooks.train(clustered(rows), wanted)))
 
 
 def stats_of(kind: Kind, levels: int = LEVELS, codes: int = CODES) -> Stats:
@@ -96,36 +83,20 @@ def settings(*overrides: str, small: tuple[str, ...] = SMALL) -> Settings:
 # --- the quantisers against their definition ---
 
 
-def of_faiss(kind: Kind, quantiser: Quantiser, x_ND: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """FAISS's own codes and reconstructions with these codebooks, greedy: N x Q and N x D."""
-    levels, codes, _ = quantiser.codes_QKS.shape
-    bits = codes.bit_length() - 1
-    cls = faiss.ResidualQuantizer if kind == "residual" else faiss.ProductQuantizer
-    theirs = cls(DIM, levels, bits)
-    if kind == "residual":
-        theirs.max_beam_size = 1
-        theirs.train_type = faiss.ResidualQuantizer.Train_default
-    theirs.train(clustered(400))
-    flat = quantiser.codes_QKS.numpy().ravel()
-    faiss.copy_array_to_vector(flat, theirs.codebooks if kind == "residual" else theirs.centroids)
-    packed = theirs.compute_codes(x_ND)
-    read = faiss.BitstringReader
-    codes_NQ = [[reader.read(bits) for _ in range(levels)] for reader in (_reader(read, row) for row in packed)]
-    return np.array(codes_NQ), theirs.decode(packed)
-
-
-def _reader(read: Any, row: np.ndarray) -> Any:
-    return read(faiss.swig_ptr(row), len(row))
-
-
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(("levels", "codes"), [(1, 2), (3, 16), (4, 64)])
 def test_codes_and_reconstructions_are_those_of_faiss(kind: Kind, levels: int, codes: int) -> None:
     quantiser, x_ND = fitted(kind, levels, codes), clustered(500, seed=5)
-    code_NQ, decoded_ND = of_faiss(kind, quantiser, x_ND)
+    code_NQ, decoded_ND = of_faiss(quantiser, x_ND)
     mine_NQ = quantiser.encode(torch.from_numpy(x_ND))
     assert np.array_equal(mine_NQ.numpy(), code_NQ)
     np.testing.assert_allclose(quantiser.decode(mine_NQ).numpy(), decoded_ND, rtol=0, atol=1e-5)
+
+
+def test_codes_and_predictions_equal_their_definitions() -> None:
+    bounds = {"float32": 1e-5, "float64": 1e-10}
+    for _, reference, length, dtype, difference in comparisons():
+        assert difference <= bounds[dtype], (reference, length, dtype)
 
 
 @pytest.mark.parametrize("kind", KINDS)
