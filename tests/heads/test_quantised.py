@@ -443,7 +443,13 @@ def test_a_run_trains_is_judged_and_loads_with_the_codebooks_of_its_training_par
     kind: Kind, precision: str, tmp_path: Path
 ) -> None:
     small = ["data.dim=32", "data.documents=40", "data.ood_documents=20", "data.planes=8", "data.topic_dims=8"]
-    small += ["trainer.max_epochs=2", "five_cat=smoke", f"run.cache={tmp_path / 'cache'}", "head.levels=2"]
+    small += [
+        "trainer.max_epochs=1",
+        "trainer.batch_size=64",
+        "five_cat=smoke",
+        f"run.cache={tmp_path / 'cache'}",
+        "head.levels=2",
+    ]
     small += [f"head.quantiser={kind}", f"trainer.precision={precision}", f"run.dir={tmp_path / 'run'}"]
     done = run(tmp_path, *SMALL, *small)
     assert done.code == 0, done.err
