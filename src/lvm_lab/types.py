@@ -2,7 +2,7 @@
 
 Shape suffixes: B batch (windows, or segments of documents), L context length, D vector dim, H hidden dim, M negatives
 a window or segment, N predictions (B; B x L when every position is supervised; the supervised places of B segments),
-S draws or noise levels.
+S draws or noise levels, Q levels of codes, K codes a level.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ class Prediction:
 
     Generative heads add what their own loss reads, in the same units as raw, of which raw is the mean:
     draws_SND: several draws. denoised_SND: what is left of the target at several noise levels, noise_weight_SN
-        the weight of each (1 on average).
+        the weight of each (1 on average). logits_QNK: of each level's codes, given the true codes before it; code_QN:
+        the true ones.
     origin: the `output` of the prediction that these rows were selected from; None: of none.
     hidden_NH: the backbone's state behind each, where a training's loss reads it too.
     """
@@ -36,18 +37,21 @@ class Prediction:
     noise_weight_SN: Tensor | None = None
     origin: Tensor | None = None
     hidden_NH: Tensor | None = None
+    logits_QNK: Tensor | None = None
+    code_QN: Tensor | None = None
 
     @property
     def output(self) -> Tensor:
         """The head's own output, which every other tensor is computed from; gradients are compared here."""
         if self.origin is not None:
             return self.origin
-        several = self.draws_SND if self.denoised_SND is None else self.denoised_SND
-        return self.raw_ND if several is None else several
+        several = (x for x in (self.logits_QNK, self.denoised_SND, self.draws_SND) if x is not None)
+        return next(several, self.raw_ND)
 
     def float(self) -> Prediction:
         """The same in float32 at least: what mixed precision computed in fewer bits, for a loss."""
-        wide = {name: x if x is None or x.dtype == torch.float64 else x.float() for name, x in vars(self).items()}
+        narrow = (torch.float16, torch.bfloat16)
+        wide = {name: x.float() if x is not None and x.dtype in narrow else x for name, x in vars(self).items()}
         return Prediction(**wide | {"origin": self.origin})
 
     def select(self, index_N: Tensor) -> Prediction:
@@ -143,6 +147,7 @@ class Stats:
     """Statistics of the training part's vectors, per dimension, in the encoder's own units.
 
     centre_D, scale_D, basis_DD: the input normaliser's, where one is asked for; basis holds directions as columns.
+    codes_QKD: the codebooks of each level, where a head asks for them; those of a product quantiser have D / Q dims.
     """
 
     mean_D: Tensor
@@ -150,6 +155,7 @@ class Stats:
     centre_D: Tensor | None = None
     scale_D: Tensor | None = None
     basis_DD: Tensor | None = None
+    codes_QKD: Tensor | None = None
 
     def standardise(self, x_ND: Tensor) -> Tensor:
         return (x_ND - self.mean_D) / self.std_D
@@ -199,7 +205,7 @@ def state_bytes(state: Any) -> int:
 class Term(Protocol):
     """One loss term: a scalar that is 1, before its weight, for the trivial predictor that the term's docstring names.
 
-    needs: what it reads of a prediction; the head has to feed it ("prediction", "draws" or "denoised").
+    needs: what it reads of a prediction; the head has to feed it ("prediction", "draws", "denoised" or "codes").
     """
 
     needs: str

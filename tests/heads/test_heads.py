@@ -29,11 +29,13 @@ from lvm_lab.heads.diffusion import DiffusionHead
 from lvm_lab.heads.dual import DualHead
 from lvm_lab.heads.energy import EnergyHead
 from lvm_lab.heads.identity import IdentityHead
+from lvm_lab.heads.linear import LinearHead
 from lvm_lab.heads.two_tower import TwoTowerHead
 from lvm_lab.losses.diffusion import Diffusion
 from lvm_lab.losses.energy import Energy
 from lvm_lab.model import restore
 from lvm_lab.nn.denoising import LEVELS, DenoisingHead, Sampling, cosine_signal, trailing
+from lvm_lab.nn.metric import banded_sum
 from lvm_lab.nn.normaliser import Normaliser
 from lvm_lab.types import Batch, Prediction, Reading, Stats
 
@@ -44,7 +46,8 @@ SMALL = ("arch=gru", "arch.width=16", "arch.layers=1", "head.hidden=16", *HERE)
 # A loss of its own for every head that is not dual.
 PAIRS = [("dual", "mse"), ("diffusion", "diffusion"), ("two_tower", "diffusion"), ("energy", "energy")]
 HEADS = sorted(name for name, _ in PAIRS)
-TOGETHER = {"diffusion": {"diffusion", "two_tower"}, "energy": {"energy"}}
+# The quantised head and its loss have a file of their own: tests/heads/test_quantised.py.
+TOGETHER = {"diffusion": {"diffusion", "two_tower"}, "energy": {"energy"}, "codes": {"quantised"}}
 DIM, WIDTH, LENGTH = 12, 8, 5
 
 
@@ -301,8 +304,10 @@ def test_the_published_layers_of_both_towers_build_and_learn():
 
 
 def head_of(name: str, **changes: Any) -> Any:
-    cls = {"dual": DualHead, "diffusion": DiffusionHead, "two_tower": TwoTowerHead, "energy": EnergyHead}[name]
     torch.manual_seed(0)
+    if name == "linear":
+        return LinearHead(WIDTH, STATS, **changes)
+    cls = {"dual": DualHead, "diffusion": DiffusionHead, "two_tower": TwoTowerHead, "energy": EnergyHead}[name]
     return cls(WIDTH, STATS, hidden=16, **changes)
 
 
@@ -348,8 +353,9 @@ def test_an_untrained_delta_head_copies(name, every):
     copies = [("delta_last", reading.context_BLD), ("delta_mean", means), ("delta_metric", reading.context_BLD)]
     for predict, expected_BLD in copies:
         expected = expected_BLD.flatten(0, 1) if every else expected_BLD[:, -1]
-        head = head_of(name, predict=predict).eval()
-        torch.testing.assert_close(head(reading.hidden_NH, reading).raw_ND, expected, rtol=1e-5, atol=1e-5)
+        for mix in ("fixed", "adaptive") if predict == "delta_metric" else ("fixed",):
+            head = head_of(name, predict=predict, mix=mix).eval()
+            torch.testing.assert_close(head(reading.hidden_NH, reading).raw_ND, expected, rtol=1e-5, atol=1e-5)
     if name != "two_tower":
         with pytest.raises(ValueError, match="pass the reading"):
             head(reading.hidden_NH)
@@ -369,6 +375,77 @@ def test_a_learned_metric_mixes_what_each_prediction_was_read_from(name):
     for every, expected in ((True, slow_BLD.flatten(0, 1)), (False, slow_BLD[:, -1])):
         reading = reading_of(every=every)
         torch.testing.assert_close(head(reading.hidden_NH, reading).raw_ND, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", [*HEADS, "linear"])
+@pytest.mark.parametrize("taps", [1, 3, LENGTH, LENGTH + 2])
+def test_adaptive_weights_mix_by_the_state_at_each_place(name, taps):
+    """Taps that reach before the first vector count as zeros, and a prefix alone says what every place says."""
+    head = head_of(name, predict="delta_metric", taps=taps, mix="adaptive").eval()
+    with torch.no_grad():
+        head.metric.weight_T.copy_(normal(taps, seed=7))
+        head.metric.adapt.weight.copy_(normal(taps, WIDTH, seed=8))
+        head.metric.change.weight.copy_(0.1 * normal(DIM, DIM, seed=9))
+    reading = reading_of(every=True)
+    weight_BLT = head.metric.weight_T + reading.hidden_BLH @ head.metric.adapt.weight.T
+    turn_DD = torch.eye(DIM) + head.metric.change.weight.T
+    sums = [
+        sum(weight_BLT[:, t, k, None] * reading.context_BLD[:, t - k] for k in range(min(taps, t + 1)))
+        for t in range(LENGTH)
+    ]
+    slow_BLD = torch.stack(sums, 1) @ turn_DD
+    raw_BLD = head(reading.hidden_NH, reading).raw_ND.unflatten(0, (-1, LENGTH))
+    torch.testing.assert_close(raw_BLD, slow_BLD, rtol=1e-4, atol=1e-4)
+    for t in range(LENGTH):
+        prefix = Reading(reading.context_BLD[:, : t + 1], reading.hidden_BLH[:, : t + 1])
+        torch.testing.assert_close(head(prefix.hidden_NH, prefix).raw_ND, slow_BLD[:, t], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(("length", "taps"), [(1, 1), (3, 7), (7, 3), (9, 3), (64, 16)])
+def test_a_banded_sum_is_a_slow_loops_and_so_is_its_gradient(length, taps):
+    weight_BLT, x_BLD = (normal(2, length, n, seed=n).double().requires_grad_() for n in (taps, 4))
+    slow_BLD = torch.stack(
+        [sum(weight_BLT[:, t, k, None] * x_BLD[:, t - k] for k in range(min(taps, t + 1))) for t in range(length)], 1
+    )
+    banded_BLD = banded_sum(weight_BLT, x_BLD)
+    torch.testing.assert_close(banded_BLD, slow_BLD)
+    up_BLD = normal(2, length, 4, seed=9).double()
+    for banded, slow in zip(
+        torch.autograd.grad(banded_BLD, (weight_BLT, x_BLD), up_BLD),
+        torch.autograd.grad(slow_BLD, (weight_BLT, x_BLD), up_BLD),
+        strict=True,
+    ):
+        torch.testing.assert_close(banded, slow)
+
+
+def test_adaptive_weights_hold_nothing_of_length_times_length():
+    length, taps = 600, 4
+    sizes = []
+
+    def kept(x: Tensor) -> Tensor:
+        sizes.append(x.numel())
+        return x
+
+    weight_BLT, x_BLD = normal(2, length, taps).requires_grad_(), normal(2, length, 3).requires_grad_()
+    with torch.autograd.graph.saved_tensors_hooks(kept, lambda x: x):
+        banded_sum(weight_BLT, x_BLD)
+    assert 0 < max(sizes) <= 2 * length * 2 * taps
+
+
+def test_adaptive_weights_without_the_metric_are_refused():
+    with pytest.raises(UserError, match=r"head\.predict=absolute; set head\.predict=delta_metric or head\.mix=fixed"):
+        module(settings("loss=mse", "head.mix=adaptive"), STATS, {})
+    module(settings("loss=mse", "head=residual", "head.mix=adaptive"), STATS, {})
+
+
+def test_a_model_with_adaptive_weights_begins_as_copy_last_and_learns_them():
+    model = module(settings("loss=mse", "head=residual", "head.mix=adaptive"), STATS, {})
+    batch = batch_of(drawn(32, seed=6))
+    batch = replace(batch, context_BLD=drawn(32, LENGTH, seed=5))
+    assert torch.equal(model.eval().predict(batch.context_BLD).raw_ND, batch.context_BLD[:, -1])
+    prediction, supervised = model.supervised(batch)
+    model.loss(prediction, supervised, model.stats)[0].backward()
+    assert model.model.head.metric.adapt.weight.grad.abs().sum() > 0
 
 
 def test_the_identity_head_says_the_state_in_the_normalisers_units():
@@ -391,11 +468,13 @@ def test_an_untrained_linear_metric_copies_the_last_vector(normaliser):
     torch.testing.assert_close(model.predict(context_BLD).raw_ND, context_BLD[:, -1], rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("predict", ["absolute", "delta_last", "delta_mean", "delta_metric"])
+@pytest.mark.parametrize("predict", ["absolute", "delta_last", "delta_mean", "delta_metric", "adaptive"])
 @pytest.mark.parametrize("normaliser", ["none", "whiten"])
 @pytest.mark.parametrize(("head", "loss"), PAIRS)
 def test_a_checkpoint_comes_back_as_it_was(head, loss, normaliser, predict, tmp_path):
-    chosen = settings(f"head={head}", f"loss={loss}", f"normaliser={normaliser}", f"head.predict={predict}")
+    adaptive = ("head.predict=delta_metric", "head.mix=adaptive", "head.taps=3")
+    predicts = adaptive if predict == "adaptive" else (f"head.predict={predict}",)
+    chosen = settings(f"head={head}", f"loss={loss}", f"normaliser={normaliser}", *predicts)
     basis_DD = torch.linalg.qr(normal(DIM, DIM, seed=3))[0]
     stats = (
         STATS if normaliser == "none" else replace(STATS, centre_D=STATS.mean_D, scale_D=STATS.std_D, basis_DD=basis_DD)

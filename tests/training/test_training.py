@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ GOLDEN = Path(__file__).parents[1] / "golden"
 ARCHS = sorted(file.stem for file in (CONF / "arch").glob("*.yaml") if file.stem != "ensemble")
 LOSSES = sorted(file.stem for file in (CONF / "loss").glob("*.yaml"))
 # What a loss needs, and the arch that is half a model without it; every other pair is refused (tests/test_heads.py).
-HEADS = {"diffusion": ["diffusion", "two_tower"], "energy": ["energy"]}
+HEADS = {"diffusion": ["diffusion", "two_tower"], "energy": ["energy"], "codes": ["quantised"]}
 HALF = {"lcm_two_tower": "two_tower"}
 TRIPLES = [
     (arch, loss, head)
@@ -44,6 +45,7 @@ TRIPLES = [
 EACH_ONCE = [(a, lo, h) for a, lo, h in TRIPLES if lo == "infonce" or a == "gru" or a in HALF]
 MATRIX = [*EACH_ONCE, *(pytest.param(*t, marks=pytest.mark.slow) for t in TRIPLES if t not in EACH_ONCE)]
 SMALL = {"width": 32, "hidden": 64, "layers": 2, "attention_every": 2}
+CODEBOOKS = {"levels": 2, "codes": 16}
 TINY = [
     "data.dim=64",
     "data.documents=40",
@@ -71,6 +73,9 @@ def batch_and_stats(negatives: int, windows: int = 64, dim: int = 64) -> tuple[B
     others_BMD = torch.randn(windows, negatives, dim, generator=generator) if negatives else None
     mask_BM = torch.ones(windows, negatives, dtype=torch.bool) if negatives else None
     stats = Stats(target_BD.mean(0), target_BD.std(0))
+    # A codebook of the targets themselves, and one for what it leaves.
+    codes_QKD = torch.stack([target_BD[:16], 0.3 * torch.randn(16, dim, generator=generator)])
+    stats = replace(stats, codes_QKD=codes_QKD)
     return Batch(context_BLD, target_BD, torch.arange(windows), others_BMD, mask_BM), stats
 
 
@@ -93,13 +98,14 @@ def overrides_for(arch: str) -> list[str]:
 def test_gradient_reaches_every_parameter_and_30_steps_lower_the_loss_by_a_third(
     arch: str, loss: str, head: str
 ) -> None:
-    small = ("data.dim=32", *shrunk("arch", arch, SMALL), *shrunk("head", head, SMALL))
+    small = ("data.dim=32", *shrunk("arch", arch, SMALL), *shrunk("head", head, SMALL | CODEBOOKS))
     chosen = settings(config(f"arch={arch}", f"loss={loss}", f"head={head}", *small))
     batch, stats = batch_and_stats(chosen.config["loss"]["negatives"], windows=32, dim=32)
     model = model_for(chosen, stats)
     torch.manual_seed(0)
-    denoises = "denoised" in model.model.head.feeds
-    optimizer = torch.optim.AdamW(model.parameters(), lr=6e-3 if denoises else 2e-3)
+    # Heads whose last layer begins at zero.
+    begins_at_zero = not model.model.head.feeds.isdisjoint({"denoised", "codes"})
+    optimizer = torch.optim.AdamW(model.parameters(), lr=6e-3 if begins_at_zero else 2e-3)
     losses = []
     # Gates that begin at zero hold the gradient back for a step or two.
     reached = set()
@@ -109,7 +115,7 @@ def test_gradient_reaches_every_parameter_and_30_steps_lower_the_loss_by_a_third
         optimizer.zero_grad()
         total.backward()
         reached |= {n for n, p in model.named_parameters() if p.grad is not None and p.grad.abs().sum() > 0}
-        if step == (3 if denoises else 0):
+        if step == (3 if begins_at_zero else 0):
             assert reached == {name for name, _ in model.named_parameters()}
         optimizer.step()
         losses.append(float(total.detach()))

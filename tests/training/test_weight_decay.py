@@ -34,6 +34,8 @@ WITH = {
     "two_tower": ["arch=gru", "loss=diffusion"],
     "diffusion": ["arch=gru", "head=diffusion", "loss=diffusion"],
     "energy": ["arch=gru", "head=energy", "loss=energy"],
+    "quantised": ["arch=gru", "loss=codes"],
+    "codes": ["arch=gru", "head=quantised"],
     "identity": ["arch=linear_metric"],
 }
 OPTIONS = [
@@ -45,12 +47,13 @@ LAYER = re.compile(r"\.\d+(?=\.)")
 NORMS = ("LayerNorm", "RMSNorm", "GroupNorm")
 
 
-def built(group: str, option: str) -> LatentVectorModule:
-    overrides = [f"data.dim={DIM}", f"{group}={option}"]
+def built(group: str, option: str, *more: str) -> LatentVectorModule:
+    overrides = [f"data.dim={DIM}", f"{group}={option}", *more]
     overrides += [other for other in WITH.get(option, []) if not other.startswith(f"{group}=")]
     with initialize_config_dir(str(CONF), version_base="1.3"):
         config: Any = OmegaConf.to_container(compose("train", overrides=overrides), resolve=True)
-    return module(settings(config), Stats(torch.zeros(DIM), torch.ones(DIM)), {})
+    stats = Stats(torch.zeros(DIM), torch.ones(DIM), codes_QKD=torch.ones(4, 256, DIM))
+    return module(settings(config), stats, {})
 
 
 @cache
@@ -106,6 +109,16 @@ def test_every_trained_parameter_is_in_exactly_one_group(group: str, option: str
         assert [by_name[name] for name in group["names"]] == group["params"]
     # A map has an input and an output.
     assert all(parameter.ndim >= 2 for parameter in groups[0]["params"])
+
+
+def test_a_head_that_begins_at_the_metric_is_drawn_back_to_it() -> None:
+    """The matrix's difference from the identity and what moves the weights decay; the weights themselves do not."""
+    head = built("head", "residual", "head.mix=adaptive").model.head
+    decayed, kept = split(head)
+    assert {name for name in decayed if name.startswith("metric.")} == {"metric.change.weight", "metric.adapt.weight"}
+    assert "metric.weight_T" in kept
+    for name in ("metric.change.weight", "metric.adapt.weight"):
+        assert not dict(head.named_parameters())[name].any()
 
 
 class Own(nn.Module):

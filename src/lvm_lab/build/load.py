@@ -19,6 +19,7 @@ from lvm_lab.runs.result import FILE as RESULT
 from lvm_lab.types import Stats
 
 NORMALISER = ("centre_D", "scale_D", "basis_DD")
+CODEBOOKS = "head.quantiser.codes_QKS"
 
 
 def load(path: str | Path, device: str = "cpu", allow: Iterable[str] = ()) -> LatentVectorModel:
@@ -92,7 +93,8 @@ def _unloaded(identity: dict[str, Any], stats: Stats, allow: tuple[str, ...]) ->
 def _stats(state: dict[str, Tensor]) -> Stats:
     # A run of trainer.precision=64-true saved them in float64, and what is loaded computes in float32.
     normaliser = {name: state[key].float() for name in NORMALISER if (key := f"normaliser.{name}") in state}
-    return Stats(state["mean_D"].float(), state["std_D"].float(), **normaliser)
+    codes_QKD = state[CODEBOOKS].float() if CODEBOOKS in state else None
+    return Stats(state["mean_D"].float(), state["std_D"].float(), **normaliser, codes_QKD=codes_QKD)
 
 
 def _stats_of_shapes(shapes: dict[str, list[int]]) -> Stats:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from lvm_lab.build import seen
-from lvm_lab.build.load import load
+from lvm_lab.build.load import CODEBOOKS, load
 from lvm_lab.config.settings import Settings
 from lvm_lab.data.contract import EncoderContract
 from lvm_lab.data.seen import Trainings
@@ -22,7 +22,7 @@ from lvm_lab.runs.identity import as_cut
 from lvm_lab.sweeps import leaderboard
 from lvm_lab.sweeps.schedule import TOP
 
-STATS = ("mean_D", "std_D", "normaliser.centre_D", "normaliser.scale_D", "normaliser.basis_DD")
+STATS = ("mean_D", "std_D", "normaliser.centre_D", "normaliser.scale_D", "normaliser.basis_DD", CODEBOOKS)
 
 
 def resolve(settings: Settings) -> Settings:

@@ -21,7 +21,7 @@ from lvm_lab.data.seen import Trainings
 from lvm_lab.errors import UserError
 from lvm_lab.model import LOSS, LatentVectorModel, read_checkpoint
 from lvm_lab.runs import reading
-from lvm_lab.runs.identity import computing, difference, of_data
+from lvm_lab.runs.identity import computing, difference, of_data, without_added
 from lvm_lab.training import averaging
 from lvm_lab.training.module import LatentVectorModule
 from lvm_lab.types import Stats
@@ -198,7 +198,7 @@ def _check_held_out(file: Path, its: dict[str, Any], content: dict[str, str], se
 
 
 def _architecture(config: dict[str, Any]) -> dict[str, Any]:
-    nodes = {group: targets.identity(config.get(group, "none")) for group in MODEL}
+    nodes = without_added({group: targets.identity(config.get(group, "none")) for group in MODEL})
     return {
         group: {key: value for key, value in node.items() if key not in FREE} if isinstance(node, dict) else node
         for group, node in nodes.items()

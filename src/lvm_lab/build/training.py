@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+from lvm_lab.build import codebooks, members, origin, seen
 from lvm_lab.build import data as build_data
-from lvm_lab.build import members, origin, seen
 from lvm_lab.build.model import assemble
 from lvm_lab.config import binding, targets
 from lvm_lab.config.settings import NO_STRATEGY, Settings, nameless
@@ -23,8 +23,8 @@ from lvm_lab.training.strategies.base import Material, Stages, Strategy, check_e
 from lvm_lab.types import Stats
 
 GO_TOGETHER = (
-    "loss=diffusion with head=diffusion or head=two_tower, loss=energy with head=energy, "
-    "and every other loss with head=dual, head=residual, head=linear or head=identity"
+    "loss=diffusion with head=diffusion or head=two_tower, loss=energy with head=energy, loss=codes with "
+    "head=quantised, and every other loss with head=dual, head=residual, head=linear or head=identity"
 )
 # Vectors of a document that come with each window of a batch.
 MOST_NEGATIVES = 1024
@@ -49,7 +49,7 @@ def prepare(settings: Settings) -> Training:
     gates.check(settings.preset)
     baselines.check(settings.preset)
     strategy = _strategy(settings)
-    parts = build_data.parts(settings)
+    parts = codebooks.given(settings, build_data.parts(settings))
     weights = origin.read(settings, parts)
     content = parts.content | members.content(settings.config) | (weights.content if weights else {})
     recorded = {

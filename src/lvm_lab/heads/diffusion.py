@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from lvm_lab.nn.blocks import check_sizes
 from lvm_lab.nn.denoising import Adaptive, DenoisingHead, LevelEmbedding, Sampling, modulate
-from lvm_lab.nn.head import Predict
+from lvm_lab.nn.head import Mix, Predict
 from lvm_lab.types import Reading, Stats
 
 
@@ -36,10 +36,11 @@ class DiffusionHead(DenoisingHead):
         snr_clamp: float | None = None,
         predict: Predict = "absolute",
         taps: int = 5,
+        mix: Mix = "fixed",
     ) -> None:
         check_sizes("head", hidden=hidden, layers=layers)
         sampling = Sampling(steps, guidance, rescale, initial_noise, draws)
-        super().__init__(stats, predict, taps, sampling, noise_levels, blind_rows, snr_clamp)
+        super().__init__(stats, predict, taps, sampling, noise_levels, blind_rows, snr_clamp, mix, width)
         dim = len(stats.mean_D)
         self.noisy = nn.Linear(dim, hidden)
         self.seen = nn.Linear(width, hidden)

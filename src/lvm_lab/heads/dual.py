@@ -8,7 +8,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from lvm_lab.errors import UserError
-from lvm_lab.nn.head import Head, Predict
+from lvm_lab.nn.head import Head, Mix, Predict
 from lvm_lab.types import Prediction, Reading, Stats
 
 
@@ -21,9 +21,15 @@ class DualHead(Head):
     """
 
     def __init__(
-        self, width: int, stats: Stats, hidden: int = 512, predict: Predict = "absolute", taps: int = 5
+        self,
+        width: int,
+        stats: Stats,
+        hidden: int = 512,
+        predict: Predict = "absolute",
+        taps: int = 5,
+        mix: Mix = "fixed",
     ) -> None:
-        super().__init__(stats, predict, taps)
+        super().__init__(stats, predict, taps, mix, width)
         if hidden < 1:
             raise UserError(f"head.hidden={hidden} is not a width; set head.hidden to 1 or more.")
         dim = len(stats.mean_D)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from lvm_lab.errors import UserError
-from lvm_lab.nn.head import Head, Predict
+from lvm_lab.nn.head import Head, Mix, Predict
 from lvm_lab.nn.noise import normal
 from lvm_lab.types import Prediction, Reading, Stats
 
@@ -35,8 +35,9 @@ class EnergyHead(Head):
         draws: int = 16,
         predict: Predict = "absolute",
         taps: int = 5,
+        mix: Mix = "fixed",
     ) -> None:
-        super().__init__(stats, predict, taps)
+        super().__init__(stats, predict, taps, mix, width)
         sizes = {"hidden": hidden, "layers": layers, "noise": noise, "draws": draws}
         for name, size in (*sizes.items(), ("training_draws", training_draws - 1)):
             if size < 1:

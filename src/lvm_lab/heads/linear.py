@@ -7,15 +7,17 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from lvm_lab.nn.head import Head, Predict
+from lvm_lab.nn.head import Head, Mix, Predict
 from lvm_lab.types import Prediction, Reading, Stats
 
 
 class LinearHead(Head):
     """hidden (N, H) -> Prediction (N, D): raw = mean + std * (W hidden + b)."""
 
-    def __init__(self, width: int, stats: Stats, predict: Predict = "absolute", taps: int = 5) -> None:
-        super().__init__(stats, predict, taps)
+    def __init__(
+        self, width: int, stats: Stats, predict: Predict = "absolute", taps: int = 5, mix: Mix = "fixed"
+    ) -> None:
+        super().__init__(stats, predict, taps, mix, width)
         self.project = nn.Linear(width, len(stats.mean_D))
         self.zero_init(self.project)
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from lvm_lab.nn.blocks import GatedMLP, check_divides, check_sizes
 from lvm_lab.nn.denoising import Adaptive, DenoisingHead, LevelEmbedding, Sampling, modulate
-from lvm_lab.nn.head import Predict
+from lvm_lab.nn.head import Mix, Predict
 from lvm_lab.types import Reading, Stats
 
 
@@ -55,12 +55,13 @@ class TwoTowerHead(DenoisingHead):
         snr_clamp: float | None = None,
         predict: Predict = "absolute",
         taps: int = 5,
+        mix: Mix = "fixed",
     ) -> None:
         inner = round(ff_mult * hidden)
         check_sizes("head", hidden=hidden, layers=layers, heads=heads, **{"ff_mult * hidden": inner})
         check_divides("head", "heads", heads, "hidden", hidden)
         sampling = Sampling(steps, guidance, rescale, initial_noise, draws)
-        super().__init__(stats, predict, taps, sampling, noise_levels, blind_rows, snr_clamp)
+        super().__init__(stats, predict, taps, sampling, noise_levels, blind_rows, snr_clamp, mix, width)
         dim = len(stats.mean_D)
         self.noisy = nn.Linear(dim, hidden)
         self.level = LevelEmbedding(hidden)

@@ -15,7 +15,8 @@ from lvm_lab.errors import UserError
 from lvm_lab.nn.streaming import step_layers
 
 # Far beyond any machine that is lent to one model: a zero too many, told before it fills the memory.
-MOST = {"layers": 1_024} | dict.fromkeys(("width", "hidden", "state", "heads", "features", "rank", "chunk"), 65_536)
+MOST = dict.fromkeys(("layers", "levels"), 1_024)
+MOST |= dict.fromkeys(("width", "hidden", "state", "heads", "features", "rank", "chunk"), 65_536)
 MOST |= dict.fromkeys(("head_dim", "filter_width", "gate_width", "expand", "conv", "groups", "value_mult"), 65_536)
 
 Norm = type[nn.LayerNorm] | type[nn.RMSNorm]

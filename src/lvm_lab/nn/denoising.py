@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lvm_lab.errors import UserError
-from lvm_lab.nn.head import Head, Predict
+from lvm_lab.nn.head import Head, Mix, Predict
 from lvm_lab.nn.noise import normal, uniform
 from lvm_lab.types import Prediction, Reading, Stats
 
@@ -87,8 +87,10 @@ class DenoisingHead(Head):
         noise_levels: int,
         blind_rows: float,
         snr_clamp: float | None,
+        mix: Mix = "fixed",
+        width: int | None = None,
     ) -> None:
-        super().__init__(stats, predict, taps)
+        super().__init__(stats, predict, taps, mix, width)
         if noise_levels < 1 or not 0 <= blind_rows < 1 or (snr_clamp is not None and snr_clamp < 1):
             raise UserError(
                 "head.noise_levels is 1 or more, head.blind_rows from 0 to below 1, head.snr_clamp null or 1 or more; "

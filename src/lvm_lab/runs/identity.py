@@ -24,6 +24,7 @@ ADDED: dict[str, Any] = {
     "trainer.accumulate": 1,
     "trainer.ema": None,
     "strategy": NO_STRATEGY,
+    "head.mix": "fixed",
 }
 _NOT_ADDED = object()
 # Single settings of the kind of NOT_HASHED, whatever their value.
@@ -53,9 +54,7 @@ def computing(config: dict[str, Any]) -> dict[str, Any]:
     kept["data"] = {k: v for k, v in kept.get("data", {}).items() if k not in left_out(config)}
     if isinstance(kept.get("trainer"), dict):
         kept["trainer"] = {k: v if k not in ORIGINS else True for k, v in _given(kept["trainer"]).items()}
-    for key, default in ADDED.items():
-        kept = _without(kept, key.split("."), default)
-    kept = _without(kept, WHEN_SAVED.split("."), _ANY)
+    kept = _without(without_added(kept), WHEN_SAVED.split("."), _ANY)
     foreign = _foreign(config.get("callbacks") or {})
     return kept | ({"callbacks": foreign} if foreign else {})
 
@@ -63,6 +62,13 @@ def computing(config: dict[str, Any]) -> dict[str, Any]:
 def _given(trainer: dict[str, Any]) -> dict[str, Any]:
     """Settings of a trainer without the files that it is not given."""
     return {k: v for k, v in trainer.items() if k not in ORIGINS or v is not None}
+
+
+def without_added(config: dict[str, Any]) -> dict[str, Any]:
+    """A config, or groups of one, without the options that older ones lack, where these are at their defaults."""
+    for key, default in ADDED.items():
+        config = _without(config, key.split("."), default)
+    return config
 
 
 def _without(node: dict[str, Any], path: list[str], default: Any) -> dict[str, Any]:

@@ -52,8 +52,8 @@ def _joined(pieces: Sequence[Rows]) -> Rows:
 
 
 def _rows_dim(name: str) -> int:
-    """Draws and noise levels stand before the rows, which a name's shape suffix says."""
-    return int(name.rpartition("_")[2].startswith("SN"))
+    """Draws, noise levels and levels of codes stand before the rows, which a name's shape suffix says."""
+    return max(0, name.rpartition("_")[2].find("N"))
 
 
 def _values(node: Any) -> dict[str, Any]:
