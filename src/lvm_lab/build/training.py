@@ -141,7 +141,7 @@ def _check_pairing(model: LatentVectorModel, loss: WeightedTerms) -> None:
 
 def _check_negatives(loss: WeightedTerms, parts: Parts) -> None:
     """UserError for a loss within documents on data whose documents have no chunk beside a window."""
-    others_W = parts.train.end_W - parts.train.start_W - parts.train.context_length - 1
+    others_W = parts.train.end_W - parts.train.start_W - parts.train.length_W - 1
     if any(getattr(term, "needs_others", False) for term in loss.terms.values()) and not (others_W > 0).any():
         raise UserError(
             "this loss tells a target from other chunks of its document, and no training window has any besides its "

@@ -60,3 +60,14 @@ class DataSettings:
         if self.min_context is not None:
             return self.min_context
         return self.context_length if self.windows == "sliding" else min(FEWEST_READ, self.context_length)
+
+    @property
+    def lengths(self) -> range:
+        """The lengths of contexts that a model of these settings reads: any up to context_length where its training
+        had shorter ones, else that alone."""
+        return range(1 if self.shortest < self.context_length else self.context_length, self.context_length + 1)
+
+    @property
+    def length_words(self) -> str:
+        """`lengths` as a message says them."""
+        return str(self.context_length) if len(self.lengths) == 1 else f"1 to {self.context_length}"

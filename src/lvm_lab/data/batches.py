@@ -61,13 +61,13 @@ def negative_rows(windows: Windows, count: int, seed: tuple[int, ...]) -> tuple[
     that none comes twice; a stretch with fewer others gives each of them once.
     """
     rng = np.random.default_rng(seed)
-    context = windows.context_length
-    others_B1 = (windows.end_W - windows.start_W - context - 1)[:, None]
+    context_B1 = windows.length_W[:, None]
+    others_B1 = (windows.end_W - windows.start_W)[:, None] - context_B1 - 1
     stripe_M = np.arange(count)[None, :]
     low_BM = stripe_M * others_B1 // count
     high_BM = (stripe_M + 1) * others_B1 // count
     pick_BM = low_BM + (rng.random(low_BM.shape) * (high_BM - low_BM)).astype(np.int64)
     real_BM = high_BM > low_BM
     rows_BM = windows.start_W[:, None] + pick_BM
-    rows_BM += (rows_BM >= windows.target_row_W[:, None] - context) * (context + 1)
+    rows_BM += (rows_BM >= windows.target_row_W[:, None] - context_B1) * (context_B1 + 1)
     return np.where(real_BM, rows_BM, windows.target_row_W[:, None]), real_BM

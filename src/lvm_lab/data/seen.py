@@ -1,6 +1,6 @@
 """Windows that a model was trained on: taken out of what it is judged on, and refused where they are many.
 
-Shape suffixes: W windows, L context length, N rows of a store.
+Shape suffixes: W windows, N rows of a store.
 """
 
 from __future__ import annotations
@@ -44,8 +44,11 @@ def rows_of(windows: Windows) -> np.ndarray:
 
     A licence that every document has is no target anywhere, and says of no document that it was trained on.
     """
-    rows = np.unique(_rows_WL(windows))
-    return rows if windows.excluded_N is None else rows[~windows.excluded_N[rows]]
+    rows = len(windows.vectors_ND)
+    opened_N = np.bincount(windows.target_row_W - windows.length_W, minlength=rows)
+    closed_N = np.bincount(windows.target_row_W + 1, minlength=rows)[:rows]
+    held_N = np.cumsum(opened_N - closed_N) > 0
+    return np.flatnonzero(held_N if windows.excluded_N is None else held_N & ~windows.excluded_N)
 
 
 def trained_on(sketches: Sequence[Sketch], windows: Windows, cut: str | None = None) -> np.ndarray:
@@ -94,7 +97,8 @@ def take_out(windows: Windows, seen_N: np.ndarray, part: str, training: str, way
     seen_N: a mask over the store's rows. part, training: what messages call the windows, and what was trained on.
     Raises UserError, with the way out, where more than 5% of them go or fewer than 5 documents remain.
     """
-    seen_W = seen_N[_rows_WL(windows)].any(axis=1)
+    count_N = np.concatenate([[0], np.cumsum(seen_N)])
+    seen_W = count_N[windows.target_row_W + 1] > count_N[windows.target_row_W - windows.length_W]
     out = int(seen_W.sum())
     if out == 0:
         return Cleaned(windows)
@@ -104,8 +108,3 @@ def take_out(windows: Windows, seen_N: np.ndarray, part: str, training: str, way
     if out > MOST * len(windows) or documents < DOCUMENTS_FOR_INTERVAL:
         raise UserError(f"{count} ({documents} documents would remain), so that it is not held out; {way_out}.")
     return Cleaned(left, f"{count} and are taken out")
-
-
-def _rows_WL(windows: Windows) -> np.ndarray:
-    rows_WL: np.ndarray = windows.target_row_W[:, None] + np.arange(-windows.context_length, 1)
-    return rows_WL
