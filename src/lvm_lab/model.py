@@ -70,8 +70,7 @@ class LatentVectorModel(nn.Module):
     @property
     def windows_read(self) -> DataSettings:
         """How its training read windows: `lengths` are those of contexts that it may be asked of."""
-        keys = ("context_length", "windows", "min_context")
-        return DataSettings(**{key: self.config["data"][key] for key in keys if key in self.config["data"]})
+        return DataSettings.of_windows(self.config["data"])
 
     @property
     def stats(self) -> Stats:

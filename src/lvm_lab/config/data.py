@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, Self
 
 from lvm_lab.errors import UserError
 
@@ -53,6 +54,11 @@ class DataSettings:
             )
         if self.judge_from < 1:
             raise UserError(f"data.judge_from={self.judge_from} leaves nothing to be read before it; set 1 or more.")
+
+    @classmethod
+    def of_windows(cls, node: Mapping[str, Any]) -> Self:
+        """What a config's data node says of how windows are read; older ones lack a part of it."""
+        return cls(**{key: node[key] for key in ("context_length", "windows", "min_context") if key in node})
 
     @property
     def shortest(self) -> int:
