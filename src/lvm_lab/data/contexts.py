@@ -16,14 +16,14 @@ from lvm_lab.config.data import DataSettings
 from lvm_lab.data.contract import UNIT_TOLERANCE, EncoderContract, distance_from_unit
 from lvm_lab.data.flaws import flaw
 from lvm_lab.data.importers import article_bank, sequences
-from lvm_lab.data.importers.npz import import_npz
+from lvm_lab.data.importers.npz import open_source
 from lvm_lab.data.importers.npz_file import BLOCK_BYTES, NpzFile
-from lvm_lab.data.manifest import FILE as MANIFEST
+from lvm_lab.data.remote import is_url
 from lvm_lab.data.rows import Rows
-from lvm_lab.data.store import Store, open_store
+from lvm_lab.data.store import Store
 from lvm_lab.errors import UserError
 
-NEEDED = "a store's folder, an article bank, vectors (N x D) of one document, or contexts (N x L x D)"
+NEEDED = "a store's folder or address, an article bank, vectors (N x D) of one document, or contexts (N x L x D)"
 # What a batch says of its contexts, by name: one entry each.
 Places = dict[str, np.ndarray]
 # The contexts of a batch in float32, oldest vector first, by length: their positions in the batch, and context_BLD.
@@ -132,17 +132,17 @@ class ArrayContexts:
             yield [(np.arange(len(rest_BLD)), rest_BLD.astype(np.float32))], {}
 
 
-def open_contexts(path: Path, cache: Path, settings: DataSettings) -> Contexts:
-    """What a user points at, looked through: a store's folder, an .npz or an .npy.
+def open_contexts(path: Path | str, cache: Path, settings: DataSettings) -> Contexts:
+    """What a user points at, looked through: a store's folder or address, an .npz or an .npy.
 
     cache: where an article bank is imported. settings: how the model's windows are cut. Raises UserError for anything
     else, for vectors of which no model may be asked, contexts of another length, and where no document is as long as a
     context.
     """
-    if path.is_dir():
-        if not (path / MANIFEST).exists():
-            raise UserError(f"{path} is a folder without manifest.json; give {NEEDED}.")
-        return _of_store(path, open_store(path, verify=True, cache=cache), settings)
+    if is_url(path) or Path(path).is_dir():
+        # An opening asks for windows, which have a target too.
+        return _of_store(open_source(path, cache, context_length=0), settings)
+    path = Path(path)
     if path.suffix == ".npy":
         return _of_npy(path, settings)
     with NpzFile(path) as npz:
@@ -163,16 +163,12 @@ def open_contexts(path: Path, cache: Path, settings: DataSettings) -> Contexts:
         index = article_bank.index_bank(npz)
     _, counts = np.unique(index.article_N, return_counts=True)
     _require_length(path, counts, settings)
-    # Looked at above: an import asks for windows, which have a target too.
-    store = import_npz(path, cache, context_length=0)
-    return _of_store(path, store, settings, index.file_row_N)
+    return _of_store(open_source(path, cache, context_length=0), settings, index.file_row_N)
 
 
-def _of_store(
-    path: Path, store: Store, settings: DataSettings, file_row_N: np.ndarray | None = None
-) -> DocumentContexts:
+def _of_store(store: Store, settings: DataSettings, file_row_N: np.ndarray | None = None) -> DocumentContexts:
     documents = store.documents
-    _require_length(path, documents.length, settings)
+    _require_length(store.name, documents.length, settings)
     number_S = documents.numbers()
     _, first = np.unique(number_S, return_index=True)
     names = {
@@ -243,11 +239,11 @@ def _measured(dim: int, blocks: Iterator[np.ndarray]) -> EncoderContract:
     return EncoderContract(dim=dim, normalised=farthest <= UNIT_TOLERANCE)
 
 
-def _require_length(path: Path, lengths: np.ndarray, settings: DataSettings) -> None:
+def _require_length(name: Path | str, lengths: np.ndarray, settings: DataSettings) -> None:
     longest = int(lengths.max(initial=0))
     if longest < settings.shortest:
         key = "context_length" if settings.shortest == settings.context_length else "min_context"
         raise UserError(
-            f"{path}: the model reads {settings.shortest} vectors{'' if key == 'context_length' else ' at least'} and "
+            f"{name}: the model reads {settings.shortest} vectors{'' if key == 'context_length' else ' at least'} and "
             f"the longest document has {longest}; bring longer documents, or take a model of a smaller data.{key}."
         )
