@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lvm_lab import __version__
+from lvm_lab.config.data import DataSettings
 from lvm_lab.config.sources import without_secrets
 from lvm_lab.errors import UserError
 from lvm_lab.nn.head import Head
@@ -67,6 +68,11 @@ class LatentVectorModel(nn.Module):
         return int(self.config["data"]["context_length"])
 
     @property
+    def windows_read(self) -> DataSettings:
+        """How its training read windows: `lengths` are those of contexts that it may be asked of."""
+        return DataSettings.of_windows(self.config["data"])
+
+    @property
     def stats(self) -> Stats:
         return Stats(self.mean_D, self.std_D)
 
@@ -93,15 +99,16 @@ class LatentVectorModel(nn.Module):
 
     def _check(self, context_BLD: Tensor) -> None:
         dim = len(self.mean_D)
-        wanted = f"a context is a float tensor of shape (windows, {self.context_length}, {dim}), oldest vector first"
+        shape = f"(windows, {self.windows_read.length_words}, {dim})"
+        wanted = f"a context is a float tensor of shape {shape}, oldest vector first"
         if not isinstance(context_BLD, Tensor):
             way_out = " (torch.from_numpy makes one of an array)" if hasattr(context_BLD, "__array__") else ""
             raise TypeError(f"this is {type(context_BLD).__name__}; {wanted}{way_out}.")
         if not context_BLD.is_floating_point():
             raise TypeError(f"this tensor is of {context_BLD.dtype}; {wanted}.")
-        shape = tuple(context_BLD.shape)
-        if len(shape) != 3 or shape[1] == 0 or shape[2] != dim:
-            raise ValueError(f"this tensor has shape {shape}; {wanted}.")
+        given = tuple(context_BLD.shape)
+        if len(given) != 3 or given[1] == 0 or given[2] != dim:
+            raise ValueError(f"this tensor has shape {given}; {wanted}.")
         if context_BLD.device != self.mean_D.device:
             raise ValueError(
                 f"this tensor is on {context_BLD.device} and the model on {self.mean_D.device}; move one of them with "

@@ -674,6 +674,10 @@ def test_open_source_opens_stores_and_imports_files(tmp_path: Path) -> None:
         open_source(tmp_path, tmp_path / "none", context_length=L)
     with pytest.raises(UserError, match="no document is longer"):
         open_source(store.path, tmp_path / "none", context_length=20)
+    for place in (path, store.path):
+        assert open_source(place, tmp_path / "cache", context_length=20, min_context=2).content == store.content
+        with pytest.raises(UserError, match=r"than the shortest context of 19 .*smaller data\.min_context"):
+            open_source(place, tmp_path / "cache", context_length=20, min_context=19)
     with pytest.raises(UserError, match=r"leave data\.bank_path out"):
         open_source(store.path, tmp_path / "none", context_length=L, bank_path=path)
     with pytest.raises(UserError, match="normalised False against True"):

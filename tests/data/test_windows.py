@@ -12,7 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lvm_lab.data.windows import Windows, index_windows, sample_evenly
+from lvm_lab.data.seen import rows_of, take_out
+from lvm_lab.data.windows import Windows, index_windows, of_one_length, sample_evenly
+from lvm_lab.errors import UserError
 
 LENGTHS = st.lists(st.integers(1, 12), min_size=1, max_size=6)
 CONTEXT = st.integers(1, 6)
@@ -147,3 +149,60 @@ def test_a_sample_depends_on_its_seed_alone(make_store):
     assert first != listed(sample_evenly(windows, 40, seed=2))
     # Random places within a document, not its opening.
     assert max(target - start for target, _, start, _ in first) > 20
+
+
+@given(lengths=LENGTHS, context_length=CONTEXT, data=st.data())
+def test_short_contexts_are_grouped_padded_and_marked_by_what_they_hold(make_store, lengths, context_length, data):
+    shortest, count = data.draw(st.integers(1, context_length)), data.draw(st.integers(1, 8))
+    store = make_store(lengths, dim=2)
+    windows = index_windows(store, np.arange(len(lengths)), context_length, min_context=shortest)
+    everything = np.asarray(store.vectors_ND).astype(np.float32)
+    held = [list(range(max(start, target - context_length), target)) for target, _, start, _ in listed(windows)]
+    assert len(windows) == sum(max(0, length - shortest) for length in lengths)
+    assert all(len(rows) >= shortest for rows in held)
+    places = []
+    for positions, some in windows.slices(3):
+        assert 1 <= len(positions) <= 3
+        for position, context_LD in zip(positions.tolist(), some.context(), strict=True):
+            assert np.array_equal(context_LD, everything[held[position]])
+        places.extend(positions.tolist())
+    assert sorted(places) == list(range(len(windows)))
+    for context_LD, rows in zip(windows.padded_context(count), held, strict=True):
+        read = everything[rows[-count:]]
+        assert np.array_equal(context_LD, np.concatenate([np.zeros((count - len(read), 2)), read]))
+    target_rows = windows.target_row_W.tolist()
+    assert rows_of(windows).tolist() == sorted({*target_rows, *(row for rows in held for row in rows)})
+    seen = data.draw(st.sets(st.sampled_from(range(sum(lengths))), max_size=2))
+    clean = [not seen & {target, *rows} for target, rows in zip(target_rows, held, strict=True)]
+    if all(clean):
+        cleaned = take_out(windows, np.isin(np.arange(sum(lengths)), list(seen)), "part", "training", "way out")
+        assert not cleaned.note
+    else:
+        with pytest.raises(UserError, match=f"^{clean.count(False)} of {len(windows)} windows"):
+            take_out(windows, np.isin(np.arange(sum(lengths)), list(seen)), "part", "training", "way out")
+
+
+def test_windows_of_several_lengths_have_no_one_context(make_store):
+    windows = index_windows(make_store([9]), np.arange(1), 5, min_context=2)
+    with pytest.raises(AssertionError, match="several lengths"):
+        windows.context()
+    assert windows.context(windows.length_W == 5).shape == (4, 5, 8)
+
+
+def test_one_length_is_the_last_five_or_what_the_longest_of_every_part_read(make_store):
+    one, other = (index_windows(make_store([n]), np.arange(1), 9, min_context=2) for n in (14, 5))
+    both = of_one_length(one, other)
+    assert [(w.context_length, len(w)) for w in both] == [(4, 10), (4, 1)]
+    assert [(w.context_length, len(w)) for w in of_one_length(one)] == [(5, 9)]
+    whole = index_windows(make_store([14]), np.arange(1), 9)
+    assert of_one_length(whole)[0] is whole
+
+
+def test_a_chunk_that_a_short_context_begins_with_is_no_target_of_it(make_store):
+    """Supervised at every position, a context's first vector is no target; those behind it may not be excluded."""
+    excluded_N = np.isin(np.arange(9), [0])
+    windows = index_windows(make_store([9]), np.arange(1), 5, excluded_N=excluded_N, every_position=True, min_context=2)
+    assert windows.target_row_W.tolist() == [2, 3, 4, 5, 6, 7, 8]
+    excluded_N = np.isin(np.arange(9), [1])
+    windows = index_windows(make_store([9]), np.arange(1), 5, excluded_N=excluded_N, every_position=True, min_context=2)
+    assert windows.target_row_W.tolist() == [6, 7, 8]

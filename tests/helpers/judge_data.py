@@ -49,6 +49,7 @@ def windows_of(
     lengths: list[int] | int = LENGTH,
     *,
     context_length: int = 5,
+    min_context: int | None = None,
     isolated: bool = False,
     normalised: bool = True,
 ) -> Windows:
@@ -59,7 +60,7 @@ def windows_of(
     ends = np.cumsum(lengths)
     documents = Documents(names, names, ["test"] * len(names), ends - lengths, np.array(lengths))
     store = write_store(path, vectors_ND, documents, EncoderContract(normalised=normalised), isolated=isolated)
-    return index_windows(store, np.arange(len(names)), context_length)
+    return index_windows(store, np.arange(len(names)), context_length, min_context=min_context)
 
 
 class Leaky:

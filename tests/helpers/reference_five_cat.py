@@ -4,19 +4,21 @@ Written from section 4 of the design alone and sharing no code with the package,
 numbers against these. numpy does vector arithmetic only; every cosine is float64, of L2-normalised vectors.
 
 L context length, D vector dim, N rows, H rollout steps. A window is `(target_row, start, end, document)`: the rows
-[start, end) are its document, its context is the L rows before `target_row`. A number that no window can give (no
-window eligible, an empty bin) is nan.
+[start, end) are its document, its context is the L rows before `target_row`, or all there are of them. A number that
+no window can give (no window eligible, an empty bin) is nan.
 
 Where the design leaves something open, this is how it is read here:
 - A gate that one part or one number has failed is false, whatever else of it cannot be measured.
 - A window that has nothing but its own context to compete with says nothing of unseen candidates.
+- Of a context longer than five vectors, the last five are shuffled, reversed and left out. Beside that, and held
+  against nothing, every second window (the first, the third, ...) is shuffled as a whole and the others are reversed.
 - Of equally good offsets there is no best one; alarms then say nothing that could be compared.
 
 Keys of the dictionary that `reference` returns:
 
     A_cos-3 .. A_cos+0 .. A_cos+3, A_margin, A_best_k, A_share
     B_r1, B_r5, B_mrr, B_mrr_unseen, B_chance_r1, B_chance_r5, B_chance_mrr, B_share
-    C_shuffled, C_reversed, C_left_out, C_repeated, C_foreign
+    C_shuffled, C_reversed, C_left_out, C_repeated, C_foreign, C_shuffled_whole, C_reversed_whole
     D_mean, D_cos+1 .. D_cos+H, D_share
     E_low, E_normal, E_high, and each with _count (windows) and _documents
     forward_contrast, finite
@@ -32,6 +34,7 @@ import numpy as np
 
 OFFSETS = (-3, -2, -1, 0, 1, 2, 3)
 MIN_CHUNKS = 6
+LAST = 5
 TIE = 1e-6
 LOW, HIGH = 0.45, 0.55
 BINS = ("low", "normal", "high")
@@ -71,11 +74,12 @@ def mean(values: Sequence[float]) -> float:
 
 
 def context_of(vectors: np.ndarray, window: Window, context_length: int) -> np.ndarray:
-    """L vectors and then the next vector, all from one document; windows never cross a document's edge."""
+    """L vectors, or fewer at a document's beginning, and then the next vector, all from one document."""
     target, start, end, _ = window
-    if not start <= target - context_length < target < end:
+    if not start < target < end:
         raise ValueError(f"the window at row {target} does not lie inside its document [{start}, {end})")
-    return np.stack([np.asarray(vectors[row], dtype=np.float64) for row in range(target - context_length, target)])
+    rows = [row for row in range(target - context_length, target) if row >= start]
+    return np.stack([np.asarray(vectors[row], dtype=np.float64) for row in rows])
 
 
 def coherence(context: np.ndarray) -> float:
@@ -164,6 +168,13 @@ def without(context: np.ndarray, place: int, compat: bool) -> np.ndarray:
     return np.stack([rest[0], *rest])
 
 
+def at_the_end(context: np.ndarray, change: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """C: the last five vectors changed, what stands before them as it was."""
+    if len(context) <= LAST:
+        return change(context)
+    return np.concatenate([context[: len(context) - LAST], change(context[len(context) - LAST :])])
+
+
 def repeated(context: np.ndarray) -> np.ndarray:
     """C: all replaced by the last."""
     return np.stack([context[-1] for _ in range(len(context))])
@@ -188,6 +199,7 @@ def reference(
     windows: Sequence[Window],
     foreign_rows: Sequence[int | None],
     permutations: Sequence[Sequence[int]],
+    whole: Sequence[Sequence[int] | None] | None = None,
     *,
     context_length: int = 5,
     rollout_steps: int = 5,
@@ -206,6 +218,7 @@ def reference(
 
     One sample serves all gates; A and D use its eligible windows (all seven neighbours; H true next vectors) and
     report their share. `feedback` is what the rollout puts into its context: the unit or the raw prediction.
+    `permutations` are of the last places (compat: of all); `whole` of all places, where a whole context is shuffled.
     `compat` is the old tool, quirks included (`5cat=lnsp_compat`): its foreign test ignores `foreign_rows`, and each of
     its tests takes the `first` windows in file order that it can use (None: all of them).
     """
@@ -226,7 +239,8 @@ def reference(
     b: dict[str, list[float]] = {
         name: [] for name in ("r1", "r5", "mrr", "mrr_unseen", "chance_r1", "chance_r5", "chance_mrr")
     }
-    c: dict[str, list[float]] = {name: [] for name in ("shuffled", "reversed", "left_out", "repeated", "foreign")}
+    names = ("shuffled", "reversed", "left_out", "repeated", "foreign", "shuffled_whole", "reversed_whole")
+    c: dict[str, list[float]] = {name: [] for name in names}
     d_cos: dict[int, list[float]] = {h: [] for h in range(1, rollout_steps + 1)}
     e_cos: dict[str, list[float]] = {name: [] for name in BINS}
     e_documents: dict[str, set[Any]] = {name: set() for name in BINS}
@@ -238,7 +252,7 @@ def reference(
     def full(taken: Sequence[Any]) -> bool:
         return compat and first is not None and len(taken) >= first
 
-    for window, foreign_row, order in zip(windows, foreign_rows, permutations, strict=True):
+    for number, (window, foreign_row, order) in enumerate(zip(windows, foreign_rows, permutations, strict=True)):
         target_row, start, end, document = window
         context = context_of(vectors, window, context_length)
         target = vectors[target_row]
@@ -252,7 +266,7 @@ def reference(
                 a_cos[k].append(sweep[k])
 
         # B
-        seen = range(target_row - context_length, target_row)
+        seen = range(target_row - len(context), target_row)
         rank_unseen, unseen = target_rank(prediction, vectors, window, seen, compat)
         if (end - start if compat else unseen) >= MIN_CHUNKS and not full(b["mrr"]):
             rank, candidates = target_rank(prediction, vectors, window, (), compat)
@@ -266,13 +280,23 @@ def reference(
 
         # C
         if not full(c["repeated"]):
-            if context_length > 1:
-                c["shuffled"].append(cosine(ask(shuffled(context, order, compat)), target) - intact)
-                c["reversed"].append(cosine(ask(reversed_(context)), target) - intact)
+            if len(context) > 1:
+                mixed, turned = lambda some, order=order: shuffled(some, order, compat), reversed_
+                for name, change in (("shuffled", mixed), ("reversed", turned)):
+                    broken = change(context) if compat else at_the_end(context, change)
+                    c[name].append(cosine(ask(broken), target) - intact)
                 changes = []
-                for place in range(context_length):
+                for place in range(0 if compat else max(0, len(context) - LAST), len(context)):
                     changes.append(cosine(ask(without(context, place, compat)), target) - intact)
                 c["left_out"].append(mean(changes))
+            if len(context) > LAST and not compat:
+                if number % 2 == 0:
+                    assert whole is not None
+                    every = whole[number]
+                    assert every is not None
+                    c["shuffled_whole"].append(cosine(ask(shuffled(context, every, compat)), target) - intact)
+                else:
+                    c["reversed_whole"].append(cosine(ask(reversed_(context)), target) - intact)
             c["repeated"].append(cosine(ask(repeated(context)), target) - intact)
             if compat:
                 c["foreign"].append(cosine(ask(foreign(context, context[0])), target) - intact)

@@ -21,6 +21,7 @@ from lvm_lab.data.store import write_store
 from lvm_lab.errors import UserError
 from lvm_lab.files import StreamedArrays
 from lvm_lab.jobs.prediction import Predictions, predict
+from lvm_lab.model import KEY, read_checkpoint
 
 DIM, LENGTH = 24, 5
 
@@ -322,3 +323,45 @@ def test_memory_does_not_grow_with_the_store(work: Path) -> None:
     # What is written is 200,000 x 24 float32 twice, 37 MiB, and the index of all windows would be 5 MiB.
     assert Path(work / "out200000.npz").stat().st_size > 2 * 199_000 * 24 * 4
     assert large < small + 8, (small, large)
+
+
+@pytest.fixture
+def short(work: Path) -> str:
+    """A checkpoint of a model that was trained on contexts of two vectors and more."""
+    contents = read_checkpoint(Path("run/checkpoints/best.ckpt"))
+    contents[KEY]["config"]["data"]["min_context"] = 2
+    torch.save(contents, work / "short.ckpt")
+    return "short.ckpt"
+
+
+def test_a_model_of_shorter_contexts_predicts_from_its_shortest_on(work: Path, short: str) -> None:
+    vectors_ND = unit(12, DIM)
+    documents = make_documents([8, 1, 3], ids=["a", "b", "c"])
+    write_store(work / "store", vectors_ND, documents, EncoderContract(encoder="walks", normalised=True))
+    made = predict(short, "store", "out.npz", device="cpu", cache="cache", batch_size=4)
+    arrays = dict(np.load("out.npz", allow_pickle=False))
+    # Two vectors and more of each document; the second has one and no prediction.
+    spans = [(0, row, 0) for row in range(2, 9)] + [(2, row, 9) for row in (11, 12)]
+    assert made.count == len(spans)
+    assert arrays["document"].tolist() == [document for document, _, _ in spans]
+    assert arrays["after_row"].tolist() == [row - 1 for _, row, _ in spans]
+    assert arrays["row"].tolist() == [2, 3, 4, 5, 6, 7, -1, 11, -1]
+    for raw_D, (_, row, start) in zip(arrays["raw"], spans, strict=True):
+        read_LD = vectors_ND[max(start, row - LENGTH) : row]
+        np.testing.assert_allclose(raw_D, expected(read_LD[None])[0][0], atol=1e-6)
+
+
+def test_it_takes_arrays_of_contexts_up_to_its_length_and_says_so(work: Path, short: str) -> None:
+    for length in (1, 3, LENGTH):
+        context_NLD = unit(4, length, DIM)
+        np.save("contexts.npy", context_NLD)
+        predict(short, "contexts.npy", "out.npz", device="cpu", force=True)
+        np.testing.assert_array_equal(np.load("out.npz")["raw"], expected(context_NLD)[0])
+    np.save("contexts.npy", unit(4, 6, DIM))
+    with pytest.raises(UserError, match="has contexts of 6 vectors and the model reads 1 to 5"):
+        predict(short, "contexts.npy", "out.npz", device="cpu", force=True)
+    np.save("one.npy", unit(1, DIM))
+    with pytest.raises(UserError, match=r"reads 2 vectors at least and the longest .*has 1; .*data\.min_context"):
+        predict(short, "one.npy", "out.npz", device="cpu", force=True)
+    with pytest.raises(ValueError, match=r"of shape \(windows, 1 to 5, 24\)"):
+        lvm_lab.load(short).predict(torch.zeros(3, 24))

@@ -18,7 +18,7 @@ from lvm_lab.config.presets import Preset
 from lvm_lab.config.thresholds import DOCUMENTS_FOR_VERDICT
 from lvm_lab.data.windows import Windows
 from lvm_lab.judge.five_cat import measure
-from lvm_lab.judge.gates.ablations import derangements, foreign_partners
+from lvm_lab.judge.gates.ablations import WHOLE, OrderAblations, derangements, foreign_partners
 from lvm_lab.judge.lnsp_compat import old_orders
 from lvm_lab.judge.results import FiveCat, PartScores
 from lvm_lab.types import Prediction
@@ -30,7 +30,7 @@ POOL = torch.from_numpy(np.random.default_rng(6).standard_normal((64, DIM)).asty
 NAMES = {
     "A": {"margin": "A_margin", "contrast": "forward_contrast", **{f"k{k:+d}": f"A_cos{k:+d}" for k in range(-3, 4)}},
     "B": {name: f"B_{name}" for name in ("r1", "r5", "mrr", "mrr_unseen", "chance_r1", "chance_r5", "chance_mrr")},
-    "C": {name: f"C_{name}" for name in ("shuffled", "reversed", "left_out", "repeated", "foreign")},
+    "C": {name: f"C_{name}" for name in ("shuffled", "reversed", "left_out", "repeated", "foreign", *WHOLE)},
     "D": {"rollout": "D_mean", **{f"h{h}": f"D_cos{h:+d}" for h in range(1, 6)}},
     "E": {name: f"E_{name}" for name in ("low", "normal", "high")},
 }
@@ -133,6 +133,9 @@ def slow(
         return function(torch.from_numpy(context.astype(np.float32))[None])[0].numpy()
 
     compat, length = preset.tool == "lnsp_compat", windows.context_length
+    if compat:
+        windows = windows.select(windows.length_W == length)
+    whole: list[Any] = [None] * len(windows)
     listed = list(
         zip(
             windows.target_row_W.tolist(),
@@ -148,7 +151,13 @@ def slow(
         drawn = old_orders(count, length, preset.seed)["shuffled"][0].tolist()
         orders = drawn + [list(range(length))] * (len(windows) - count)
     else:
-        orders = derangements(len(windows), length, preset.seed).tolist() if length > 1 else [[0]] * len(windows)
+        if (windows.length_W < length).any() or length > 5:
+            drawn = OrderAblations().draw(windows, preset.seed)
+            orders = [o[:n].tolist() for o, n in zip(drawn["order_WR"], windows.length_W, strict=True)]
+            if length > 5:
+                whole = [o[:n].tolist() for o, n in zip(drawn["whole_WL"], windows.length_W, strict=True)]
+        else:
+            orders = derangements(len(windows), length, preset.seed).tolist() if length > 1 else [[0]] * len(windows)
         partner_W = foreign_partners(windows.document_W, preset.seed)
         if partner_W is not None:
             strangers = windows.rows(0)[partner_W].tolist()
@@ -158,6 +167,7 @@ def slow(
         listed,
         strangers,
         orders,
+        whole,
         context_length=length,
         feedback=feedback or ("unit" if windows.normalised else "raw"),
         compat=compat,
@@ -307,6 +317,26 @@ def test_vectors_that_are_not_normalised_are_fed_back_raw(function: Function, to
 def test_a_part_of_the_windows_agrees(name: str, at_most: int, tool: str, parts: Parts) -> None:
     """The sample serves all gates; the old tool takes the first that each of its tests can use."""
     both(PREDICTORS[name], *parts, tool, at_most)
+
+
+@pytest.mark.parametrize("min_context", [2, 8])
+@pytest.mark.parametrize(
+    ("name", "tool"), [*itertools.product(["linear", "scattered", "tied", "backward"], TOOLS[:1]), ("linear", TOOLS[1])]
+)
+def test_contexts_of_two_to_eight_vectors_agree(name: str, tool: str, min_context: int, tmp_path: Path) -> None:
+    """At the beginning of a document windows read what there is; beyond five vectors the last five are broken."""
+    lengths = [*LENGTHS, 3, 5, 7]
+    val, ood = (
+        judge_data.windows_of(
+            tmp_path / str(seed), walks(seed, lengths), lengths, context_length=8, min_context=min_context
+        )
+        for seed in (0, 1)
+    )
+    both(PREDICTORS[name], val, ood, tool)
+    agreed = both(PREDICTORS[name], val, ood, tool, at_most=30)
+    assert set(val.length_W.tolist()) == set(range(min_context, 9))
+    if name == "linear" and tool == "standard":
+        assert abs(agreed.val["C_reversed_whole"] - agreed.val["C_reversed"]) > 0.01, "or breaking all shows nothing"
 
 
 def moving(folder: Path, seed: int, documents: int = 12, length: int = 12, **options: Any) -> Windows:

@@ -11,21 +11,30 @@ from typing import Any
 
 import pytest
 import pytorch_lightning as pl
+import torch
 import yaml
 from rich.console import Console
 
+from helpers import judge_data
 from helpers.commands import MODEL, call, rows, timeless
+from lvm_lab.archs.gru import GRU
 from lvm_lab.config import conf
 from lvm_lab.config.presets import Preset
-from lvm_lab.config.settings import CheckpointSettings
+from lvm_lab.config.settings import CheckpointSettings, OptimSettings
 from lvm_lab.data.windows import Windows
 from lvm_lab.errors import UserError
+from lvm_lab.heads.dual import DualHead
+from lvm_lab.model import LatentVectorModel, identity
 from lvm_lab.runs.identity import computing
 from lvm_lab.training.callbacks import assembly
 from lvm_lab.training.callbacks.base import OWN, Callback, RunContext
 from lvm_lab.training.callbacks.checkpoints import Checkpoints
+from lvm_lab.training.callbacks.diagnosis import Diagnosis
 from lvm_lab.training.callbacks.five_cat import FiveCatJudge
 from lvm_lab.training.callbacks.history import History
+from lvm_lab.training.module import LatentVectorModule
+from lvm_lab.training.objective import WeightedTerms
+from lvm_lab.types import Stats
 
 FOLDER = conf.conf_dir() / "callbacks"
 DEFAULT = yaml.safe_load((FOLDER / "default.yaml").read_text())["defaults"]
@@ -162,3 +171,24 @@ def test_what_is_no_callback_is_refused_with_a_sentence(changes: dict[str, Any],
 
 def test_the_judges_state_keeps_the_name_that_old_checkpoints_have() -> None:
     assert FiveCatJudge.state_key.fget(None) == "FiveCatGate"  # type: ignore[attr-defined]
+
+
+def test_both_judges_of_a_training_take_windows_that_read_fewer_vectors(tmp_path: Path) -> None:
+    windows = judge_data.windows_of(
+        tmp_path / "s", judge_data.moving_average(25, length=8)[:, :16], 8, context_length=64, min_context=2
+    )
+    stats = Stats(torch.zeros(16), torch.ones(16))
+    described = identity({"data": {"context_length": 64, "min_context": 2}}, {}, 16)
+    model = LatentVectorModel(GRU(16, 64, width=8), DualHead(8, stats, hidden=8), stats, described)
+    module = LatentVectorModule(model, WeightedTerms({}, {}), OptimSettings())
+    trainer = SimpleNamespace(
+        current_epoch=0, max_epochs=1, should_stop=False, is_global_zero=True, strategy=SimpleNamespace(broadcast=id_)
+    )
+    preset = judge_data.preset()
+    for callback in (FiveCatJudge(windows, preset, lambda scores: None), Diagnosis(windows, preset)):
+        callback.on_train_epoch_end(trainer, module)
+    assert {"5cat/val/C/left_out", "5cat/val/C/shuffled_whole", "diagnosis/last_margin"} <= module.metrics.keys()
+
+
+def id_(value: Any) -> Any:
+    return value

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, Self
 
 from lvm_lab.errors import UserError
 
@@ -62,9 +63,25 @@ class DataSettings:
                 "trainer.supervision=last."
             )
 
+    @classmethod
+    def of_windows(cls, node: Mapping[str, Any]) -> Self:
+        """What a config's data node says of how windows are read; older ones lack a part of it."""
+        return cls(**{key: node[key] for key in ("context_length", "windows", "min_context") if key in node})
+
     @property
     def shortest(self) -> int:
         """The fewest vectors that a window reads."""
         if self.min_context is not None:
             return self.min_context
         return self.context_length if self.windows == "sliding" else min(FEWEST_READ, self.context_length)
+
+    @property
+    def lengths(self) -> range:
+        """The lengths of contexts that a model of these settings reads: any up to context_length where its training
+        had shorter ones, else that alone."""
+        return range(1 if self.shortest < self.context_length else self.context_length, self.context_length + 1)
+
+    @property
+    def length_words(self) -> str:
+        """`lengths` as a message says them."""
+        return str(self.context_length) if len(self.lengths) == 1 else f"1 to {self.context_length}"

@@ -104,9 +104,9 @@ def negative_rows(windows: Windows, count: int, seed: tuple[int, ...]) -> tuple[
     The stretch's other rows are cut into `count` equal stripes and one row is drawn from each, so
     that none comes twice; a stretch with fewer others gives each of them once.
     """
-    context = windows.context_length
-    others_B = windows.end_W - windows.start_W - context - 1
+    context_B1 = windows.length_W[:, None]
+    others_B = windows.end_W - windows.start_W - windows.length_W - 1
     pick_BM, real_BM = stripes(others_B, count, np.random.default_rng(seed))
     rows_BM = windows.start_W[:, None] + pick_BM
-    rows_BM += (rows_BM >= windows.target_row_W[:, None] - context) * (context + 1)
+    rows_BM += (rows_BM >= windows.target_row_W[:, None] - context_B1) * (context_B1 + 1)
     return np.where(real_BM, rows_BM, windows.target_row_W[:, None]), real_BM

@@ -12,6 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
+from lvm_lab.config.data import DataSettings
 from lvm_lab.data.contract import UNIT_TOLERANCE, EncoderContract, distance_from_unit
 from lvm_lab.data.flaws import flaw
 from lvm_lab.data.importers import article_bank, sequences
@@ -25,6 +26,8 @@ from lvm_lab.errors import UserError
 NEEDED = "a store's folder or address, an article bank, vectors (N x D) of one document, or contexts (N x L x D)"
 # What a batch says of its contexts, by name: one entry each.
 Places = dict[str, np.ndarray]
+# The contexts of a batch in float32, oldest vector first, by length: their positions in the batch, and context_BLD.
+ByLength = list[tuple[np.ndarray, np.ndarray]]
 
 
 class Contexts(Protocol):
@@ -43,8 +46,8 @@ class Contexts(Protocol):
 
     def __len__(self) -> int: ...
 
-    def batches(self, size: int) -> Iterator[tuple[np.ndarray, Places]]:
-        """context_BLD in float32, oldest vector first, each batch but the last of `size`, with their places."""
+    def batches(self, size: int) -> Iterator[tuple[ByLength, Places]]:
+        """Contexts, each batch but the last of `size`, with their places."""
         ...
 
 
@@ -52,6 +55,8 @@ class Contexts(Protocol):
 class DocumentContexts:
     """Every window of some stretches of rows, the one at a stretch's end included, whose next vector is not there.
 
+    min_context: how many vectors the first window of a stretch reads; the others read one more each, up to
+    context_length.
     document_S: the number of each stretch's document. file_row_N: where each row lies in the user's file, if elsewhere.
     """
 
@@ -60,6 +65,7 @@ class DocumentContexts:
     length_S: np.ndarray
     document_S: np.ndarray
     context_length: int
+    min_context: int
     contract: EncoderContract
     documents: dict[str, np.ndarray] = field(default_factory=dict)
     file_row_N: np.ndarray | None = None
@@ -71,12 +77,12 @@ class DocumentContexts:
     @property
     def ends_S(self) -> np.ndarray:
         """How many windows there are up to each stretch's end."""
-        return np.cumsum(np.maximum(self.length_S - self.context_length + 1, 0))
+        return np.cumsum(np.maximum(self.length_S - self.min_context + 1, 0))
 
     def __len__(self) -> int:
         return int(self.ends_S[-1]) if len(self.start_S) else 0
 
-    def batches(self, size: int) -> Iterator[tuple[np.ndarray, Places]]:
+    def batches(self, size: int) -> Iterator[tuple[ByLength, Places]]:
         """The places: document, the row that is predicted (-1 after a stretch's end), the last row that is read."""
         # An index over all windows would grow with the store; one over its documents tells where each lies.
         ends_S, total = self.ends_S, len(self)
@@ -84,14 +90,18 @@ class DocumentContexts:
             window_B = np.arange(first, min(first + size, total))
             stretch_B = np.searchsorted(ends_S, window_B, side="right")
             before_B = np.where(stretch_B > 0, ends_S[stretch_B - 1], 0)
-            next_B = self.start_S[stretch_B] + window_B - before_B + self.context_length
-            rows_BL = next_B[:, None] + np.arange(-self.context_length, 0)
+            next_B = self.start_S[stretch_B] + window_B - before_B + self.min_context
+            length_B = np.minimum(next_B - self.start_S[stretch_B], self.context_length)
             inside_B = next_B < self.start_S[stretch_B] + self.length_S[stretch_B]
             row_B = np.where(inside_B, self._in_file(np.where(inside_B, next_B, 0)), -1)
             values = (self.document_S[stretch_B], row_B, self._in_file(next_B - 1))
             places = dict(zip(("document", "row", "after_row"), values, strict=True))
-            context_BLD = self.vectors_ND[rows_BL].astype(np.float32)
-            yield context_BLD, {name: places[name] for name in self.places}
+            contexts: ByLength = []
+            for length in np.unique(length_B).tolist():
+                some = np.flatnonzero(length_B == length)
+                rows_BL = next_B[some, None] + np.arange(-length, 0)
+                contexts.append((some, self.vectors_ND[rows_BL].astype(np.float32)))
+            yield contexts, {name: places[name] for name in self.places}
 
     def _in_file(self, rows_B: np.ndarray) -> np.ndarray:
         return rows_B if self.file_row_N is None else self.file_row_N[rows_B]
@@ -110,37 +120,38 @@ class ArrayContexts:
     def __len__(self) -> int:
         return self.count
 
-    def batches(self, size: int) -> Iterator[tuple[np.ndarray, Places]]:
+    def batches(self, size: int) -> Iterator[tuple[ByLength, Places]]:
         """Without places: a prediction stands where its context does."""
         rest_BLD: np.ndarray | None = None
         for block_BLD in self.read():
             rest_BLD = block_BLD if rest_BLD is None else np.concatenate([rest_BLD, block_BLD])
             while len(rest_BLD) >= size:
-                yield rest_BLD[:size].astype(np.float32), {}
+                yield [(np.arange(size), rest_BLD[:size].astype(np.float32))], {}
                 rest_BLD = rest_BLD[size:]
         if rest_BLD is not None and len(rest_BLD):
-            yield rest_BLD.astype(np.float32), {}
+            yield [(np.arange(len(rest_BLD)), rest_BLD.astype(np.float32))], {}
 
 
-def open_contexts(path: Path | str, cache: Path, context_length: int) -> Contexts:
+def open_contexts(path: Path | str, cache: Path, settings: DataSettings) -> Contexts:
     """What a user points at, looked through: a store's folder or address, an .npz or an .npy.
 
-    cache: where an article bank is imported. Raises UserError for anything else, for vectors of which no model may be
-    asked, contexts of another length, and where no document is as long as a context.
+    cache: where an article bank is imported. settings: how the model's windows are cut. Raises UserError for anything
+    else, for vectors of which no model may be asked, contexts of another length, and where no document is as long as a
+    context.
     """
     if is_url(path) or Path(path).is_dir():
         # An opening asks for windows, which have a target too.
-        return _of_store(open_source(path, cache, context_length=0), context_length)
+        return _of_store(open_source(path, cache, context_length=0), settings)
     path = Path(path)
     if path.suffix == ".npy":
-        return _of_npy(path, context_length)
+        return _of_npy(path, settings)
     with NpzFile(path) as npz:
         contexts = npz.find(*sequences.CONTEXTS, rank=3)
         vectors = npz.find(*article_bank.VECTORS, rank=2)
         if contexts is not None:
             npz.require(contexts, (None, None, None), "N x L x D")
             npz.vector_dtype(contexts)
-            return _of_array(path, npz.headers[contexts].shape, lambda: _member(path, contexts), context_length)
+            return _of_array(path, npz.headers[contexts].shape, lambda: _member(path, contexts), settings)
         if vectors is None:
             there = ", ".join(f"{key} {header.shape}" for key, header in sorted(npz.headers.items()))
             raise UserError(f"{path} has {there}, which is none of what is needed: give {NEEDED}.")
@@ -148,16 +159,16 @@ def open_contexts(path: Path | str, cache: Path, context_length: int) -> Context
             npz.require(vectors, (None, None), "N x D")
             dtype = npz.vector_dtype(vectors)
             vectors_ND = np.concatenate([block for _, block in npz.vectors(vectors, dtype)])
-            return _of_document(path, vectors_ND, context_length)
+            return _of_document(path, vectors_ND, settings)
         index = article_bank.index_bank(npz)
     _, counts = np.unique(index.article_N, return_counts=True)
-    _require_length(path, counts, context_length)
-    return _of_store(open_source(path, cache, context_length=0), context_length, index.file_row_N)
+    _require_length(path, counts, settings)
+    return _of_store(open_source(path, cache, context_length=0), settings, index.file_row_N)
 
 
-def _of_store(store: Store, context_length: int, file_row_N: np.ndarray | None = None) -> DocumentContexts:
+def _of_store(store: Store, settings: DataSettings, file_row_N: np.ndarray | None = None) -> DocumentContexts:
     documents = store.documents
-    _require_length(store.name, documents.length, context_length)
+    _require_length(store.name, documents.length, settings)
     number_S = documents.numbers()
     _, first = np.unique(number_S, return_index=True)
     names = {
@@ -165,29 +176,30 @@ def _of_store(store: Store, context_length: int, file_row_N: np.ndarray | None =
         for name, texts in (("documents", documents.id), ("sources", documents.source))
     }
     ends = (documents.start, documents.length, number_S)
-    return DocumentContexts(store.vectors_ND, *ends, context_length, store.contract, names, file_row_N)
+    lengths = (settings.context_length, settings.shortest)
+    return DocumentContexts(store.vectors_ND, *ends, *lengths, store.contract, names, file_row_N)
 
 
-def _of_document(path: Path, vectors_ND: np.ndarray, context_length: int) -> DocumentContexts:
+def _of_document(path: Path, vectors_ND: np.ndarray, settings: DataSettings) -> DocumentContexts:
     whole = (np.array([0]), np.array([len(vectors_ND)]), np.array([0]))
-    _require_length(path, whole[1], context_length)
+    _require_length(path, whole[1], settings)
     contract = _measured(vectors_ND.shape[-1], _slices(path, vectors_ND))
-    return DocumentContexts(vectors_ND, *whole, context_length, contract)
+    return DocumentContexts(vectors_ND, *whole, settings.context_length, settings.shortest, contract)
 
 
 def _of_array(
-    path: Path, shape: tuple[int, ...], read: Callable[[], Iterator[np.ndarray]], context_length: int
+    path: Path, shape: tuple[int, ...], read: Callable[[], Iterator[np.ndarray]], settings: DataSettings
 ) -> ArrayContexts:
     count, length, dim = shape
-    if length != context_length:
+    if length not in settings.lengths:
         raise UserError(
-            f"{path} has contexts of {length} vectors and the model reads {context_length}; "
-            f"save the last {context_length} of each."
+            f"{path} has contexts of {length} vectors and the model reads {settings.length_words}; "
+            f"save the last {settings.context_length} of each."
         )
     return ArrayContexts(read, count, _measured(dim, read()))
 
 
-def _of_npy(path: Path, context_length: int) -> Contexts:
+def _of_npy(path: Path, settings: DataSettings) -> Contexts:
     if not path.is_file():
         what = "is no file" if path.exists() else "does not exist"
         raise UserError(f"{path} {what}; give {NEEDED}.")
@@ -199,8 +211,8 @@ def _of_npy(path: Path, context_length: int) -> Contexts:
         shape = f"{array.dtype} of shape {array.shape}"
         raise UserError(f"{path} holds {shape}; save float vectors (N x D) or contexts (N x L x D).")
     if array.ndim == 2:
-        return _of_document(path, array, context_length)
-    return _of_array(path, array.shape, lambda: _slices(path, array), context_length)
+        return _of_document(path, array, settings)
+    return _of_array(path, array.shape, lambda: _slices(path, array), settings)
 
 
 def _member(path: Path, key: str) -> Iterator[np.ndarray]:
@@ -227,10 +239,11 @@ def _measured(dim: int, blocks: Iterator[np.ndarray]) -> EncoderContract:
     return EncoderContract(dim=dim, normalised=farthest <= UNIT_TOLERANCE)
 
 
-def _require_length(name: Path | str, lengths: np.ndarray, context_length: int) -> None:
+def _require_length(name: Path | str, lengths: np.ndarray, settings: DataSettings) -> None:
     longest = int(lengths.max(initial=0))
-    if longest < context_length:
+    if longest < settings.shortest:
+        key = "context_length" if settings.shortest == settings.context_length else "min_context"
         raise UserError(
-            f"{name}: the model reads {context_length} vectors and the longest document has {longest}; "
-            "bring longer documents, or take a model of a smaller data.context_length."
+            f"{name}: the model reads {settings.shortest} vectors{'' if key == 'context_length' else ' at least'} and "
+            f"the longest document has {longest}; bring longer documents, or take a model of a smaller data.{key}."
         )

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from lvm_lab.config.data import FEWEST_READ
 from lvm_lab.data.rows import Rows
 from lvm_lab.data.store import Store
 
@@ -67,12 +68,21 @@ class Windows:
             positions = np.flatnonzero(length_W == length)
             yield positions, replace(self.select(positions), context_length=length)
 
+    def slices(self, at_most: int) -> Iterator[tuple[np.ndarray, Windows]]:
+        """`by_length` in slices of at most so many windows; of contexts longer than five fewer, so that a slice never
+        holds more vectors than that many contexts of five."""
+        for positions, windows in self.by_length():
+            size = max(1, at_most * FEWEST_READ // max(windows.context_length, FEWEST_READ))
+            for start in range(0, len(positions), size):
+                places = slice(start, start + size)
+                yield positions[places], windows.select(places)
+
     @property
     def resampled_W(self) -> np.ndarray:
         """The document of each window as intervals resample them: where none is known there is but one."""
         return self.document_W if self.documents_known else np.zeros_like(self.document_W)
 
-    def select(self, positions: np.ndarray) -> Windows:
+    def select(self, positions: np.ndarray | slice) -> Windows:
         """The windows at the given positions (or where a mask is true), in that order."""
         return replace(
             self,
@@ -94,13 +104,24 @@ class Windows:
         return (self.rows(first) >= self.start_W) & (self.rows(last) < self.end_W)
 
     def context(self, positions: np.ndarray | slice = slice(None)) -> np.ndarray:
-        """context_BLD in float32 for the windows at the given positions."""
+        """context_BLD in float32 for the windows at the given positions, which all read context_length vectors: a
+        predictor reads one length at a time (`by_length`)."""
+        assert (self.length_W[positions] == self.context_length).all(), "windows of several lengths have no one context"
         return self.vectors(self.context_rows(positions))
 
+    def padded_context(self, count: int, positions: np.ndarray | slice = slice(None)) -> np.ndarray:
+        """The last `count` vectors of each context in float32, oldest first, after zeros where it has not so many."""
+        target_B, length_B = self.target_row_W[positions], np.minimum(self.length_W[positions], count)
+        before_L = np.arange(count, 0, -1)
+        context_BLD = self.vectors(target_B[:, None] - np.minimum(before_L, length_B[:, None]))
+        context_BLD[before_L > length_B[:, None]] = 0
+        return context_BLD
+
     def context_rows(self, positions: np.ndarray | slice = slice(None)) -> np.ndarray:
-        """rows_BL of the contexts of the windows at the given positions."""
+        """rows_BL of the contexts of the windows at the given positions; where a window reads fewer vectors, its
+        stretch's first row stands in the places before them."""
         rows_BL: np.ndarray = self.target_row_W[positions][:, None] + np.arange(-self.context_length, 0)
-        return rows_BL
+        return np.maximum(rows_BL, self.start_W[positions][:, None])
 
     def by_document(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """For each document that has windows: their positions, and the rows_K of all its stretches, ascending."""
@@ -148,7 +169,7 @@ def index_windows(
         if excluded_N is not None and len(rows):
             supervised = context_length if every_position else 1
             counts = np.concatenate([[0], np.cumsum(excluded_N[start:end])])
-            bad = counts[rows + 1 - start] - counts[rows + 1 - supervised - start]
+            bad = counts[rows + 1 - start] - counts[np.maximum(rows + 1 - supervised - start, 1)]
             rows = rows[bad == 0]
         targets.append(rows)
         documents.append(np.full(len(rows), document_of_stretch[stretch], dtype=np.int64))
@@ -169,6 +190,17 @@ def index_windows(
         documents_known=store.documents_known,
         stretches_S3=np.stack([document_of_stretch[stretches], start_S, end_S], axis=1),
     )
+
+
+def of_one_length(*parts: Windows) -> list[Windows]:
+    """The windows of all parts with contexts of one length: as they are where each reads context_length vectors.
+
+    Else the last five vectors of those that read so many, or as many as the longest windows of every part read.
+    """
+    if all((part.length_W == part.context_length).all() for part in parts):
+        return list(parts)
+    length = min(FEWEST_READ, *(int(part.length_W.max(initial=0)) or FEWEST_READ for part in parts))
+    return [replace(part.select(part.length_W >= length), context_length=length) for part in parts]
 
 
 def sample_evenly(windows: Windows, at_most: int, seed: int) -> Windows:

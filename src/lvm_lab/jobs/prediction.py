@@ -53,10 +53,12 @@ def predict(
     .npy files where it has no ending.
 
     vectors: a store's folder or address, an article bank, one document's vectors (N x D), or contexts (N x L x D);
-    .npz or .npy. Arrays: `raw` and `unit` (N x D, float32), for documents `row` (that is predicted; -1 after a
-    document's end), `after_row` (the last that is read), and for several documents `document` (a number: place in
-    `documents`, their ids, and `sources`). Memory does not grow with a store. allow: packages, beside the lab's own,
-    whose classes a checkpoint may be built of; cache: where an article bank is imported; force: write over a file.
+    .npz or .npy. A model that was trained on contexts shorter than its context_length predicts from data.min_context
+    vectors of a document on, and from contexts of any length up to context_length.
+    Arrays: `raw` and `unit` (N x D, float32), for documents `row` (that is predicted; -1 after a document's end),
+    `after_row` (the last that is read), and for several documents `document` (a number: place in `documents`, their
+    ids, and `sources`). Memory does not grow with a store. allow: packages, beside the lab's own, whose classes a
+    checkpoint may be built of; cache: where an article bank is imported; force: write over a file.
 
     Raises UserError, before anything is written, for a run without a checkpoint to judge, vectors that do not fit it,
     and a name that is taken.
@@ -72,15 +74,17 @@ def predict(
     checkpoint = reading.checkpoint_of(run)
     model = candidates.load(checkpoint, where, allow)
     contexts = open_contexts(
-        vectors, cache_folder(cache or model.config.get("run", {}).get("cache")), model.context_length
+        vectors, cache_folder(cache or model.config.get("run", {}).get("cache")), model.windows_read
     )
     _check_encoder(checkpoint, model.contract, len(model.mean_D), vectors, contexts.contract)
     shown = ("raw", "unit") if output == "both" else (output,)
     not_finite = 0
     try:
         with StreamedArrays(out, _arrays(contexts, shown, len(model.mean_D)), force=force) as arrays:
-            for context_BLD, places in contexts.batches(batch_size):
-                raw_BD, unit_BD = predictions.predict(model.forward, context_BLD, batch_size, where)
+            for by_length, places in contexts.batches(batch_size):
+                raw_BD, unit_BD = np.empty((2, sum(len(some) for some, _ in by_length), len(model.mean_D)), np.float32)
+                for some, context_BLD in by_length:
+                    raw_BD[some], unit_BD[some] = predictions.predict(model.forward, context_BLD, batch_size, where)
                 not_finite += int((~np.isfinite(raw_BD).all(axis=1)).sum())
                 values = {"raw": raw_BD, "unit": unit_BD}
                 arrays.append(**{name: values[name] for name in shown}, **places)

@@ -18,7 +18,7 @@ from typing import Any, Literal
 import numpy as np
 
 from lvm_lab.config.thresholds import DOCUMENTS_FOR_INTERVAL
-from lvm_lab.data.windows import Windows, sample_evenly
+from lvm_lab.data.windows import Windows, of_one_length, sample_evenly
 from lvm_lab.judge.baselines.ridge import PENALTIES
 from lvm_lab.judge.bootstrap import Number, difference, means
 from lvm_lab.judge.cosines import cosines
@@ -89,8 +89,10 @@ def arrow_of_time(
 
     A difference's interval is its value plus and minus t times the root of two variances: over held-out documents by
     bootstrap, over training documents by a jackknife of ten groups (Efron and Stein 1981). Without the second, two
-    lines fitted to noise differ "clearly", because both are scored on the same held-out documents.
+    lines fitted to noise differ "clearly", because both are scored on the same held-out documents. Where windows read
+    different numbers of vectors, both lines read the last five of them (`of_one_length`).
     """
+    train, held_out = of_one_length(train, held_out)
     train = sample_evenly(_both_ends_free(train), fit_windows, seed)
     held_out = sample_evenly(held_out, scored_windows, seed)
     for name, windows, least in (("training", train, GROUPS), ("held-out", held_out, DOCUMENTS_FOR_INTERVAL)):

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from lvm_lab.config.thresholds import DATA_COHERENCE, DATA_SIGNAL
-from lvm_lab.data.windows import Windows, sample_evenly
+from lvm_lab.data.windows import Windows, of_one_length, sample_evenly
 from lvm_lab.judge.arrow import FIT_WINDOWS, SCORED_WINDOWS, arrow_of_time
 from lvm_lab.judge.bootstrap import LEVEL, means
 
@@ -38,9 +38,10 @@ def data_gate(windows: Windows, at_most: int = 2_000, seed: int = 0) -> dict[str
     The curve falls where a step's interval over documents is below 0, at a level that makes up for the number of steps
     (Bonferroni).
 
-    The curve alone calls a corpus read backwards correct: `examine` asks for more.
+    The curve alone calls a corpus read backwards correct: `examine` asks for more. Of windows that read different
+    numbers of vectors it looks at the last five (`of_one_length`).
     """
-    sample = sample_evenly(windows, at_most, seed)
+    sample = sample_evenly(of_one_length(windows)[0], at_most, seed)
     context_BLD = _unit(sample.context())
     target_BD = _unit(sample.vectors(sample.target_row_W))
     cos_BL = np.einsum("bld,bd->bl", context_BLD, target_BD)

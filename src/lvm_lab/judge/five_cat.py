@@ -1,6 +1,7 @@
 """5CAT, the 5-to-1 causal alignment test: whether a predictor knows what comes next, and in which order.
 
-One seeded sample serves all gates and streams through in slices, of which only numbers a window stay.
+One seeded sample serves all gates and streams through in slices, each of contexts of one length, of which only numbers
+a window stay.
 
 Shape suffixes: W windows of a part's sample, B a slice of them, L context length, D vector dim.
 """
@@ -66,24 +67,19 @@ def measure_part(
 
 
 def measurements(forward: Forward, windows: Windows, preset: Preset, at_most: int) -> Measurements:
-    """Every gate's numbers for every window of the sample: 14 forwards a window at L = H = 5."""
+    """Every gate's numbers for every window of the sample: at most 14 forwards a window at H = 5, and 15 where the
+    context is longer than five vectors."""
     gates = load_gates(preset)
     sample = sample_evenly(windows, at_most, preset.seed)
     draws = {gate.letter: gate.draw(sample, preset.seed) for gate in gates}
-    pieces = []
-    for start in range(0, max(len(sample), 1), SLICE):
-        places = slice(start, start + SLICE)
-        part = predicted(forward, sample.select(places), preset)  # type: ignore[arg-type]
-        pieces.append(
-            {
-                gate.letter: gate.measure(part, {name: x_W[places] for name, x_W in draws[gate.letter].items()})
-                for gate in gates
-            }
-        )
-    columns = {
-        letter: {name: np.concatenate([piece[letter][name] for piece in pieces]) for name in pieces[0][letter]}
-        for letter in pieces[0]
-    }
+    columns: dict[str, dict[str, np.ndarray]] = {gate.letter: {} for gate in gates}
+    for positions, windows_B in [*sample.slices(SLICE)] or [(np.arange(0), sample)]:
+        part = predicted(forward, windows_B, preset)
+        for gate in gates:
+            share = {name: x_W[positions] for name, x_W in draws[gate.letter].items()}
+            for name, values_B in gate.measure(part, share).items():
+                column_W = columns[gate.letter].setdefault(name, np.full(len(sample), np.nan))
+                column_W[positions] = values_B
     return Measurements(
         gates, columns, sample.resampled_W, sample.target_row_W, len(forward.not_finite), sample.isolated
     )

@@ -6,7 +6,8 @@
   the identity, and "cross-article" overwrites the last vector with the first of the same context.
 - D holds the h-th prediction against the vector at target + h.
 - E drops windows above .55.
-- No sample: every test takes the first N windows in file order that it can use.
+- No sample: every test takes the first N windows in file order that it can use. It knows contexts of one length alone:
+  windows that read fewer vectors are used by none.
 
 Its alarms are ours, about the same vectors: its k = -1 is the last context vector.
 
@@ -38,15 +39,16 @@ SLICE = 2048
 def measurements(forward: Forward, windows: Windows, preset: Preset, at_most: int) -> Measurements:
     """The numbers of each test's own first windows; the columns reach as far as the furthest of them."""
     steps = preset.rollout_steps
-    around_W = np.full(len(windows), not windows.isolated)
+    whole_W = windows.length_W == windows.context_length
+    around_W = whole_W & (not windows.isolated)
     eligible = {
         "A": around_W & windows.has(OFFSETS[0] + SHIFT, OFFSETS[-1] + SHIFT),
-        "B": windows.end_W - windows.start_W >= FEWEST_CANDIDATES,
-        "C": np.ones(len(windows), dtype=bool),
+        "B": whole_W & (windows.end_W - windows.start_W >= FEWEST_CANDIDATES),
+        "C": whole_W,
         "D": around_W & windows.has(1, steps + SHIFT),
     }
     first = {letter: np.flatnonzero(eligible_W)[:at_most] for letter, eligible_W in eligible.items()}
-    first["E"] = _first_coherent(windows, at_most)
+    first["E"] = _first_coherent(windows, np.flatnonzero(whole_W), at_most)
     total = max((int(places[-1]) + 1 for places in first.values() if len(places)), default=0)
     columns: dict[str, dict[str, np.ndarray]] = {}
     for letter, places in first.items():
@@ -104,12 +106,12 @@ def old_orders(count: int, length: int, seed: int) -> dict[str, list[np.ndarray]
     return orders | {"shuffled": [shuffled_BL]}
 
 
-def _first_coherent(windows: Windows, at_most: int) -> np.ndarray:
-    """The first windows whose context is not more coherent than .55, read only as far as needed."""
+def _first_coherent(windows: Windows, whole: np.ndarray, at_most: int) -> np.ndarray:
+    """The first of these windows whose context is not more coherent than .55, read only as far as needed."""
     places: list[int] = []
-    for start in range(0, len(windows), SLICE):
+    for start in range(0, len(whole), SLICE):
         if len(places) >= at_most:
             break
-        coherence_B = coherence(windows.context(slice(start, start + SLICE)))
-        places.extend((start + np.flatnonzero(coherence_B <= HIGH)).tolist())
+        some = whole[start : start + SLICE]
+        places.extend(some[coherence(windows.context(some)) <= HIGH].tolist())
     return np.array(places[:at_most], dtype=np.int64)

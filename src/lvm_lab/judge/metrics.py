@@ -58,10 +58,9 @@ def part_metrics_and_moments(
     None where there is no window, or a prediction is not finite.
     """
     mean_D, std_D = (x_D.detach().cpu().numpy().astype(np.float64) for x_D in (stats.mean_D, stats.std_D))
-    pieces: list[dict[str, np.ndarray]] = []
+    columns: dict[str, np.ndarray] = {}
     outputs = Outputs(windows.dim)
-    for start in range(0, len(windows), SLICE):
-        part = windows.select(slice(start, start + SLICE))  # type: ignore[arg-type]
+    for positions, part in windows.slices(SLICE):
         context_BLD = part.context()
         raw_BD, unit_BD = predict(predictor, context_BLD, batch_size, device)
         target_BD = part.vectors(part.target_row_W).astype(np.float64)
@@ -70,23 +69,22 @@ def part_metrics_and_moments(
             error_BD = np.square(raw_BD - target_BD)
             cos_B = cosines(unit_BD, target_BD)
             copying_B = cosines(unit_BD, context_BLD[:, -1])
-            pieces.append(
-                {
-                    "cos": cos_B,
-                    "mse": error_BD.mean(axis=1),
-                    "mse_standardised": (error_BD / np.square(std_D)).mean(axis=1),
-                    "raw_norm": np.linalg.norm(raw_BD, axis=1),
-                    "target_norm": np.linalg.norm(target_BD, axis=1),
-                    "copying": copying_B,
-                    "last_margin": cos_B - copying_B,
-                    "gain_over_copy": cos_B - cosines(context_BLD[:, -1], target_BD),
-                    "gain_over_mean": cos_B - cosines(mean_D, target_BD),
-                }
-            )
+            numbers_B = {
+                "cos": cos_B,
+                "mse": error_BD.mean(axis=1),
+                "mse_standardised": (error_BD / np.square(std_D)).mean(axis=1),
+                "raw_norm": np.linalg.norm(raw_BD, axis=1),
+                "target_norm": np.linalg.norm(target_BD, axis=1),
+                "copying": copying_B,
+                "last_margin": cos_B - copying_B,
+                "gain_over_copy": cos_B - cosines(context_BLD[:, -1], target_BD),
+                "gain_over_mean": cos_B - cosines(mean_D, target_BD),
+            }
             outputs.add(raw_BD, unit_BD, target_BD)
-    if not pieces:
+        for name, values_B in numbers_B.items():
+            columns.setdefault(name, np.empty(len(windows)))[positions] = values_B
+    if not columns:
         return {"windows": 0, "documents": 0, "not_finite": 0}, None
-    columns = {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
     not_finite = int((~np.isfinite(columns["cos"] + columns["mse"])).sum())
     numbers: dict[str, Any] = {
         "windows": len(windows),

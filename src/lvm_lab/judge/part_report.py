@@ -106,11 +106,13 @@ def report_part(
 
 
 def _retrieval(predictor: Predictor, sample: Windows, preset: Preset, device: str) -> Retrieval:
-    slices = [sample.select(slice(i, i + SLICE)) for i in range(0, len(sample), SLICE)]  # type: ignore[arg-type]
-    outputs = [predict(predictor, some.context(), device=device) for some in slices]
-    if not outputs or not all(np.isfinite(x_BD).all() for output in outputs for x_BD in output):
+    unit_WD = np.empty((len(sample), sample.dim), dtype=np.float32)
+    for positions, windows in sample.slices(SLICE):
+        raw_BD, unit_WD[positions] = predict(predictor, windows.context(), device=device)
+        if not (np.isfinite(raw_BD).all() and np.isfinite(unit_WD[positions]).all()):
+            return Retrieval()
+    if len(sample) == 0:
         return Retrieval()
-    unit_WD = np.concatenate([unit_BD for _, unit_BD in outputs])
     target_WD = sample.vectors(sample.target_row_W)
     contrastive = contrastive_scores(unit_WD, sample, seed=preset.seed)
     store = store_scores(unit_WD, sample)

@@ -18,6 +18,7 @@ RANKS = (1, 5, 10)
 # Rows that are held as unit vectors at once, and the most (window, row) pairs that one search may return.
 BLOCK = 16_384
 PAIRS = 4_000_000
+SLICE = 2048
 
 
 def store_scores(unit_BD: np.ndarray, windows: Windows) -> dict[str, np.ndarray]:
@@ -40,11 +41,12 @@ def store_scores(unit_BD: np.ndarray, windows: Windows) -> dict[str, np.ndarray]
     before_B = np.where(not_finite_B, len(rows), _within(unit_BD, cos_B - TIE, rows)) - equal_B
     rivals_B = len(rows) - equal_B
 
-    context_BL = windows.target_row_W[:, None] + np.arange(-windows.context_length, 0)
-    rival_BL = content_N[context_BL] != content_N[windows.target_row_W][:, None]
-    near_BL = cosines(unit_BD[:, None], windows.context()) >= cos_B[:, None] - TIE
-    unseen_before_B = before_B - (near_BL & rival_BL).sum(axis=1)
-    unseen_rivals_B = rivals_B - rival_BL.sum(axis=1)
+    unseen_before_B, unseen_rivals_B = before_B.copy(), rivals_B.copy()
+    for positions, some in windows.slices(SLICE):
+        rival_BL = content_N[some.context_rows()] != content_N[some.target_row_W][:, None]
+        near_BL = cosines(unit_BD[positions, None], some.context()) >= cos_B[positions, None] - TIE
+        unseen_before_B[positions] -= (near_BL & rival_BL).sum(axis=1)
+        unseen_rivals_B[positions] -= rival_BL.sum(axis=1)
 
     whole = rank_scores(before_B + 1, rivals_B + 1, "")
     unseen = rank_scores(unseen_before_B + 1, unseen_rivals_B + 1, "_unseen")

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from lvm_lab.config.data import DataSettings
 from lvm_lab.files import write_atomically
 from lvm_lab.reporting.limits import limits
 from lvm_lab.reporting.markdown import bullets, plain, table
@@ -64,7 +65,7 @@ def text(run: Record) -> str:
 
 
 def _head(run: Record) -> str:
-    result, length = run.result, run.config["data"]["context_length"]
+    result, length = run.result, DataSettings.of_windows(run.config["data"]).length_words
     if result.status == "failed":
         return f"**This run failed and made no model to use**: {plain(result.error or 'no reason is recorded')}."
     if result.status == "diverged":
@@ -93,7 +94,10 @@ def _facts(run: Record) -> Iterator[tuple[str, str]]:
         yield "windows of documents", f"{'; '.join(sizes)}; {parts['documents']:,} documents without OOD"
     if result.contract:
         yield "encoder", _encoder(result.contract)
-    yield "context", f"{config['data']['context_length']} vectors; normaliser `{config['normaliser']}`"
+    yield (
+        "context",
+        f"{DataSettings.of_windows(config['data']).length_words} vectors; normaliser `{config['normaliser']}`",
+    )
     yield "seed", str(result.seed)
     yield "fingerprint", f"`{result.fingerprint}`"
     yield "lvm_lab", f"{result.version}, commit {result.commit or 'not recorded'}"

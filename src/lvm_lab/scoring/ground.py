@@ -120,7 +120,7 @@ def open_ground(
     skipped: dict[str, str] = {}
     judged = {parts.content["ood"]: "ood"} if "ood" in windows and "ood" in parts.content else {}
     for path in stores:
-        store = open_source(path, cache, context_length=settings.context_length)
+        store = open_source(path, cache, context_length=settings.context_length, min_context=settings.shortest)
         conflict = parts.contract.conflict(store.contract)
         if conflict:
             skipped[path] = f"{path} does not come from the encoder of the data ({conflict}); leave it out of ood."

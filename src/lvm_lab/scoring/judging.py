@@ -79,8 +79,9 @@ def judge(predictor: Predictor, ground: Ground, scope: Scope, device: str) -> Ju
     }
     speed = None
     if scope.speed:
-        first = next(iter(ground.samples.values()))
-        speed = latency(predictor, first.context(slice(0, SPEED_WINDOWS)), device)
+        # At the full length, or the longest that the part has.
+        *_, (_, longest) = next(iter(ground.samples.values())).by_length()
+        speed = latency(predictor, longest.context(slice(0, SPEED_WINDOWS)), device)
     return Judgement(reports, _five_cat(reports, ground), speed)
 
 

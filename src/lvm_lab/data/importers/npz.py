@@ -41,18 +41,26 @@ def open_source(
     cache: Path,
     *,
     context_length: int,
+    min_context: int | None = None,
     bank_path: Path | None = None,
     contract: EncoderContract = UNKNOWN,
     source: str | None = None,
 ) -> Store:
     """A store from what a user points at: a store's folder or address is opened and verified, an `.npz` imported.
 
+    min_context: the fewest vectors that a window reads; None: context_length.
     Raises UserError where the path is neither, or the store contradicts the given contract.
     """
     remote = is_url(path)
     if not remote and not Path(path).is_dir():
         return import_npz(
-            Path(path), cache, context_length=context_length, bank_path=bank_path, contract=contract, source=source
+            Path(path),
+            cache,
+            context_length=context_length,
+            min_context=min_context,
+            bank_path=bank_path,
+            contract=contract,
+            source=source,
         )
     if not remote and not (Path(path) / MANIFEST).exists():
         raise UserError(f"{path} is a folder without manifest.json; give the folder of a store or an .npz file.")
@@ -62,7 +70,7 @@ def open_source(
     conflict = replace(contract, dim=contract.dim or store.dim).conflict(store.contract)
     if conflict is not None:
         raise UserError(f"{path} is not of the encoder that the config names ({conflict}); change one of the two.")
-    _require_windows(path, store.documents.length, context_length)
+    _require_windows(path, store.documents.length, context_length, min_context)
     return store
 
 
@@ -71,12 +79,14 @@ def import_npz(
     cache: Path,
     *,
     context_length: int,
+    min_context: int | None = None,
     bank_path: Path | None = None,
     contract: EncoderContract = UNKNOWN,
     source: str | None = None,
 ) -> Store:
     """Import a file of any layout into the cache, or open what an earlier run imported.
 
+    min_context: the fewest vectors that a window reads; None: context_length.
     bank_path: the article bank that a sequence file was cut from; the store then holds the bank's
         documents for the articles that occur in the file.
     contract: what is known of the encoder; `normalised` is measured where it is None.
@@ -93,11 +103,11 @@ def import_npz(
         if folder.exists():
             store = _open_import(folder, path, cache)
             logger.info("%s was imported before: opened %s", path, folder)
-            _require_windows(path, store.documents.length, context_length)
+            _require_windows(path, store.documents.length, context_length, min_context)
             _warn(path, npz.pickled(), store.reason, own_split)
             return store
         material = read_material(npz, source, bank)
-    _require_windows(path, material.documents.length, context_length)
+    _require_windows(path, material.documents.length, context_length, min_context)
     contract = measure_contract(path, material.vectors_ND, contract)
     _warn(path, npz.pickled(), material.reason, own_split)
     if material.note:
@@ -182,12 +192,14 @@ def _content_key(cache: Path, path: Path, bank_path: Path | None, contract: Enco
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def _require_windows(path: Path | str, length: np.ndarray, context_length: int) -> None:
-    if int(length.max(initial=0)) <= context_length:
+def _require_windows(path: Path | str, length: np.ndarray, context_length: int, min_context: int | None) -> None:
+    fewest = context_length if min_context is None else min_context
+    if int(length.max(initial=0)) <= fewest:
+        key = "context_length" if fewest == context_length else "min_context"
         raise UserError(
-            f"{path}: no document is longer than the context of {context_length} (the longest has "
-            f"{int(length.max(initial=0))} chunks), so that there is no window; set a smaller data.context_length or "
-            "give longer documents."
+            f"{path}: no document is longer than the {'' if key == 'context_length' else 'shortest '}context of "
+            f"{fewest} (the longest has {int(length.max(initial=0))} chunks), so that there is no window; set a "
+            f"smaller data.{key} or give longer documents."
         )
 
 

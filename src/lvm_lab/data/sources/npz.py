@@ -49,6 +49,7 @@ class Npz(Source):
             path,
             cache,
             context_length=settings.context_length,
+            min_context=settings.shortest,
             bank_path=Path(bank) if bank else None,
             contract=EncoderContract(encoder=self.encoder),
         )

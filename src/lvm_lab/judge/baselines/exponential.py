@@ -62,10 +62,9 @@ def best_decay(train: Windows, seed: int = 0, decays: Sequence[float] = DECAYS) 
     learn, whose mixture holds them all. Raises UserError where there is no training window.
     """
     train = training_sample(train, "exponentially weighted context", seed)
-    weight_KL = torch.stack([ExponentialContext(decay).weights(train.context_length) for decay in decays]).numpy()
     total_K = np.zeros(len(decays))
-    for start in range(0, len(train), SLICE):
-        part = train.select(slice(start, start + SLICE))  # type: ignore[arg-type]
+    for _, part in train.slices(SLICE):
+        weight_KL = torch.stack([ExponentialContext(decay).weights(part.context_length) for decay in decays]).numpy()
         total_K += _cosines(part.context(), part.vectors(part.target_row_W), weight_KL).sum(axis=0)
     return decays[int(total_K.argmax())]
 

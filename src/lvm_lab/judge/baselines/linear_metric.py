@@ -20,14 +20,14 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from lvm_lab.archs.linear_metric import LinearMetric
 from lvm_lab.data.batches import WindowBatches
-from lvm_lab.data.sampler import FixedBatches
+from lvm_lab.data.sampler import Draw, FixedBatches
 from lvm_lab.data.windows import Windows, sample_evenly
 from lvm_lab.errors import UserError
 from lvm_lab.files import write_arrays
 from lvm_lab.judge.baseline import Baseline, FitData
 from lvm_lab.judge.baselines._fitting import load_arrays, training_sample
 from lvm_lab.losses.infonce import InfoNCE
-from lvm_lab.types import Prediction, Stats
+from lvm_lab.types import Batch, Prediction, Stats
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ STANDARD = MetricSettings()
 
 class FittedMetric(Baseline):
     """raw = scale * what the metric says after the last vector; InfoNCE, which sees directions alone, leaves the
-    scale to be set."""
+    scale to be set. It mixes context_length vectors, and those before the first count as zeros."""
 
     name = "linear_metric"
     costly = True
@@ -107,7 +107,7 @@ def fit_linear_metric(train: Windows, val: Windows, stats: Stats, settings: Metr
     best, best_loss = copy.deepcopy(predictor.backbone), _mean_loss(predictor, val, loss, stats, settings)
     for epoch in range(settings.epochs):
         for draw in FixedBatches(len(train), settings.batch_size, settings.seed + epoch):
-            batch = batches[draw]
+            batch = _read(batches, draw)
             optimiser.zero_grad()
             loss(predictor(batch.context_BLD), batch, stats).backward()
             optimiser.step()
@@ -129,8 +129,17 @@ def _begin(dim: int, context_length: int) -> LinearMetric:
 
 def _batches(windows: Windows, settings: MetricSettings) -> WindowBatches:
     """As many negatives as the longest document has: the places of more would be empty, and cost as much."""
-    others = int((windows.end_W - windows.start_W).max()) - windows.context_length - 1
+    others = int((windows.end_W - windows.start_W - windows.length_W).max()) - 1
     return WindowBatches(windows, min(settings.negatives, max(others, 0)))
+
+
+def _read(batches: WindowBatches, draw: Draw) -> Batch:
+    """The batch with zeros in the places that a window does not read."""
+    batch, windows = batches[draw], batches.windows
+    before_L = np.arange(windows.context_length, 0, -1)
+    absent_BL = torch.from_numpy(before_L > windows.length_W[draw.positions][:, None])
+    batch.context_BLD.masked_fill_(absent_BL[:, :, None], 0)
+    return batch
 
 
 @torch.no_grad()
@@ -138,7 +147,7 @@ def _mean_loss(predictor: FittedMetric, val: Windows, loss: InfoNCE, stats: Stat
     batches = _batches(val, settings)
     total = 0.0
     for draw in FixedBatches(len(val), settings.batch_size, settings.seed):
-        batch = batches[draw]
+        batch = _read(batches, draw)
         total += len(draw.positions) * float(loss(predictor(batch.context_BLD), batch, stats))
     return total / len(val)
 
@@ -146,6 +155,7 @@ def _mean_loss(predictor: FittedMetric, val: Windows, loss: InfoNCE, stats: Stat
 @torch.no_grad()
 def _scale(predictor: FittedMetric, val: Windows) -> float:
     """The targets' mean length over that of the predictions."""
-    lengths = predictor(torch.from_numpy(val.context())).raw_ND.norm(dim=1).mean()
+    raw_ND = torch.cat([predictor(torch.from_numpy(some.context())).raw_ND for _, some in val.slices(VAL_WINDOWS)])
+    lengths = raw_ND.norm(dim=1).mean()
     targets = np.linalg.norm(val.vectors(val.target_row_W), axis=1).mean()
     return float(targets) / float(lengths) if lengths > 0 else 1.0

@@ -1,6 +1,6 @@
 """Ridge: the best linear map of the whole context.
 
-Shape suffixes: B batch, L context length, D vector dim, N windows, F = L x D features.
+Shape suffixes: B batch, L context length, D vector dim, N windows, T vectors that the map reads, F = T x D features.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ from typing import Self
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from lvm_lab.config.data import FEWEST_READ
 from lvm_lab.data.windows import Windows, sample_evenly
 from lvm_lab.errors import UserError
 from lvm_lab.files import write_arrays
@@ -29,7 +31,13 @@ PENALTIES = (0.01, 0.1, 1.0, 10.0, 100.0)
 
 @dataclass(frozen=True)
 class Ridge(Baseline):
-    """Linear regression of the target on the flattened context, with an L2 penalty on all but the bias."""
+    """Linear regression of the target on the flattened context, with an L2 penalty on all but the bias.
+
+    It reads the context_length vectors of windows that all have so many. Where training windows read different numbers
+    of vectors it reads the last five: the equations of a context of 64 would not fit into memory, and most of their
+    features would be missing. Vectors before the first count as zeros, as the linear metric counts them, in the fit
+    too.
+    """
 
     name = "ridge"
     fit_version = 1
@@ -45,6 +53,10 @@ class Ridge(Baseline):
 
     def __call__(self, context_BLD: Tensor) -> Prediction:
         weight_FD, bias_D = self.weight_FD.to(context_BLD), self.bias_D.to(context_BLD)
+        taps = len(weight_FD) // len(bias_D)
+        context_BLD = context_BLD[:, -taps:]
+        if missing := taps - context_BLD.shape[1]:
+            context_BLD = F.pad(context_BLD, (0, 0, missing, 0))
         return Prediction.from_raw(context_BLD.flatten(1) @ weight_FD + bias_D)
 
     def save(self, path: Path) -> None:
@@ -70,16 +82,19 @@ def fit_ridge(train: Windows, val: Windows, seed: int = 0, penalties: Sequence[f
     val = sample_evenly(val, RIDGE_VAL_WINDOWS, seed)
     target_ND = train.vectors(train.target_row_W)
     mean_D = target_ND.mean(axis=0, dtype=np.float64)
-    mean_F = _mean_features(train)
+    taps = train.context_length
+    if (train.length_W < taps).any():
+        taps = min(FEWEST_READ, taps)
+    mean_F = _mean_features(train, taps)
     solve = _primal if len(train) >= len(mean_F) else _dual
-    context_BLD, target_BD = val.context(), val.vectors(val.target_row_W)
+    context_BTD, target_BD = val.padded_context(taps), val.vectors(val.target_row_W)
     best, best_cos = None, -np.inf
     target_ND -= mean_D.astype(np.float32)
     for penalty, weight_FD in solve(train, mean_F, target_ND, penalties):
         bias_D = torch.from_numpy(mean_D) - torch.from_numpy(mean_F) @ weight_FD
         ridge = Ridge(weight_FD.float(), bias_D.float(), penalty)
         with torch.inference_mode():
-            cos = float(cosines(ridge(torch.from_numpy(context_BLD)).unit_ND.numpy(), target_BD).mean())
+            cos = float(cosines(ridge(torch.from_numpy(context_BTD)).unit_ND.numpy(), target_BD).mean())
         if cos > best_cos:
             best, best_cos = ridge, cos
     assert best is not None
@@ -88,16 +103,16 @@ def fit_ridge(train: Windows, val: Windows, seed: int = 0, penalties: Sequence[f
 
 def _features(windows: Windows, start: int, mean_F: np.ndarray) -> Tensor:
     """Centred features of one slice, in float32."""
-    context_BLD = windows.context(slice(start, start + SLICE))
-    x_BF = context_BLD.reshape(len(context_BLD), -1)
+    context_BTD = windows.padded_context(len(mean_F) // windows.dim, slice(start, start + SLICE))
+    x_BF = context_BTD.reshape(len(context_BTD), -1)
     return torch.from_numpy(np.subtract(x_BF, mean_F, out=x_BF, casting="same_kind"))
 
 
-def _mean_features(windows: Windows) -> np.ndarray:
-    total = np.zeros(windows.context_length * windows.dim)
+def _mean_features(windows: Windows, taps: int) -> np.ndarray:
+    total = np.zeros(taps * windows.dim)
     for start in range(0, len(windows), SLICE):
-        context_BLD = windows.context(slice(start, start + SLICE))
-        total += context_BLD.reshape(len(context_BLD), -1).sum(axis=0, dtype=np.float64)
+        context_BTD = windows.padded_context(taps, slice(start, start + SLICE))
+        total += context_BTD.reshape(len(context_BTD), -1).sum(axis=0, dtype=np.float64)
     return total / len(windows)
 
 

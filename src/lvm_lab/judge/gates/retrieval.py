@@ -49,7 +49,10 @@ def retrieval_scores(unit_BD: np.ndarray, windows: Windows, *, pessimistic: bool
         block_KD = _gather(windows, rows_K)
         first, number_K = _distinct(block_KD)
         place_n = np.searchsorted(rows_K, windows.target_row_W[some])
-        context_nL = number_K[place_n[:, None] - np.arange(windows.context_length, 0, -1)]
+        # Where a window reads fewer vectors, the first of them stands in the places before it.
+        first_n = np.searchsorted(rows_K, windows.start_W[some])
+        back_L = np.arange(windows.context_length, 0, -1)
+        context_nL = number_K[np.maximum(place_n[:, None] - back_L, first_n[:, None])]
         counts = _count(unit_BD[some], block_KD[first], number_K[place_n], context_nL, pessimistic)
         chunks_B[some] = len(rows_K)
         above_B[some], rivals_B[some], unseen_above_B[some], unseen_rivals_B[some] = counts
