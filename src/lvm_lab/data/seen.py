@@ -6,7 +6,7 @@ Shape suffixes: W windows, L context length, N rows of a store.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -48,16 +48,18 @@ def rows_of(windows: Windows) -> np.ndarray:
     return rows if windows.excluded_N is None else rows[~windows.excluded_N[rows]]
 
 
-def trained_on(sketches: Sequence[Sketch], windows: Windows, cut: str | None = None) -> np.ndarray:
+def trained_on(
+    sketches: Sequence[Sketch], windows: Windows, cut: str | None = None, rows_N: np.ndarray | None = None
+) -> np.ndarray:
     """A mask over the store's rows: true where a chunk of these windows is in any of the sketches.
 
-    cut: what makes the windows' part what it is (`Parts.cut`): a training that held out just these windows has seen
-    none of them, whatever its codes say of their neighbours.
+    rows_N: the rows to look at; None: contexts and targets. cut: what makes the windows' part what it is (`Parts.cut`):
+    a training that held out just these windows has seen none of them, whatever its codes say of their neighbours.
     """
     seen_N = np.zeros(len(windows.vectors_ND), dtype=bool)
     others = [sketch for sketch in sketches if cut is None or cut not in sketch.cut.values()]
     if others:
-        rows_N = rows_of(windows)
+        rows_N = rows_of(windows) if rows_N is None else rows_N
         codes_NC = sign_codes(windows.vectors_ND, rows_N)
         text_N = None if windows.text_N is None else windows.text_N[rows_N]
         for sketch in others:
@@ -95,6 +97,9 @@ def take_out(windows: Windows, seen_N: np.ndarray, part: str, training: str, way
     Raises UserError, with the way out, where more than 5% of them go or fewer than 5 documents remain.
     """
     seen_W = seen_N[_rows_WL(windows)].any(axis=1)
+    if seen_N.any():
+        # Documents too short for a window hold such chunks too.
+        windows = replace(windows, seen_N=seen_N if windows.seen_N is None else seen_N | windows.seen_N)
     out = int(seen_W.sum())
     if out == 0:
         return Cleaned(windows)
