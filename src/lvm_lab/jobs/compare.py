@@ -116,7 +116,7 @@ def _paired(
             for kind in kinds:
                 if not getattr(data.parts, kind):
                     raise UserError(f"the data of {one.file} has no {kind} part; leave that out.")
-            sources = {kind: source_of(one.node, kind) for kind in kinds}
+            sources: dict[str, str] = {kind: source_of(one.node, kind) for kind in kinds}
             grounds[key] = open_ground(
                 data.parts, data.settings, preset, data.cache, kinds=kinds, sources=sources, stores=()
             )
