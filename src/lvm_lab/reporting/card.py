@@ -213,7 +213,8 @@ def _following(parts: Sequence[Following | None]) -> Iterator[tuple[str, ...]]:
     if not known:
         return
     title = f"following MRR (target and all later chunks, from row {known[0].judge_from} on)"
-    yield title, *(_with_interval(one.numbers.get("mrr")) if one and not one.reason else "null" for one in parts)
+    means = [one and ("null" if one.reason else _with_interval(one.numbers.get("mrr"))) for one in parts]
+    yield title, *(mean or "" for mean in means)
     if any(not one.reason for one in known):
         chances = [one.numbers.get("chance_mrr") if one else None for one in parts]
         yield "chance of that", *(short(chance.value) if chance else "" for chance in chances)
