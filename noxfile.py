@@ -1,4 +1,4 @@
-"""One door to every check: nox -s lint, types, tests, slow, optuna, vec2text, lowest, bench, parity, honest, fuzz."""
+"""One door to every check: nox -s lint, tests, slow, optuna, vec2text, lowest, bench, parity, honest, fuzz."""
 
 import os
 import re
@@ -8,7 +8,7 @@ import nox
 
 nox.options.default_venv_backend = "venv"
 nox.options.reuse_venv = "yes"
-nox.options.sessions = ["lint", "types", "tests"]
+nox.options.sessions = ["lint", "tests"]
 
 # Tiny models run 2 to 40 times faster on one thread on a busy machine.
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "WANDB_MODE": "offline"}
@@ -20,15 +20,11 @@ def install(session: nox.Session, extra: str) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
+    """Style, the layers of the rooms, types."""
     install(session, "lint")
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
     session.run("lint-imports")
-
-
-@nox.session
-def types(session: nox.Session) -> None:
-    install(session, "lint")
     session.run("mypy")
 
 
