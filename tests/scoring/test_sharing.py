@@ -11,7 +11,7 @@ import pytest
 from helpers.judge_data import preset
 from lvm_lab.config.data import DataSettings
 from lvm_lab.data.parts import Parts, cut_parts
-from lvm_lab.data.seen import Trainings, take_out
+from lvm_lab.data.seen import Trainings
 from lvm_lab.data.sketch import sketch
 from lvm_lab.data.sources.planted import PlantedWorld
 from lvm_lab.errors import UserError
@@ -88,19 +88,6 @@ def test_what_a_model_was_trained_on_is_a_target_of_nobody(parts: Parts, cache: 
     assert lost == {int(r) for r in first if r >= row}
     assert left.later["test"].target_row_W.tolist() == whole.later["test"].target_row_W.tolist()
     assert left.following["val"].digest != whole.following["val"].digest
-
-
-def test_what_is_taken_out_is_known_where_no_window_holds_it(parts: Parts, cache: Path) -> None:
-    """A chunk before every context of 5 is one that a longer reader would read."""
-    seen_N = np.zeros(len(parts.val.vectors_ND), dtype=bool)
-    start = int(parts.val.start_W[0])
-    seen_N[start] = True
-    late = parts.val.select(np.flatnonzero(parts.val.has(-5, 1)))
-    cleaned = take_out(late, seen_N, "val", "the training part", "leave it out").windows
-    assert len(cleaned) == len(late)
-    later = ground(replace(parts, val=cleaned), cache).later["val"]
-    assert start not in later.start_W
-    assert start in ground(replace(parts, val=late), cache).later["val"].start_W
 
 
 def test_lengths_without_common_windows_are_told(parts: Parts, longer: Parts, cache: Path) -> None:

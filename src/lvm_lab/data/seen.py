@@ -6,7 +6,7 @@ Shape suffixes: W windows, L context length, N rows of a store.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -97,9 +97,6 @@ def take_out(windows: Windows, seen_N: np.ndarray, part: str, training: str, way
     Raises UserError, with the way out, where more than 5% of them go or fewer than 5 documents remain.
     """
     seen_W = seen_N[_rows_WL(windows)].any(axis=1)
-    if seen_N.any():
-        # Documents too short for a window hold such chunks too.
-        windows = replace(windows, seen_N=seen_N if windows.seen_N is None else seen_N | windows.seen_N)
     out = int(seen_W.sum())
     if out == 0:
         return Cleaned(windows)

@@ -52,11 +52,8 @@ def columns(reads: Sequence[int], judge_from: int) -> dict[str, str]:
     """What the ranks within a document are among, one line each, in a table of models that read so many vectors."""
     longest, alike = max(reads), len(reads) == 1
     readers = " and ".join(map(str, reads))
-    compares = (
-        "equal to unseen, since all models read as much"
-        if alike
-        else f"not to be compared between readers of {readers}"
-    )
+    apart = f"not to be compared between readers of {readers}"
+    compares = "equal to unseen, since all models read as much" if alike else apart
     return {
         "unseen": f"MRR among the document's chunks without the {longest} that the longest reader has read",
         "following": f"MRR among the target and all later chunks, on targets from row {judge_from} on",
