@@ -18,10 +18,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     def body() -> None:
         from lvm_lab.data.importers.convert import convert
+        from lvm_lab.reporting.numbers import counted
 
         store = convert(args.input, args.folder, trust_pickle=args.trust_pickle)
         texts = "with texts" if store.texts() is not None else "without texts"
-        print(f"{store.path}: {len(set(store.documents.names()))} documents, {len(store.vectors_ND)} vectors, {texts}")
+        documents = counted(len(set(store.documents.names())), "document")
+        print(f"{store.path}: {documents}, {counted(len(store.vectors_ND), 'vector')}, {texts}")
 
     return plain.answer(body)
 

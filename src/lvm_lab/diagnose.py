@@ -21,7 +21,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("models", nargs="+", metavar="RUN_OR_CHECKPOINT", help="run folders, .ckpt files, patterns")
     parser.add_argument("--part", choices=diagnose.PARTS, default="val", help="of the data (val)")
     parser.add_argument("--windows", type=int, default=5000, help="at most so many, drawn evenly over documents (5000)")
-    parser.add_argument("--data", type=Path, help="another .npz or store than the one that the model was trained on")
+    parser.add_argument("--data", metavar="DATA", help="another .npz or store than the model was trained on")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto")
     parser.add_argument("--json", type=Path, metavar="FILE", help="the numbers go there too")
     parser.add_argument("--allow", action="append", default=[], metavar="PACKAGE", help=ALLOW)

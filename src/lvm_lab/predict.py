@@ -9,13 +9,13 @@ from pathlib import Path
 from lvm_lab.commands import plain
 from lvm_lab.jobs import prediction
 
-VECTORS = "a store's folder, an article bank, one document's vectors (N x D), contexts (N x L x D); .npz or .npy"
+VECTORS = "a store's folder or address, an article bank, one document (N x D), contexts (N x L x D); .npz or .npy"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = plain.parser("predict", "A trained model's predictions for vectors.", "docs/predict.md has the arrays.")
     parser.add_argument("run", type=Path, metavar="RUN", help="a finished run's folder, or a .ckpt file")
-    parser.add_argument("vectors", type=Path, metavar="VECTORS", help=VECTORS)
+    parser.add_argument("vectors", metavar="VECTORS", help=VECTORS)
     parser.add_argument("out", type=Path, metavar="OUT", help="NAME.npz, or without an ending a folder of .npy files")
     parser.add_argument("--output", choices=prediction.OUTPUTS, default="both", help="for a decoder, for cosine; both")
     parser.add_argument("--batch", type=int, default=1024, metavar="N", help="contexts at once (1024)")

@@ -39,6 +39,19 @@ def test_what_is_missing_is_named(path: tuple[str, ...], words: str, tmp_path: P
         lvm_lab.load(tmp_path / "torn.ckpt")
 
 
+@pytest.mark.parametrize(
+    ("field", "value"), [("probes", None), ("probes", {"hello": ["a"]}), ("dim", "eight"), ("colour", "red")]
+)
+def test_a_contract_of_wrong_types_is_told(field: str, value: object, tmp_path: Path) -> None:
+    saved = torch.load(CHECKPOINT, weights_only=True)
+    saved["lvm_lab"]["contract"] |= {field: value}
+    torch.save(saved, tmp_path / "odd.ckpt")
+    with pytest.raises(
+        UserError, match=rf"describes no model that can be made \(.*contract.{field}.*; take another one"
+    ):
+        lvm_lab.load(tmp_path / "odd.ckpt")
+
+
 def test_an_identity_that_is_none_is_told(tmp_path: Path) -> None:
     saved = torch.load(CHECKPOINT, weights_only=True) | {"lvm_lab": "a model"}
     torch.save(saved, tmp_path / "text.ckpt")

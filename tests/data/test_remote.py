@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 import shutil
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from helpers.schema_1 import write_schema_1
 from helpers.store_parts import CONTRACT, L, append, vectors
 from lvm_lab.config.data import DataSettings
 from lvm_lab.data import remote
+from lvm_lab.data.contexts import open_contexts
 from lvm_lab.data.importers.npz import open_source
 from lvm_lab.data.manifest import read_manifest
 from lvm_lab.data.sources.npz import Npz
@@ -118,11 +121,39 @@ def test_a_damaged_part_is_a_sentence_and_is_not_kept(two: Store, cache: Path, n
         if name == "chunks.parquet":
             file.write_bytes(file.read_bytes().replace(b"text", b"tezt", 1))
     url = upload(two.path, "memory://damaged")
-    with pytest.raises(UserError, match=r"memory://damaged (does not match the sha256|is no store that can be read)"):
+    with pytest.raises(
+        UserError, match=r"memory://damaged (does not match .*; copy the store|is no store|is not a read)"
+    ):
         open_source(url, cache, context_length=L)
     kept = [folder.name for folder in (cache / remote.HOME).iterdir()]
     assert len(kept) <= 1
     assert not any(folder.startswith(".") for folder in kept)
+
+
+def test_a_first_opening_reads_every_byte_for_its_digest_once(two: Store, cache: Path, url: str, monkeypatch) -> None:
+    digest, read = hashlib.file_digest, []
+    monkeypatch.setattr(hashlib, "file_digest", lambda file, kind: read.append(file.name) or digest(file, kind))
+    open_source(url, cache, context_length=L)
+    assert sorted(Path(file).name for file in read) == ["chunks.parquet"] * 2 + ["vectors.npy"] * 2
+
+
+def test_a_copy_that_was_damaged_in_the_cache_is_told(cache: Path, url: str) -> None:
+    copy = open_source(url, cache, context_length=L).parts[0]
+    content = bytearray((copy / "vectors.npy").read_bytes())
+    content[-9] ^= 1
+    (copy / "vectors.npy").write_bytes(content)
+    words = rf"a copy in the cache is damaged \({re.escape(url)} does not match .*\); delete the folder {copy} and give"
+    with pytest.raises(UserError, match=words):
+        open_source(url, cache, context_length=L)
+
+
+def test_predictions_take_an_address_too(two: Store, cache: Path, url: str) -> None:
+    contexts, own = open_contexts(url, cache, L), open_contexts(two.path, cache, L)
+    for (mine_BLD, places), (own_BLD, own_places) in zip(contexts.batches(4), own.batches(4), strict=True):
+        assert np.array_equal(mine_BLD, own_BLD)
+        assert all(np.array_equal(places[name], own_places[name]) for name in own_places)
+    with pytest.raises(UserError, match=f"^{re.escape(url)}: the model reads 9 vectors and the longest document has 6"):
+        open_contexts(url, cache, 9)
 
 
 def test_a_bank_does_not_go_with_a_store(two: Store, cache: Path, url: str) -> None:

@@ -92,7 +92,7 @@ def test_another_schema_version_is_refused(make_store):
     manifest = json.loads((store.path / "manifest.json").read_text())
     assert manifest["schema_version"] == 2
     (store.path / "manifest.json").write_text(json.dumps(manifest | {"schema_version": 99}))
-    with pytest.raises(UserError, match="schema 99 and this version reads 1 and 2; delete the folder"):
+    with pytest.raises(UserError, match="schema 99 and this version reads 1 and 2; name a store's folder, or make"):
         open_store(store.path)
 
 
@@ -106,7 +106,7 @@ def test_a_damaged_file_becomes_a_sentence(make_store, name, damage):
         file.unlink()
     else:
         file.write_bytes(b"" if damage == "empty" else b"{garbage" * 9)
-    with pytest.raises(UserError, match=r"is not a readable store .*; delete the folder and import it again"):
+    with pytest.raises(UserError, match=r"is not a readable store .*; name a store's folder, or make the store again"):
         open_store(path)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import resource
 import subprocess
 import sys
@@ -202,9 +203,33 @@ def test_isolated_windows_do_not_go_with_documents(tmp_path: Path, two: Store) -
         add_part(two.path, tmp_path / "more", part, CONTRACT, isolated=True)
 
 
-def test_parts_of_two_precisions_are_read_in_the_wider(tmp_path: Path, two: Store) -> None:
-    store = append(two.path, tmp_path / "more", [6], ["x"], 3, dtype=np.float32)
-    assert (store.vectors_ND.dtype, store.contract.dtype) == (np.float32, "float32")
+def test_a_part_of_another_dtype_is_refused(tmp_path: Path, two: Store) -> None:
+    words = "has its vectors in float16 and these are in float32; append them with dtype=float16, or name another"
+    with pytest.raises(UserError, match=words):
+        append(two.path, tmp_path / "more", [6], ["x"], 3, dtype=np.float32)
+    assert open_store(two.path, verify=True).content == two.content
+
+
+def test_parts_of_two_dtypes_are_read_in_the_wider(two: Store) -> None:
+    """As appending made them once."""
+    part = two.parts[0]
+    vectors_ND = np.load(part / "vectors.npy").astype(np.float32)
+    np.save(part / "vectors.npy", vectors_ND)
+    assert open_store(two.path).vectors_ND.dtype == np.float32
+
+
+@pytest.mark.parametrize(("scale", "value"), [(1e5, "1e+05"), (1e-9, "1e-09")])
+def test_what_float16_cannot_hold_is_told_as_such(tmp_path: Path, scale: float, value: str) -> None:
+    vectors_ND = np.full((4, DIM), scale, np.float32)
+    words = f"vector 0 does not fit into float16, which holds 6e-08 to 65504 (its largest value is {value}); set dtype="
+    with (
+        PartWriter(tmp_path / "part", DIM, np.float16) as writer,
+        pytest.raises(UserError, match=re.escape(words)),
+    ):
+        writer.append(vectors_ND, make_documents([4]))
+    with PartWriter(tmp_path / "wide", DIM, np.float32) as writer:
+        writer.append(vectors_ND, make_documents([4]))
+        writer.close()
 
 
 def test_a_part_without_texts_has_empty_ones(tmp_path: Path, two: Store) -> None:
@@ -235,6 +260,31 @@ def test_a_crash_leaves_the_store_as_it_was(tmp_path: Path, two: Store, monkeypa
     assert sorted(third.documents.id) == ["a", "b", "c", "x", "y"]
     listed = {part.name for part in third.parts}
     assert {folder.name for folder in (two.path / "parts").iterdir()} == {*listed, "notes", "0" * 16}
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["first part", "another part"])
+@pytest.mark.parametrize("step", ["_remove_orphans", "rename", "to_disk", "write_atomically"])
+def test_an_append_killed_at_any_step_can_be_given_again(tmp_path: Path, monkeypatch, step: str, first: bool) -> None:
+    """Given again, it makes the files of an append that nobody killed."""
+
+    def broken(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    whole, torn = tmp_path / "whole", tmp_path / "torn"
+    for store in (whole, torn):
+        if not first:
+            append(store, tmp_path / f"{store.name}-one", [4, 5], ["a", "b"], 1)
+    append(whole, tmp_path / "more", [6], ["x"], 3)
+    with monkeypatch.context() as patched:
+        patched.setattr(appending.os if step == "rename" else appending, step, broken)
+        with pytest.raises(KeyboardInterrupt):
+            append(torn, tmp_path / "killed", [6], ["x"], 3)
+    append(torn, tmp_path / "again", [6], ["x"], 3)
+    assert files_of(torn) == files_of(whole)
+
+
+def files_of(store: Path) -> dict[str, bytes]:
+    return {str(file.relative_to(store)): file.read_bytes() for file in store.rglob("*") if file.is_file()}
 
 
 def test_what_was_not_closed_is_no_part(tmp_path: Path) -> None:
@@ -356,7 +406,7 @@ def damage(store: Store, kind: str) -> None:
 )
 def test_a_damaged_store_becomes_a_sentence(two: Store, cache: Path, kind: str, words: str) -> None:
     damage(two, kind)
-    with pytest.raises(UserError, match=rf"is not a readable store \(.*{words}.*\); delete the folder and import"):
+    with pytest.raises(UserError, match=rf"is not a readable store \(.*{words}.*\); name a store's folder, or make"):
         open_source(two.path, cache, context_length=L)
 
 
@@ -366,7 +416,7 @@ def test_a_part_of_another_sha256_becomes_a_sentence(two: Store, cache: Path, na
     data = bytearray(file.read_bytes())
     data[-9 if name == "vectors.npy" else 20] ^= 1
     file.write_bytes(data)
-    with pytest.raises(UserError, match=rf"does not match the sha256 in its manifest \({name}\); delete the folder"):
+    with pytest.raises(UserError, match=rf"does not match the sha256 in its manifest \({name}\); name a store's"):
         open_source(two.path, cache, context_length=L)
 
 

@@ -93,6 +93,16 @@ def test_every_window_of_a_store_is_told_with_its_document_and_rows(work: Path) 
     assert arrays["raw"].dtype == np.float32
 
 
+def test_a_store_is_predicted_from_behind_its_address(work: Path) -> None:
+    contract = EncoderContract(encoder="walks", normalised=True)
+    write_store(work / "store", unit(26, DIM), make_documents([8, 5, 4, 9]), contract)
+    _, here = made("store")
+    options = ["--device", "cpu", "--cache", "cache"]
+    assert command.main(["run", f"file://{work / 'store'}", "there.npz", *options]) == 0
+    there = dict(np.load("there.npz"))
+    assert all(np.array_equal(there[name], here[name]) for name in here)
+
+
 def test_a_bank_is_told_by_the_rows_of_its_file(work: Path) -> None:
     rng = np.random.default_rng(3)
     vectors_ND, order = unit(21, DIM), rng.permutation(21)

@@ -15,6 +15,7 @@ from lvm_lab import verify
 from lvm_lab.data.contract import PROBES, EncoderContract
 from lvm_lab.data.store import write_store
 from lvm_lab.text.encoder import Encoder
+from lvm_lab.text.encoders.gtr_vec2text import GtrVec2Text
 from lvm_lab.text.encoders.hashing import Hashing
 
 TEXTS = [f"chunk {n} of a text about rivers, mills and number {n * n}" for n in range(40)]
@@ -123,6 +124,17 @@ def test_of_an_encoder_that_is_none_of_the_labs_only_bytes_are_compared(
     assert words in done.out
     assert "cosine" not in done.out
     assert told(home, "theirs", "encoder=hashing", "encoder.dim=64").code == (2 if contract.encoder else 0)
+
+
+@pytest.mark.parametrize("name", ["somebody/gtr-t5-base", "gtr-t5-base"])
+def test_a_model_of_another_name_is_not_the_labs(home: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even where the names end alike."""
+    monkeypatch.setattr(GtrVec2Text, "_open", lambda _: pytest.fail("it was loaded"))
+    contract = EncoderContract(name, "mean", dense=False, normalised=False, dim=64, library="transformers")
+    stored(home / "theirs", Hashing(dim=64), contract=contract)
+    done = told(home, "theirs")
+    assert (done.code, done.err) == (0, "")
+    assert f"{name} is not known here, so that no text was encoded" in done.out
 
 
 def test_a_store_without_texts_has_its_probes(home: Path) -> None:

@@ -244,6 +244,7 @@ def test_mistakes_get_one_sentence(finished, tmp_path, capsys):
         ([half], "is not finished"),
         ([finished, "--windows", 0], "--windows 0"),
         ([finished, "--data", tmp_path / "missing.npz"], "missing.npz does not exist"),
+        ([finished, "--data", "file:///no/store"], "file:///no/store is no store that can be read"),
         ([finished, "--data", other], "dim"),
         ([finished, "--json", tmp_path / "no" / "folder.json"], "No such file or directory"),
     ):

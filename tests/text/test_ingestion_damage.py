@@ -6,20 +6,23 @@ import errno
 import os
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from helpers.commands import call
-from helpers.ingesting import content, give, made, staging
-from helpers.text_parts import Stories
+from helpers.ingesting import content, give, job_settings, made, staging
+from helpers.text_parts import Letters, Stories
 from lvm_lab import files, ingest
 from lvm_lab.data import part_files
 from lvm_lab.errors import UserError
 from lvm_lab.jobs import ingestion
+from lvm_lab.text.ingestion.record import read_records
+from lvm_lab.text.ingestion.staging import Staging
 
 # What is typed -> words of the sentence.
 REFUSED = {
@@ -28,6 +31,7 @@ REFUSED = {
     "out=s3://bucket/store": "out=s3://bucket/store is an address; make the store in a folder here, and copy it there.",
     "out=file.txt": "out=file.txt is a file where a store's folder is needed; name another one.",
     "out=file.txt/store": "file.txt is a file, and no folder can be made in it; name another out.",
+    "out=/proc/new": "name an out in a folder of yours.",
     "out=full": "out=full is no store and not empty; name another folder.",
     "out=there reader.count=13": "out=there is a store already; add to it with append=true, or name another folder.",
     "out=there/inner": "lies inside the store",
@@ -44,7 +48,9 @@ REFUSED = {
     "blok=3": "blok does not exist (did you mean block?)",
     "block=0": "block=0 does not fit; set 1 or more chunks.",
     "block=few": "block='few' does not fit; give it a whole number.",
-    "threads=0": "threads=0 does not fit; set 1 or more, or null.",
+    "threads=0": "threads=0 does not fit; set 1 to 1024, or null.",
+    "threads=100000": "threads=100000 does not fit; set 1 to 1024, or null.",
+    "encoder=hashing encoder.dim=1000000000000": "encoder.dim=1000000000000 is more than any model reads; set 65536 or",
     "dtype=int8": "dtype='int8' does not fit; give it one of float16, float32.",
     "shards=0": "shards=0 does not fit; set 1 to",
     "shards=2": "shards=2 are as many jobs; add -m to run them all.",
@@ -74,10 +80,12 @@ REFUSED = {
     "encoder.fault=rows": "the encoder gave vectors of shape",
     "encoder.fault=undefined": "of 5.' holds NaN or infinity; drop or encode that chunk again.",
     "encoder.fault=zero": "of 5.' is all zeros; drop or encode that chunk again.",
-    "encoder.fault=huge": "of 5.' holds NaN or infinity",
+    "encoder.fault=huge": "of 5.' does not fit into float16, which holds 6e-08 to 65504 (its largest value is 1e+06",
     "out=there append=true encoder.model=others": "out=there is of another encoder (encoder letters against others",
+    "out=there append=true reader.first=20 dtype=float32": "out=there has its vectors in float16; append with dtype="
+    "float16, or name another folder.",
     "out=there append=true reader.count=13": "document 'd0' of source 'stories' is in there already; leave it out",
-    "out=damaged append=true": "damaged is not a readable store",
+    "out=damaged append=true": "column 2 (char 1)); name a store's folder, or make the store again",
 }
 
 
@@ -118,6 +126,34 @@ def test_an_outside_part_is_told_by_what_it_said(home: Path) -> None:
     """Also where its words are many lines."""
     told = give(home, "out=new", "encoder.fault=raises").sentence
     assert "(RuntimeError: CUDA error: device-side assert triggered); mend it and give the same command again" in told
+
+
+def test_too_little_memory_is_told_with_what_takes_less(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def large(*_: object) -> None:
+        raise MemoryError("Unable to allocate 8.00 TiB")
+
+    monkeypatch.setattr(Letters, "encode", large)
+    told = give(home, "out=new").sentence
+    assert "no memory left for that (Unable to allocate 8.00 TiB); set a smaller block, fewer threads or" in told
+    assert "arch" not in told
+
+
+def test_a_name_with_control_characters_is_refused_before_anything_is_encoded(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"the reader: the id or source 'a\\tb' has control characters; give it a name"):
+        made(tmp_path, 'reader.source="a\\tb"')
+    assert not staging(tmp_path).exists()
+
+
+def test_the_last_line_can_be_typed(tmp_path: Path) -> None:
+    """Blanks and brackets in a name are the shell's and the terminal's too."""
+    shown = give(
+        tmp_path, "out=my [store] of a name that is longer than any line of a terminal is wide", "reader.count=1"
+    )
+    assert shown.code == 0, shown.err
+    assert shown.out.splitlines()[-1].endswith(
+        ": lvm-lab train data=npz 'data.path=my [store] of a name that is longer than any line of a terminal is wide'"
+    )
+    assert "1 document, 9 chunks, " in shown.out
 
 
 def test_after_a_failure_the_mended_command_goes_on(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -264,11 +300,81 @@ def test_a_finished_command_leaves_what_another_has_begun(tmp_path: Path) -> Non
     assert content(staging(tmp_path)) == before
 
 
+def test_a_finished_command_is_finished_while_another_is_at_work(tmp_path: Path) -> None:
+    made(tmp_path)
+    with pytest.raises(UserError):
+        made(tmp_path, "append=true", "reader.source=more", "reader.fault=refuses", "reader.at=11")
+    before = content(staging(tmp_path))
+    with FileLock(staging(tmp_path) / "shard-0.lock"):
+        made(tmp_path)
+    assert content(staging(tmp_path)) == before
+
+
+def test_what_was_dropped_by_half_is_nobodys(tmp_path: Path) -> None:
+    """A process may die while it takes away what it no longer needs."""
+    with pytest.raises(UserError):
+        made(tmp_path, "reader.fault=refuses", "reader.at=11")
+    (staging(tmp_path) / "settings.json").unlink()
+    made(tmp_path, "reader.sentences=8")
+    made(tmp_path, "reader.sentences=8", out="other")
+    assert content(tmp_path / "store") == content(tmp_path / "other")
+    (staging(tmp_path) / "shard-0").mkdir(parents=True)
+    made(tmp_path, "reader.sentences=8")
+    assert not staging(tmp_path).exists()
+
+
+def test_what_another_process_has_finished_meanwhile_is_not_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = job_settings(tmp_path)
+    present = ingestion._present
+
+    def slow(*arguments: Any) -> frozenset[str]:
+        with monkeypatch.context() as patch:
+            patch.setattr(ingestion, "_present", present)
+            ingestion.ingest(settings, lambda documents, chunks: None)
+        return present(replace(settings, append=True), arguments[1])
+
+    monkeypatch.setattr(ingestion, "_present", slow)
+    monkeypatch.setattr(ingestion, "_check_first_document", lambda *_: None)
+    state, _ = ingestion.ingest(settings, lambda documents, chunks: pytest.fail("it was made again"))
+    assert state == "done"
+    assert not staging(tmp_path).exists()
+
+
+def test_a_shard_is_taken_before_another_process_may_begin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And it is let go after the store is made."""
+    locked, publish = Staging._locked, ingestion.publish
+
+    def taking(place: Staging, file: Path) -> Any:
+        assert is_held(place.folder / "lock")
+        return locked(place, file)
+
+    def publishing(place: Staging, *arguments: Any) -> dict[str, Any]:
+        assert is_held(place.folder / "shard-0.lock")
+        return publish(place, *arguments)
+
+    monkeypatch.setattr(Staging, "_locked", taking)
+    monkeypatch.setattr(ingestion, "publish", publishing)
+    made(tmp_path)
+
+
+def is_held(file: Path) -> bool:
+    try:
+        with FileLock(file, timeout=0):
+            return False
+    except Timeout:
+        return True
+
+
 def test_other_versions_do_not_go_on_with_what_is_there(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UserError):
         made(home, "reader.fault=refuses", "reader.at=11", out="new")
     monkeypatch.setattr("lvm_lab.text.ingestion.staging.__version__", "9.9")
-    with pytest.raises(UserError, match=r"versions\.lvm_lab .* there, 9\.9 now"):
+    words = (
+        r"with other versions has made \(versions\.lvm_lab .* there, 9\.9 now\); install that one to go on, or restart"
+    )
+    with pytest.raises(UserError, match=words):
         made(home, "reader.fault=refuses", "reader.at=11", out="new")
 
 
@@ -278,6 +384,25 @@ def test_a_link_to_an_empty_folder_becomes_the_store(tmp_path: Path) -> None:
     made(tmp_path)
     assert (tmp_path / "store").is_symlink()
     assert (tmp_path / "elsewhere" / "manifest.json").exists()
+
+
+def test_a_link_into_a_store_is_refused(home: Path) -> None:
+    (home / "there" / "inner").mkdir()
+    (home / "inward").symlink_to(home / "there" / "inner")
+    outcome = give(home, "out=inward")
+    assert outcome.code == 2
+    assert "out=inward lies inside the store" in outcome.sentence
+    assert [*(home / "there" / "inner").iterdir()] == []
+
+
+def test_a_report_holds_no_path_of_a_model(tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    made(tmp_path, f"encoder.model={tmp_path / 'model'}")
+    (record,) = read_records(tmp_path / "store")
+    assert "model" not in record["settings"]["encoder"]
+    made(tmp_path, "encoder.model=letters", out="named")
+    (record,) = read_records(tmp_path / "named")
+    assert record["settings"]["encoder"]["model"] == "letters"
 
 
 def test_a_damaged_report_is_told(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from lvm_lab.build.model import assemble
+from lvm_lab.data.contract import read_contract
 from lvm_lab.errors import UserError
 from lvm_lab.model import KEY, LatentVectorModel, read_checkpoint, restore
 from lvm_lab.runs import reading
@@ -76,6 +77,9 @@ def _lacking(checkpoint: dict[str, Any]) -> str | None:
 def _unloaded(identity: dict[str, Any], stats: Stats, allow: tuple[str, ...]) -> LatentVectorModel:
     """A model as its checkpoint describes it, still without its weights; those of members are in the same file."""
     config = identity["config"]
+    if identity.get("contract"):
+        # Held against its types here, so that who compares encoders later need not.
+        read_contract(identity["contract"], "contract")
     # The files that a training's weights began from are needed no more.
     arch = {key: None if key == "weights" else value for key, value in config["arch"].items()}
     described = config["arch"].get("members", [])

@@ -27,6 +27,11 @@ from lvm_lab.errors import UserError
 LISTS = ("logger", "callbacks")
 LOCAL = "local@_global_"
 EACH = "add -m to run them all"
+# What takes less memory, of commands that train nothing.
+SMALLER = {
+    "ingest": "set a smaller block, fewer threads or shards at once, or an encoder of fewer dims",
+    "verify": "set a smaller sample",
+}
 
 
 def check_local(arguments: Sequence[str]) -> None:
@@ -100,7 +105,8 @@ def _sentence(error: Exception, config_name: str, arguments: Sequence[str], each
     if isinstance(error, UserError):
         return str(error)
     if isinstance(error, MemoryError):
-        return f"{NO_MEMORY} ({str(error) or 'it did not say for what'}); set smaller data or a smaller arch."
+        way_out = SMALLER.get(config_name, "set smaller data or a smaller arch")
+        return f"{NO_MEMORY} ({str(error) or 'it did not say for what'}); {way_out}."
     if isinstance(error, OSError) and not isinstance(error, HydraException):
         place = f"{error.filename}: " if error.filename else ""
         return f"{place}{error.strerror or error}; mend that and give the same command again."

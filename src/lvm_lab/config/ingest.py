@@ -13,6 +13,8 @@ from lvm_lab.errors import UserError
 GROUPS = ("reader", "chunker", "encoder")
 # More jobs than that split no documents that anybody has.
 MOST_SHARDS = 10_000
+# Each has a stack of its own, and no machine has so many cores.
+MOST_THREADS = 1_024
 
 
 @dataclass(frozen=True)
@@ -49,8 +51,8 @@ class IngestSettings:
             raise UserError(f"shards={self.shards} does not fit; set 1 to {MOST_SHARDS}.")
         if self.block < 1:
             raise UserError(f"block={self.block} does not fit; set 1 or more chunks.")
-        if self.threads is not None and self.threads < 1:
-            raise UserError(f"threads={self.threads} does not fit; set 1 or more, or null.")
+        if self.threads is not None and not 1 <= self.threads <= MOST_THREADS:
+            raise UserError(f"threads={self.threads} does not fit; set 1 to {MOST_THREADS}, or null.")
         if self.shard is None and self.shards > 1 and not self.dry_run:
             raise UserError(f"shards={self.shards} are as many jobs; add -m to run them all.")
         if self.shard is not None and not 0 <= self.shard < self.shards:

@@ -43,7 +43,7 @@ def add_part(
     was.
 
     Raises UserError, and leaves `folder` where it is, for a part or a document that is there already, and for one that
-    does not go with the store: another encoder, isolated windows beside documents.
+    does not go with the store: another encoder or dtype, isolated windows beside documents.
     """
     path.mkdir(parents=True, exist_ok=True)
     new = Manifest(_measured(contract, folder), (part,), isolated, reason, documents_known, tuple(origins))
@@ -73,6 +73,12 @@ def _joined(path: Path, folder: Path, new: Manifest) -> Manifest:
     conflict = old.contract.conflict(new.contract)
     if conflict is not None:
         raise UserError(f"{path} is of another encoder ({conflict}); append vectors of its own, or name another store.")
+    if store.vectors_ND.dtype != new.contract.dtype:
+        dtype = store.vectors_ND.dtype
+        raise UserError(
+            f"{path} has its vectors in {dtype} and these are in {new.contract.dtype}; append them with "
+            f"dtype={dtype}, or name another store."
+        )
     if old.isolated != new.isolated:
         raise UserError(f"{path}: isolated windows and whole documents do not go together; name another store.")
     mine = Documents.of(pq.read_table(folder / DOCUMENTS))
@@ -86,7 +92,7 @@ def _joined(path: Path, folder: Path, new: Manifest) -> Manifest:
     # A store of schema 1 does not say how many rows it has.
     parts = [replace(one, rows=one.rows or len(store.vectors_ND)) for one in old.parts]
     return Manifest(
-        replace(either(old.contract, new.contract), dtype=str(np.result_type(old.contract.dtype, new.contract.dtype))),
+        replace(either(old.contract, new.contract), dtype=new.contract.dtype),
         (*parts, part),
         old.isolated,
         "; ".join(sorted({reason for reason in (old.reason, new.reason) if reason})),

@@ -15,14 +15,14 @@ import numpy as np
 from lvm_lab.data.contract import UNIT_TOLERANCE, EncoderContract, distance_from_unit
 from lvm_lab.data.flaws import flaw
 from lvm_lab.data.importers import article_bank, sequences
-from lvm_lab.data.importers.npz import import_npz
+from lvm_lab.data.importers.npz import open_source
 from lvm_lab.data.importers.npz_file import BLOCK_BYTES, NpzFile
-from lvm_lab.data.manifest import FILE as MANIFEST
+from lvm_lab.data.remote import is_url
 from lvm_lab.data.rows import Rows
-from lvm_lab.data.store import Store, open_store
+from lvm_lab.data.store import Store
 from lvm_lab.errors import UserError
 
-NEEDED = "a store's folder, an article bank, vectors (N x D) of one document, or contexts (N x L x D)"
+NEEDED = "a store's folder or address, an article bank, vectors (N x D) of one document, or contexts (N x L x D)"
 # What a batch says of its contexts, by name: one entry each.
 Places = dict[str, np.ndarray]
 
@@ -122,16 +122,16 @@ class ArrayContexts:
             yield rest_BLD.astype(np.float32), {}
 
 
-def open_contexts(path: Path, cache: Path, context_length: int) -> Contexts:
-    """What a user points at, looked through: a store's folder, an .npz or an .npy.
+def open_contexts(path: Path | str, cache: Path, context_length: int) -> Contexts:
+    """What a user points at, looked through: a store's folder or address, an .npz or an .npy.
 
     cache: where an article bank is imported. Raises UserError for anything else, for vectors of which no model may be
     asked, contexts of another length, and where no document is as long as a context.
     """
-    if path.is_dir():
-        if not (path / MANIFEST).exists():
-            raise UserError(f"{path} is a folder without manifest.json; give {NEEDED}.")
-        return _of_store(path, open_store(path, verify=True, cache=cache), context_length)
+    if is_url(path) or Path(path).is_dir():
+        # An opening asks for windows, which have a target too.
+        return _of_store(open_source(path, cache, context_length=0), context_length)
+    path = Path(path)
     if path.suffix == ".npy":
         return _of_npy(path, context_length)
     with NpzFile(path) as npz:
@@ -152,14 +152,12 @@ def open_contexts(path: Path, cache: Path, context_length: int) -> Contexts:
         index = article_bank.index_bank(npz)
     _, counts = np.unique(index.article_N, return_counts=True)
     _require_length(path, counts, context_length)
-    # Looked at above: an import asks for windows, which have a target too.
-    store = import_npz(path, cache, context_length=0)
-    return _of_store(path, store, context_length, index.file_row_N)
+    return _of_store(open_source(path, cache, context_length=0), context_length, index.file_row_N)
 
 
-def _of_store(path: Path, store: Store, context_length: int, file_row_N: np.ndarray | None = None) -> DocumentContexts:
+def _of_store(store: Store, context_length: int, file_row_N: np.ndarray | None = None) -> DocumentContexts:
     documents = store.documents
-    _require_length(path, documents.length, context_length)
+    _require_length(store.name, documents.length, context_length)
     number_S = documents.numbers()
     _, first = np.unique(number_S, return_index=True)
     names = {
@@ -229,10 +227,10 @@ def _measured(dim: int, blocks: Iterator[np.ndarray]) -> EncoderContract:
     return EncoderContract(dim=dim, normalised=farthest <= UNIT_TOLERANCE)
 
 
-def _require_length(path: Path, lengths: np.ndarray, context_length: int) -> None:
+def _require_length(name: Path | str, lengths: np.ndarray, context_length: int) -> None:
     longest = int(lengths.max(initial=0))
     if longest < context_length:
         raise UserError(
-            f"{path}: the model reads {context_length} vectors and the longest document has {longest}; "
+            f"{name}: the model reads {context_length} vectors and the longest document has {longest}; "
             "bring longer documents, or take a model of a smaller data.context_length."
         )

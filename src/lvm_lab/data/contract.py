@@ -11,6 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from lvm_lab.config import binding
+from lvm_lab.errors import UserError
+
 # What every ingestion encodes beside its texts. Changing one makes contracts of before and after incomparable in it.
 PROBES: tuple[str, ...] = (
     "The cat sat on the mat.",
@@ -90,7 +93,7 @@ class EncoderContract:
         return replace(self, probes=dict(zip(PROBES, rounded, strict=True)))
 
     def recorded(self) -> dict[str, Any]:
-        """What manifests, checkpoints and results hold of it; `EncoderContract(**recorded)` reads it back."""
+        """What manifests, checkpoints and results hold of it; `read_contract` reads it back."""
         return {key: value for key, value in asdict(self).items() if key not in LATER or value is not None}
 
     def short(self) -> str:
@@ -116,6 +119,20 @@ class EncoderContract:
     def _contradicts(self, other: EncoderContract, name: str) -> bool:
         mine, theirs = getattr(self, name), getattr(other, name)
         return mine is not None and theirs is not None and mine != theirs
+
+
+def read_contract(recorded: dict[str, Any], name: str) -> EncoderContract:
+    """What `recorded` gave, from a file that anybody may have written. name: the contract's place in the file.
+
+    Raises ValueError for unknown fields and values of wrong types.
+    """
+    try:
+        contract: EncoderContract = binding.dataclass_from(EncoderContract, recorded, name)
+    except UserError as error:
+        raise ValueError(str(error).rstrip(".")) from error
+    if not all(binding.fits(vector, list[float]) for vector in contract.probes.values()):
+        raise ValueError(f"{name}.probes has a vector that is no list of numbers")
+    return contract
 
 
 def cosine(a_D: np.ndarray, b_D: np.ndarray) -> float:

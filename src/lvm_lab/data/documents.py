@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -59,10 +59,8 @@ class Documents:
         return bool(np.all(self.start >= 0) and np.all(self.length >= 0) and np.all(self.start + self.length <= rows))
 
     def check_names(self, store: str) -> None:
-        """UserError for an id or source with control characters: by two of them, documents are told apart."""
-        odd = next((word for words in (self.id, self.source) for word in words if CONTROL.search(word)), None)
-        if odd is not None:
-            raise UserError(f"{store}: the id or source {odd!r} has control characters; give it a name without them.")
+        """As `check_names`."""
+        check_names((*self.id, *self.source), store)
 
     def names(self) -> list[str]:
         """One string a row, source and id: stretches of one document share it, and it decides the document's part."""
@@ -89,6 +87,14 @@ class Documents:
 
     def digest(self) -> str:
         return hashlib.sha256(self.described()).hexdigest()
+
+
+def check_names(names: Iterable[str], place: str) -> None:
+    """UserError for an id or source with control characters: by two of them, documents are told apart. place: what
+    messages call that which has them."""
+    odd = next((name for name in names if CONTROL.search(name)), None)
+    if odd is not None:
+        raise UserError(f"{place}: the id or source {odd!r} has control characters; give it a name without them.")
 
 
 def name_of(source: str, ident: str) -> str:

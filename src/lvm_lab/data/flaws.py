@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from lvm_lab.errors import UserError
 
@@ -10,16 +11,41 @@ from lvm_lab.errors import UserError
 SHORTEST, LONGEST = 1e-12, 1e18
 
 
-def flaw(vectors: np.ndarray) -> tuple[tuple[int, ...], str] | None:
-    """(index, what is wrong there) of the first vector along the last axis that is no direction; None without one."""
+def flaw(vectors: np.ndarray, dtype: DTypeLike | None = None) -> tuple[tuple[int, ...], str] | None:
+    """(index, what is wrong there) of the first vector along the last axis that is no direction; None without one.
+
+    dtype: in which they are to be kept, where it may hold less.
+    """
+    lengths = _lengths(vectors)
+    index = _first(lengths)
+    if index is not None:
+        return index, _words(vectors[index], float(lengths[index]))
+    if dtype is None or np.can_cast(vectors.dtype, dtype):
+        return None
+    with np.errstate(over="ignore", under="ignore"):
+        index = _first(_lengths(vectors.astype(dtype)))
+    return None if index is None else (index, _too_much_for(np.dtype(dtype), vectors[index]))
+
+
+def _lengths(vectors: np.ndarray) -> np.ndarray:
     with np.errstate(over="ignore", invalid="ignore", under="ignore"):
-        lengths = np.sqrt(np.square(vectors, dtype=np.float64).sum(axis=-1))
+        lengths: np.ndarray = np.sqrt(np.square(vectors, dtype=np.float64).sum(axis=-1))
+    return lengths
+
+
+def _first(lengths: np.ndarray) -> tuple[int, ...] | None:
+    """The index of the first length that none may have."""
     # A comparison with NaN is false.
     bad = ~((lengths >= SHORTEST) & (lengths <= LONGEST))
-    if not bad.any():
-        return None
-    index = tuple(int(i) for i in np.argwhere(bad)[0])
-    return index, _words(vectors[index], float(lengths[index]))
+    return tuple(int(i) for i in np.argwhere(bad)[0]) if bad.any() else None
+
+
+def _too_much_for(dtype: np.dtype, vector_D: np.ndarray) -> str:
+    limits, largest = np.finfo(dtype), float(np.abs(vector_D).max())
+    return (
+        f"does not fit into {dtype}, which holds {limits.smallest_subnormal:.0e} to {limits.max:g} (its largest value "
+        f"is {largest:.3g}); set dtype=float32"
+    )
 
 
 def _words(vector_D: np.ndarray, length: float) -> str:
@@ -35,11 +61,12 @@ def _words(vector_D: np.ndarray, length: float) -> str:
     return f"is of length {length:.3g}, too {kind} to compute with in float32 (the edge is {edge:g}); scale all vectors"
 
 
-def check_vectors(vectors_ND: np.ndarray, name: str, rows_before: int = 0) -> None:
-    """Refuse vectors that are not finite, nonzero and N x D, reading them in slices. rows_before: of earlier blocks."""
+def check_vectors(vectors_ND: np.ndarray, name: str, rows_before: int = 0, dtype: DTypeLike | None = None) -> None:
+    """Refuse vectors that are not finite, nonzero and N x D, reading them in slices. rows_before: of earlier blocks;
+    dtype: as of `flaw`."""
     check_layout(vectors_ND, name)
     for start in range(0, len(vectors_ND), 16_384):
-        flawed = flaw(vectors_ND[start : start + 16_384])
+        flawed = flaw(vectors_ND[start : start + 16_384], dtype)
         if flawed is not None:
             (row,), words = flawed
             raise UserError(f"{name}: vector {rows_before + start + row} {words}.")

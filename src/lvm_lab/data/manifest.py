@@ -10,8 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from lvm_lab.config import binding
-from lvm_lab.data.contract import EncoderContract
+from lvm_lab.data.contract import EncoderContract, read_contract
 from lvm_lab.data.part_files import CHUNKS, VECTORS, Part
 from lvm_lab.errors import UserError
 
@@ -24,6 +23,15 @@ PART_NAME = re.compile(r"[0-9a-f]{16}")
 
 # source, licence, origin: where the texts of a source are from, as far as known.
 Origin = Mapping[str, str | None]
+
+
+class DamagedStore(UserError):
+    """What is no store as its manifest should say. flaw: the sentence without its way out, which never is to delete a
+    folder that may be a user's; who knows that the lab made it has another one."""
+
+    def __init__(self, flaw: str) -> None:
+        super().__init__(f"{flaw}; name a store's folder, or make the store again under another name.")
+        self.flaw = flaw
 
 
 @dataclass(frozen=True)
@@ -91,15 +99,12 @@ def parse(text: str, name: object) -> Manifest:
         whole = json.loads(text)
         version = whole.get("schema_version")
         if version not in (1, SCHEMA_VERSION):
-            raise UserError(
-                f"{name} has store schema {version} and this version reads 1 and {SCHEMA_VERSION}; "
-                "delete the folder and import it again."
-            )
+            raise DamagedStore(f"{name} has store schema {version} and this version reads 1 and {SCHEMA_VERSION}")
         parts = [_part(listed) for listed in whole["parts"]] if version == SCHEMA_VERSION else [_of_schema_1(whole)]
         if not parts or len({part.name for part in parts}) < len(parts):
             raise ValueError("its manifest lists no part, or one twice")
         return Manifest(
-            _contract(whole["encoder"]),
+            read_contract(whole["encoder"], "encoder"),
             tuple(sort_parts(parts)),
             bool(whole["isolated"]),
             str(whole.get("reason", "")),
@@ -113,19 +118,9 @@ def parse(text: str, name: object) -> Manifest:
         raise unreadable(name, reason) from error
 
 
-def unreadable(name: object, reason: object) -> UserError:
+def unreadable(name: object, reason: object) -> DamagedStore:
     words = " ".join(str(reason).split())[:300]
-    return UserError(f"{name} is not a readable store ({words}); delete the folder and import it again.")
-
-
-def _contract(recorded: dict[str, Any]) -> EncoderContract:
-    try:
-        contract: EncoderContract = binding.dataclass_from(EncoderContract, recorded, "encoder")
-    except UserError as error:
-        raise ValueError(str(error).rstrip(".")) from error
-    if not all(binding.fits(vector, list[float]) for vector in contract.probes.values()):
-        raise ValueError("encoder.probes has a vector that is no list of numbers")
-    return contract
+    return DamagedStore(f"{name} is not a readable store ({words})")
 
 
 def _listed(part: Part) -> dict[str, Any]:

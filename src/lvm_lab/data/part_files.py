@@ -100,7 +100,7 @@ class PartWriter:
         texts: one a row; coherence_S: one a stretch. Each is given with every block, or with none.
         Raises UserError for vectors that no experiment may start from (`check_vectors`), and documents outside them.
         """
-        check_vectors(vectors_ND, self.name, rows_before=self.rows)
+        check_vectors(vectors_ND, self.name, rows_before=self.rows, dtype=self.dtype)
         documents.check_names(self.name)
         if vectors_ND.shape[1] != self.dim or not documents.within(len(vectors_ND)):
             raise UserError(

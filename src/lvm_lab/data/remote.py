@@ -14,15 +14,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from lvm_lab.data import manifest as manifests
-from lvm_lab.data.documents import Documents
 from lvm_lab.data.part_files import CHUNKS, DOCUMENTS, VECTORS, Part
-from lvm_lab.data.store import Store, open_parts
+from lvm_lab.data.store import Store, open_part, open_parts
 from lvm_lab.errors import UserError
-from lvm_lab.files import address, hide_users, sha256
+from lvm_lab.files import address, hide_users
 
 HOME = "parts"
 
@@ -43,10 +39,8 @@ def open_remote(url: str, cache: Path) -> Store:
     except Exception as error:  # every driver raises what its own client library does
         raise _no_store(url, error) from error
     manifest = manifests.parse(text, name)
-    home = cache / HOME
-    home.mkdir(parents=True, exist_ok=True)
-    folders = [_fetch(name, files, root, part, home) for part in manifest.parts]
-    return replace(open_parts(home, manifest, folders, verify=True, cache=cache), imported_from=name)
+    folders = [_fetch(name, files, root, part, cache) for part in manifest.parts]
+    return replace(open_parts(cache / HOME, manifest, folders), imported_from=name)
 
 
 def _file_system(url: str) -> tuple[Any, str]:
@@ -65,12 +59,20 @@ def _file_system(url: str) -> tuple[Any, str]:
     return files, root.rstrip("/")
 
 
-def _fetch(url: str, files: Any, root: str, part: Part, home: Path) -> Path:
-    """The folder of a part's copy, which is made whole or not at all."""
+def _fetch(url: str, files: Any, root: str, part: Part, cache: Path) -> Path:
+    """The folder of a part's copy, which is made whole or not at all, and verified."""
+    home = cache / HOME
+    home.mkdir(parents=True, exist_ok=True)
     # What schema 1 says does not cover texts.
     known = [part.sha256, "" if CHUNKS in part.sha256 or part.name != manifests.IN_THE_STORE else url]
     folder = home / hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:32]
     if folder.exists():
+        try:
+            open_part(url, folder, part, verify=True, cache=cache)
+        except manifests.DamagedStore as error:
+            raise UserError(
+                f"a copy in the cache is damaged ({error.flaw}); delete the folder {folder} and give the command again."
+            ) from error
         return folder
     there = "/".join(filter(None, (root, manifests.folder_of(part))))
     building = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=home))
@@ -78,7 +80,10 @@ def _fetch(url: str, files: Any, root: str, part: Part, home: Path) -> Path:
         copy = building / "copy"
         copy.mkdir()
         _copy(url, files, there, part, copy)
-        _check(url, part, copy)
+        try:
+            open_part(url, copy, part, verify=True)
+        except manifests.DamagedStore as error:
+            raise UserError(f"{error.flaw}; copy the store there again.") from error
         try:
             os.rename(copy, folder)
         except OSError:
@@ -99,20 +104,6 @@ def _copy(url: str, files: Any, there: str, part: Part, copy: Path) -> None:
             files.get_file(f"{there}/{name}", str(copy / name))
     except Exception as error:
         raise _no_store(url, error) from error
-
-
-def _check(url: str, part: Part, copy: Path) -> None:
-    """Raises UserError for a copy that is not what the manifest says."""
-    for name, digest in part.sha256.items():
-        try:
-            own = Documents.of(pq.read_table(copy / DOCUMENTS)).digest() if name == "documents" else sha256(copy / name)
-        except (OSError, ValueError, KeyError, pa.ArrowException) as error:
-            raise _no_store(url, error) from error
-        if own != digest:
-            place = manifests.folder_of(part) or "its folder"
-            raise UserError(
-                f"{url} does not match the sha256 in its manifest ({name} in {place}); copy the store there again."
-            )
 
 
 def _no_store(url: str, error: Exception) -> UserError:

@@ -25,7 +25,7 @@ from lvm_lab.data.contract import EncoderContract
 from lvm_lab.data.digests import remembered
 from lvm_lab.data.documents import SCHEMA, Documents, concatenate
 from lvm_lab.data.flaws import check_layout
-from lvm_lab.data.manifest import Manifest, folder_of, read_manifest, unreadable
+from lvm_lab.data.manifest import DamagedStore, Manifest, folder_of, read_manifest, unreadable
 from lvm_lab.data.part_files import CHUNKS, DOCUMENTS, VECTORS, Part, PartWriter
 from lvm_lab.data.rows import JoinedRows, Rows
 from lvm_lab.errors import UserError
@@ -116,7 +116,7 @@ def write_store(
             if not (path / manifests.FILE).exists():
                 raise
             if read_manifest(path).content != manifest.content:
-                raise UserError(f"{path} holds another store already; delete it or choose another folder.") from None
+                raise UserError(f"{path} holds another store already; choose another folder.") from None
     finally:
         shutil.rmtree(building, ignore_errors=True)
     return open_store(path)
@@ -129,15 +129,23 @@ def open_store(path: Path, *, verify: bool = False, cache: Path | None = None) -
     return open_parts(path, manifest, [path / folder_of(part) for part in manifest.parts], verify=verify, cache=cache)
 
 
+def open_made(path: Path, what: str, *, verify: bool = False, cache: Path | None = None) -> Store:
+    """Open a store that the lab made in its cache; `what` says of what."""
+    try:
+        return open_store(path, verify=verify, cache=cache)
+    except DamagedStore as error:
+        raise UserError(
+            f"{what} is damaged ({error.flaw}); delete the folder {path} and give the command again."
+        ) from error
+
+
 def open_parts(
     path: Path, manifest: Manifest, folders: Sequence[Path], *, verify: bool = False, cache: Path | None = None
 ) -> Store:
     """The store of a manifest whose parts lie in these folders."""
     maps, tables = [], []
     for part, folder in zip(manifest.parts, folders, strict=True):
-        vectors_ND, documents = _open_part(path, folder, part)
-        if verify:
-            _verify(path, folder, part, documents, cache)
+        vectors_ND, documents = open_part(path, folder, part, verify=verify, cache=cache)
         maps.append(vectors_ND)
         tables.append(documents)
     if len({vectors_ND.shape[1] for vectors_ND in maps}) > 1:
@@ -156,7 +164,10 @@ def open_parts(
     )
 
 
-def _open_part(path: Path, folder: Path, part: Part) -> tuple[np.ndarray, Documents]:
+def open_part(
+    path: Path | str, folder: Path, part: Part, *, verify: bool = False, cache: Path | None = None
+) -> tuple[np.ndarray, Documents]:
+    """A part's vectors and documents. path: what messages call its store; verify, cache: as of `open_store`."""
     for file in (folder / VECTORS, folder / DOCUMENTS, folder / CHUNKS):
         # Opening a pipe would wait for somebody to write into it.
         if file.exists() and not file.is_file():
@@ -171,10 +182,12 @@ def _open_part(path: Path, folder: Path, part: Part) -> tuple[np.ndarray, Docume
     _check_chunks(path, folder, part, len(vectors_ND))
     if not documents.within(len(vectors_ND)):
         raise unreadable(path, f"{folder / DOCUMENTS} points outside the {len(vectors_ND)} vectors")
+    if verify:
+        _verify(path, folder, part, documents, cache)
     return vectors_ND, documents
 
 
-def _check_chunks(path: Path, folder: Path, part: Part, rows: int) -> None:
+def _check_chunks(path: Path | str, folder: Path, part: Part, rows: int) -> None:
     """Raises UserError for texts that the manifest does not list (schema 1 lists none) or that are not one a vector."""
     file = folder / CHUNKS
     if not file.exists():
@@ -189,7 +202,7 @@ def _check_chunks(path: Path, folder: Path, part: Part, rows: int) -> None:
         raise unreadable(path, f"{file} has {texts} rows for {rows} vectors")
 
 
-def _verify(path: Path, folder: Path, part: Part, documents: Documents, cache: Path | None) -> None:
+def _verify(path: Path | str, folder: Path, part: Part, documents: Documents, cache: Path | None) -> None:
     """Raises UserError for a part that is not what its manifest says."""
     for name, digest in part.sha256.items():
         file = folder / (DOCUMENTS if name == "documents" else name)
@@ -199,8 +212,7 @@ def _verify(path: Path, folder: Path, part: Part, documents: Documents, cache: P
         except OSError as error:
             raise unreadable(path, error) from error
         if not matches:
-            what = f"{path} does not match the sha256 in its manifest ({file.name})"
-            raise UserError(f"{what}; delete the folder and import it again.")
+            raise DamagedStore(f"{path} does not match the sha256 in its manifest ({file.name})")
 
 
 def _column(file: Path, name: str) -> list[str]:

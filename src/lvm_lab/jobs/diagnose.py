@@ -27,7 +27,7 @@ class Diagnoses:
 
 
 def diagnose_all(
-    models: list[str], part: str, windows: int, data: Path | None, device: str, allow: Sequence[str] = ()
+    models: list[str], part: str, windows: int, data: str | Path | None, device: str, allow: Sequence[str] = ()
 ) -> Diagnoses:
     """Every checkpoint that `models` (run folders, checkpoints, patterns) name. allow: packages, beside the lab's own,
     whose classes they may be built of.
@@ -51,7 +51,7 @@ def diagnose(
     part: str,
     *,
     windows: int,
-    data: Path | None,
+    data: str | Path | None,
     device: str,
     allow: Sequence[str] = (),
 ) -> dict[str, Any]:

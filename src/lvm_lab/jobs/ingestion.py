@@ -81,21 +81,25 @@ def ingest(settings: IngestSettings, advance: Advance) -> tuple[State, dict[str,
     with staging.working(settings.job, identity, settings.restart) as shard:
         pipeline = Pipeline(parts.reader, parts.chunker, encoding, settings.block, opening)
         try:
-            work(pipeline, shard, settings.job, settings.shards, advance, present, str(settings.folder))
+            # Another process of the same command may have finished it while this one waited.
+            if finished(out, identity) is None:
+                work(pipeline, shard, settings.job, settings.shards, advance, present, str(settings.folder))
         except BaseException:
             if settings.shards == 1 and not any(shard.folder.iterdir()):
                 # There is nothing to go on from.
-                staging.drop()
+                with staging.held():
+                    staging.drop()
             raise
-    with staging.held():
-        record = finished(out, identity)
-        if record is None:
-            missing = [n for n in range(settings.shards) if staging.shard(n).done() is None]
-            if missing:
-                return "waiting", {"missing": missing}
-            blank = {"version": __version__, "settings": identity, "checks": None}
-            record = publish(staging, settings.shards, contract, blank, parts.encoder.limit)
-    staging.drop()
+        # Still at work: with restart another process would throw away what is about to be published.
+        with staging.held():
+            record = finished(out, identity)
+            if record is None:
+                missing = [n for n in range(settings.shards) if staging.shard(n).done() is None]
+                if missing:
+                    return "waiting", {"missing": missing}
+                blank = {"version": __version__, "settings": identity, "checks": None}
+                record = publish(staging, settings.shards, contract, blank, parts.encoder.limit)
+            staging.drop()
     return "done", _examined(out, record, settings)
 
 
@@ -125,7 +129,8 @@ def _check_place(out: Path) -> None:
         raise UserError(f"out={out} is a file where a store's folder is needed; name another one.")
     if out.exists() and not (out / MANIFEST).exists() and any(out.iterdir()):
         raise UserError(f"out={out} is no store and not empty; name another folder.")
-    above = [folder for folder in out.absolute().parents if folder.exists()]
+    # Of the place itself, where it is a link.
+    above = [folder for folder in out.resolve().parents if folder.exists()]
     inside = [folder for folder in above if (folder / MANIFEST).exists()]
     if inside:
         raise UserError(f"out={out} lies inside the store {inside[0]}; name a folder outside of it.")
@@ -146,6 +151,9 @@ def _present(settings: IngestSettings, contract: EncoderContract) -> frozenset[s
     conflict = store.contract.conflict(contract)
     if conflict is not None:
         raise UserError(f"out={out} is of another encoder ({conflict}); append with its own, or name another folder.")
+    dtype = store.vectors_ND.dtype
+    if dtype != settings.dtype:
+        raise UserError(f"out={out} has its vectors in {dtype}; append with dtype={dtype}, or name another folder.")
     if store.isolated:
         raise UserError(f"out={out} holds isolated windows and no documents; name another folder.")
     return frozenset(store.documents.names())

@@ -15,8 +15,9 @@ import numpy as np
 from lvm_lab.config.settings import DeviceSettings, cache_folder
 from lvm_lab.data.contexts import Contexts, open_contexts
 from lvm_lab.data.contract import EncoderContract
+from lvm_lab.data.remote import is_url
 from lvm_lab.errors import UserError
-from lvm_lab.files import Layout, StreamedArrays, check_free
+from lvm_lab.files import Layout, StreamedArrays, address, check_free
 from lvm_lab.runs import reading
 
 Output = Literal["raw", "unit", "both"]
@@ -51,16 +52,16 @@ def predict(
     """The model of a run's folder or a checkpoint on vectors, written to `out`: an uncompressed .npz, or a folder of
     .npy files where it has no ending.
 
-    vectors: a store's folder, an article bank, one document's vectors (N x D), or contexts (N x L x D); .npz or .npy.
-    Arrays: `raw` and `unit` (N x D, float32), for documents `row` (that is predicted; -1 after a document's end),
-    `after_row` (the last that is read), and for several documents `document` (a number: place in `documents`, their
-    ids, and `sources`). Memory does not grow with a store. allow: packages, beside the lab's own, whose classes a
-    checkpoint may be built of; cache: where an article bank is imported; force: write over a file.
+    vectors: a store's folder or address, an article bank, one document's vectors (N x D), or contexts (N x L x D);
+    .npz or .npy. Arrays: `raw` and `unit` (N x D, float32), for documents `row` (that is predicted; -1 after a
+    document's end), `after_row` (the last that is read), and for several documents `document` (a number: place in
+    `documents`, their ids, and `sources`). Memory does not grow with a store. allow: packages, beside the lab's own,
+    whose classes a checkpoint may be built of; cache: where an article bank is imported; force: write over a file.
 
     Raises UserError, before anything is written, for a run without a checkpoint to judge, vectors that do not fit it,
     and a name that is taken.
     """
-    run, vectors, out = Path(run), Path(vectors), Path(out)
+    run, out = Path(run), Path(out)
     _check(vectors, out, output, batch_size, force)
     # Torch comes in only now: a mistake in the arguments is told without it.
     from lvm_lab.jobs import candidates
@@ -92,25 +93,26 @@ def predict(
     return Predictions(out, checkpoint, tuple(arrays.arrays), len(contexts), documents, not_finite)
 
 
-def _check(vectors: Path, out: Path, output: str, batch_size: int, force: bool) -> None:
+def _check(vectors: str | Path, out: Path, output: str, batch_size: int, force: bool) -> None:
     if output not in OUTPUTS:
         raise UserError(f"output {output!r} does not fit; give one of {', '.join(OUTPUTS)}.")
     if batch_size < 1:
         raise UserError(f"--batch {batch_size} leaves nothing to predict; give 1 or more.")
     check_free(out, force=force)
-    if vectors.exists() and out.exists() and out.samefile(vectors):
+    if not is_url(vectors) and out.exists() and Path(vectors).exists() and out.samefile(vectors):
         raise UserError(f"{out} is the vectors themselves; name another file for the predictions.")
 
 
 def _check_encoder(
-    checkpoint: Path, recorded: dict[str, object], dim: int, vectors: Path, contract: EncoderContract
+    checkpoint: Path, recorded: dict[str, object], dim: int, vectors: str | Path, contract: EncoderContract
 ) -> None:
     own = EncoderContract(**recorded) if recorded else EncoderContract(dim=dim)  # type: ignore[arg-type]
     conflict = own.conflict(contract)
     if conflict:
         scale = "normalise them to unit length, or " if conflict.startswith("normalised True against False") else ""
+        name = address(str(vectors)) if is_url(vectors) else vectors
         raise UserError(
-            f"{vectors} is not of the encoder that {checkpoint} was trained on ({conflict}); "
+            f"{name} is not of the encoder that {checkpoint} was trained on ({conflict}); "
             f"{scale}give it vectors of its own encoder, or take another run."
         )
 

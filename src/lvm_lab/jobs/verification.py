@@ -175,7 +175,7 @@ def _encoder(
         if own is None or kind.secrets:
             continue
         model = own.pop("model", None)
-        if model is None or Path(model).name == Path(str(node["model"])).name:
+        if model is None or model == node["model"]:
             return targets.make(node | own, ROOM, "encoder")
     return None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,9 +13,10 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from lvm_lab.config.command import command
 from lvm_lab.config.ingest import IngestSettings
 from lvm_lab.reporting import terminal
-from lvm_lab.reporting.numbers import fixed, percent, signed, whole
+from lvm_lab.reporting.numbers import counted, fixed, percent, signed, whole
 from lvm_lab.reporting.terminal import mark
 
 log = logging.getLogger(__name__)
@@ -45,7 +47,7 @@ class Bar:
         self.documents, self.chunks = self.documents + documents, self.chunks + chunks
         now = time.monotonic()
         rate = self.chunks / max(1e-9, now - self.started)
-        state = f"{whole(self.documents)} documents, {whole(self.chunks)} chunks, {rate:,.0f} chunks/s"
+        state = f"{counted(self.documents, 'document')}, {counted(self.chunks, 'chunk')}, {rate:,.0f} chunks/s"
         if self.progress is not None:
             self.progress.update(self.task, n=state)
         elif now - self.last >= EVERY:
@@ -67,17 +69,21 @@ def close(state: str, record: dict[str, Any], settings: IngestSettings, console:
     """The last words of a job. state: as of `lvm_lab.jobs.ingestion.ingest`."""
     if state == "waiting":
         missing = ", ".join(map(str, record["missing"]))
-        console.print(f"{settings.name}: done; the store is made when shard {missing} is", highlight=False)
+        console.print(
+            f"{settings.name}: done; the store is made when shard {missing} is", highlight=False, markup=False
+        )
         return
     if state == "already":
-        console.print(f"{settings.out} was finished already", highlight=False)
+        console.print(f"{settings.out} was finished already", highlight=False, markup=False)
         if settings.job:
             # The first job shows what is the same for all.
             return
     console.print(sources_table(record), stages_table(record))
     for line in _lines(record):
         console.print(line, highlight=False)
-    console.print(f"the store is {settings.out}: lvm-lab train data=npz data.path={settings.out}", highlight=False)
+    # As a shell takes it, in one line whatever the terminal's width.
+    typed = command("train", "data=npz", shlex.quote(f"data.path={settings.out}"))
+    console.print(f"the store is {settings.out}: {typed}", highlight=False, markup=False, soft_wrap=True)
 
 
 def sources_table(record: dict[str, Any]) -> Table:
@@ -101,8 +107,8 @@ def show_estimate(estimate: dict[str, Any], console: Console) -> None:
     """What a dry run says."""
     about = "about " if estimate["chunks_estimated"] else ""
     console.print(
-        f"{whole(estimate['documents'])} documents, {about}{whole(estimate['chunks'])} chunks, "
-        f"{whole(estimate['tokens'])} tokens{_left_out(estimate)}",
+        f"{counted(estimate['documents'], 'document')}, {about}{counted(estimate['chunks'], 'chunk')}, "
+        f"{counted(estimate['tokens'], 'token')}{_left_out(estimate)}",
         highlight=False,
     )
     if (cut := _cut(estimate)) is not None:
@@ -136,7 +142,7 @@ def _lines(record: dict[str, Any]) -> Iterator[str]:
     if record["checks"]:
         yield "repeated: share of the chunks that stand in several documents; twice: documents nearly all of whose do"
     yield (
-        f"{whole(record['documents'])} documents, {whole(record['chunks'])} chunks, "
+        f"{counted(record['documents'], 'document')}, {counted(record['chunks'], 'chunk')}, "
         f"{record['chunks_per_second'] or 0:,.0f} chunks a second{_left_out(record)}"
     )
     if (cut := _cut(record)) is not None:

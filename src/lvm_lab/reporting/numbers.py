@@ -45,6 +45,11 @@ def whole(value: int | None) -> str:
     return "" if value is None else f"{value:,}"
 
 
+def counted(value: int, noun: str) -> str:
+    """1 document, 1,234 documents"""
+    return f"{whole(value)} {noun}{'' if value == 1 else 's'}"
+
+
 def interval(bounds: Bounds, write: Written = fixed) -> str:
     """0.100 .. 0.200, in the form that `write` gives a number."""
     return f"{write(bounds[0])} .. {write(bounds[1])}" if known(bounds) else ""

@@ -24,7 +24,7 @@ def vectors_of(answer: Any, count: int, who: str) -> np.ndarray:
     if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
         raise _refused(who, "with something that is no list of vectors", "check that it is one for embeddings")
     if len(items) != count:
-        raise _refused(who, f"with {len(items)} vectors for {count} texts", "set a smaller encoder.batch_size")
+        raise _refused(who, f"with {len(items)} vectors for {count} texts", "choose another endpoint or model")
     places = [item.get("index", place) for place, item in enumerate(items)]
     if any(type(place) is not int for place in places) or sorted(places) != list(range(count)):
         raise _refused(who, "with places of vectors that are not 0 to N - 1, once each", "choose another endpoint")

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from time import monotonic, sleep, time
 from typing import Any
+from urllib.parse import urlsplit
 
 from lvm_lab.errors import UserError
 from lvm_lab.files import address
@@ -23,6 +24,10 @@ SHOWN = 200
 # More is no answer to any batch that we send.
 LARGEST = 1 << 30
 KEY = "OPENAI_API_KEY"
+# Seconds, the most that anybody waits for an answer.
+DAY = 86_400
+# Doubling a wait more often is more than a float holds.
+MOST_RETRIES = 1_000
 
 
 class _Failure(Exception):
@@ -46,10 +51,15 @@ class Endpoint:
     longest_wait: float
 
     def __post_init__(self) -> None:
-        if not self.base_url.startswith(("http://", "https://")):
+        if not _is_address(self.base_url):
             raise UserError(f"encoder.base_url={self.shown} is no address; write it like http://localhost:8000/v1.")
-        if not self.timeout > 0 or self.retries < 0 or self.first_wait < 0 or self.longest_wait < 0:
-            raise UserError("encoder.timeout has to be above 0, and retries and waits may not be below; set them anew.")
+        if not 0 < self.timeout <= DAY:
+            raise UserError(f"encoder.timeout={self.timeout:g} does not fit; set seconds above 0, {DAY} at most.")
+        for name in ("first_wait", "longest_wait"):
+            if not 0 <= getattr(self, name) <= DAY:
+                raise UserError(f"encoder.{name}={getattr(self, name):g} does not fit; set 0 to {DAY} seconds.")
+        if not 0 <= self.retries <= MOST_RETRIES:
+            raise UserError(f"encoder.retries={self.retries} does not fit; set 0 to {MOST_RETRIES}.")
 
     @property
     def shown(self) -> str:
@@ -118,6 +128,14 @@ class Endpoint:
         """Somebody's words for a message: on one line, short, without the key."""
         hidden = words.replace(self.api_key, "<secret>") if self.api_key else words
         return " ".join("".join(c if c.isprintable() else " " for c in hidden).split())[:SHOWN]
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def _read(pieces: Iterable[bytes], ends: float) -> bytes | None:

@@ -113,6 +113,9 @@ def _text(value: Any, name: str, place: str, lines: Lines) -> tuple[str, ...]:
     """A text's paragraphs, or a list of them; a row without text is an empty document."""
     if value is None or isinstance(value, str):
         return paragraphs(value or "", lines)
+    if not isinstance(value, list | tuple):
+        what = repr(value) if len(repr(value)) <= 40 else f"{repr(value)[:37]}..."
+        raise UserError(f"{place}: {name} is {what}, which is neither a text nor a list of texts; quote it.")
     return strings(value, name, place)
 
 

@@ -111,6 +111,14 @@ def test_fewer_dimensions_are_asked_for_where_they_are_set(server: HTTPServer) -
     assert [json.loads(request.data).get("dimensions") for request in requests] == [DIM, None]
 
 
+def test_other_dimensions_than_were_asked_for_are_refused(server: HTTPServer) -> None:
+    """Some endpoints pass over what they do not know."""
+    serve(server, well)
+    words = r"answered with vectors of 4 dims and not of encoder\.dimensions=2; set it to null, or name a model"
+    with pytest.raises(UserError, match=words):
+        client(server, dimensions=2).encode(TEXTS)
+
+
 def busy(status: int, **headers: str) -> Answer:
     content = json.dumps({"error": {"message": f"busy, said to {KEY}"}})
     return lambda request: Response(content, status=status, headers=headers)
@@ -204,7 +212,11 @@ DAMAGED: list[tuple[str, Answer, str]] = [
     ("another object", raw(b'{"choices": []}'), "with something that is no list of vectors; check"),
     ("a list", raw(b"[1, 2]"), "with something that is no list of vectors"),
     ("items of another kind", lambda request: answered([1] * len(items(request))), "no list of vectors"),
-    ("too few", lambda request: answered(items(request)[1:]), "with 2 vectors for 3 texts; set a smaller"),
+    (
+        "too few",
+        lambda request: answered(items(request)[1:]),
+        r"with 2 vectors for 3 texts; choose another endpoint or model\.$",
+    ),
     ("too many", lambda request: answered(items(request) * 2), "with 6 vectors for 3 texts"),
     ("a place twice", changed(index=0), "places of vectors that are not 0 to N - 1"),
     ("a place outside", changed(index=9), "places of vectors that are not 0 to N - 1"),
@@ -261,10 +273,19 @@ def test_another_dim_than_before_is_refused(server: HTTPServer) -> None:
     [
         ({"model": None}, r"needs a model; add encoder\.model=NAME"),
         ({"base_url": f"ftp://me:{KEY}@host/v1"}, r"encoder\.base_url=ftp://host/v1 is no address"),
-        ({"base_url": "http://"}, "cannot be"),
+        ({"base_url": "http://"}, r"encoder\.base_url=http: is no address; write it like"),
+        ({"base_url": "https://:8000/v1"}, "is no address; write it like"),
+        ({"base_url": "http://host:99999/v1"}, "is no address; write it like"),
+        ({"dimensions": 0}, r"encoder\.dimensions=0 does not fit; set 1 or more, or null"),
+        ({"dimensions": -3}, r"encoder\.dimensions=-3 does not fit; set 1 or more, or null"),
         ({"batch_size": 0}, r"encoder\.batch_size=0 does not fit"),
         ({"encoding_format": "hex"}, r"encoder\.encoding_format=hex does not fit; choose float or base64"),
-        ({"timeout": 0}, r"encoder\.timeout has to be above 0"),
+        ({"timeout": 0}, r"encoder\.timeout=0 does not fit; set seconds above 0, 86400 at most"),
+        ({"timeout": 1e18}, r"encoder\.timeout=1e\+18 does not fit; set seconds above 0, 86400 at most"),
+        ({"timeout": float("nan")}, r"encoder\.timeout=nan does not fit"),
+        ({"first_wait": -1.0}, r"encoder\.first_wait=-1 does not fit; set 0 to 86400 seconds"),
+        ({"longest_wait": float("inf")}, r"encoder\.longest_wait=inf does not fit; set 0 to 86400 seconds"),
+        ({"retries": 10**6}, r"encoder\.retries=1000000 does not fit; set 0 to 1000"),
         ({"api_key": "a\nb"}, "cannot be asked|cannot be reached"),
         ({"api_key": "schlüssel"}, "cannot be asked|cannot be reached"),
     ],

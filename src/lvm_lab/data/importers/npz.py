@@ -23,7 +23,7 @@ from lvm_lab.data.importers.article_bank import Material
 from lvm_lab.data.importers.npz_file import NpzFile, converter_command
 from lvm_lab.data.manifest import FILE as MANIFEST
 from lvm_lab.data.remote import is_url, open_remote
-from lvm_lab.data.store import Store, open_store, write_store
+from lvm_lab.data.store import Store, open_made, open_store, write_store
 from lvm_lab.errors import UserError
 from lvm_lab.files import sha256
 
@@ -120,10 +120,8 @@ def import_npz(
 
 def _open_import(folder: Path, path: Path, cache: Path) -> Store:
     """What an earlier run imported of a user's file."""
-    try:
-        return replace(open_store(folder, verify=True, cache=cache), imported_from=path)
-    except UserError as error:
-        raise UserError(f"what an earlier run imported of {path} is damaged: {error}") from error
+    what = f"what an earlier run imported of {path}"
+    return replace(open_made(folder, what, verify=True, cache=cache), imported_from=path)
 
 
 def read_material(npz: NpzFile, source: str, bank: NpzFile | None = None) -> Material:

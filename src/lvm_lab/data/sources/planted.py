@@ -27,7 +27,7 @@ from lvm_lab.data.contract import EncoderContract
 from lvm_lab.data.manifest import FILE as MANIFEST
 from lvm_lab.data.source import Opened, Source
 from lvm_lab.data.split import part_of
-from lvm_lab.data.store import Documents, Store, open_store, write_store
+from lvm_lab.data.store import Documents, Store, open_made, write_store
 from lvm_lab.errors import UserError
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ class PlantedWorld(Source):
 
     def _store(self, path: Path, source: str, count: int, train: list[bool] | None, stream: int) -> Store:
         if (path / MANIFEST).exists():
-            return open_store(path)
+            return open_made(path, "what an earlier run made of the planted world")
         rng = np.random.default_rng([self.seed, stream])
         # A variant's own draws have a generator of their own, so that the other parts stay as they are.
         own_rng = np.random.default_rng([self.seed, stream, 1])

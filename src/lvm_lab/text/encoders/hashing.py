@@ -28,7 +28,7 @@ WORD = re.compile(r"\w+|[^\w\s]+")
 GRAMS = (3, 4, 5)
 # A whole word counts as much as so many of its parts.
 WORD_WEIGHT = 3.0
-FEWEST_DIMS = 8
+FEWEST_DIMS, MOST_DIMS = 8, 65_536
 
 
 class Hashing(Encoder):
@@ -37,6 +37,8 @@ class Hashing(Encoder):
     def __init__(self, dim: int = 512) -> None:
         if dim < FEWEST_DIMS:
             raise UserError(f"encoder.dim={dim} is too few to tell texts apart; set {FEWEST_DIMS} or more.")
+        if dim > MOST_DIMS:
+            raise UserError(f"encoder.dim={dim} is more than any model reads; set {MOST_DIMS} or fewer.")
         self.dim = dim
 
     @classmethod

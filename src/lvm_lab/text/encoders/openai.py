@@ -51,6 +51,10 @@ class OpenAI(Encoder):
     ) -> None:
         if batch_size < 1:
             raise UserError(f"encoder.batch_size={batch_size} does not fit; set 1 or more texts.")
+        if dimensions is not None and dimensions < 1:
+            raise UserError(
+                f"encoder.dimensions={dimensions} does not fit; set 1 or more, or null for the model's own."
+            )
         if encoding_format not in ("float", "base64"):
             raise UserError(f"encoder.encoding_format={encoding_format} does not fit; choose float or base64.")
         self.model, self.dimensions, self.batch_size = model, dimensions, batch_size
@@ -74,6 +78,11 @@ class OpenAI(Encoder):
     def contract(self) -> EncoderContract:
         if self._contract is None:
             vector_D = self._ask([FIRST_TEXT])[0]
+            if self.dimensions not in (None, len(vector_D)):
+                raise UserError(
+                    f"{self._endpoint.shown} answered with vectors of {len(vector_D)} dims and not of "
+                    f"encoder.dimensions={self.dimensions}; set it to null, or name a model that gives as many."
+                )
             self._contract = EncoderContract(
                 encoder=self.model,
                 normalised=distance_from_unit(vector_D) <= UNIT_TOLERANCE,

@@ -87,9 +87,7 @@ class Encoding:
             else:
                 own_ND = self.checked(np.asarray(own_ND, dtype=np.float32), piece.chunked.texts)
             parts.append(own_ND)
-        with np.errstate(over="ignore"):
-            vectors_ND = np.concatenate(parts).astype(self.dtype)
-        return self.checked(vectors_ND, block.texts)
+        return np.concatenate(parts).astype(self.dtype)
 
     def checked(self, vectors_ND: np.ndarray, texts: Sequence[str]) -> np.ndarray:
         """The vectors. Raises UserError for what no store may hold."""
@@ -98,7 +96,7 @@ class Encoding:
                 f"the encoder gave vectors of shape {vectors_ND.shape} for {len(texts)} texts and a contract of "
                 f"{self.contract.dim} dims; mend it, or choose another encoder."
             )
-        flawed = flaw(vectors_ND)
+        flawed = flaw(vectors_ND, self.dtype)
         if flawed is not None:
             (row,), words = flawed
             raise UserError(f"the encoder's vector of the chunk {_short(texts[row])} {words}.")

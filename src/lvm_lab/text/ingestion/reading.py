@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
-from lvm_lab.data.documents import name_of
+from lvm_lab.data.documents import check_names, name_of
 from lvm_lab.errors import UserError
 from lvm_lab.text.document import Document
 from lvm_lab.text.reader import Reader
@@ -38,12 +38,13 @@ def read(
     """The documents of a shard, from the one at place `first` on.
 
     present: documents of the store at `out` that is added to, by `name_of`. Raises UserError for an id that comes twice
-    or is there already, and for what a reader of somebody's own raises.
+    or is there already, or has control characters, and for what a reader of somebody's own raises.
     """
     once: set[bytes] = set()
     documents = iter(call(reader.documents, "the reader"))
     position, since = 0, time.perf_counter()
     while (document := call(lambda: next(documents, None), "the reader", f"at document {position}")) is not None:
+        check_names((document.id, document.source), "the reader")
         name = name_of(document.source, document.id)
         digest = hashlib.blake2b(name.encode(errors="surrogatepass"), digest_size=16).digest()
         if digest in once:

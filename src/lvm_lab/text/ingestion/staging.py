@@ -27,6 +27,10 @@ VERSIONS = "versions"
 OWN = re.compile(r"settings\.json|lock|store|shard-\d+(\.lock)?|\.settings\.json\.\d+")
 
 
+class AtWork(UserError):
+    """Another process works on a shard."""
+
+
 @dataclass(frozen=True)
 class Done:
     """What a shard leaves when its last block is there. skipped: what the reader left out, reason to number of
@@ -98,7 +102,7 @@ class Staging:
         lock = FileLock(self.folder / "lock")
         while not lock.is_locked:
             self._check()
-            self.folder.mkdir(parents=True, exist_ok=True)
+            self._make()
             # Who held it may have dropped the folder.
             with suppress(FileNotFoundError):
                 lock.acquire()
@@ -111,12 +115,14 @@ class Staging:
     def working(self, number: int, settings: Mapping[str, Any], restart: bool) -> Iterator[Shard]:
         """A shard to work on, by this process alone. settings: what its vectors hang on.
 
-        Raises UserError where another process works on it, or where blocks of other settings lie there; restart: those
-        go.
+        Raises AtWork where another process works on it, UserError where blocks of other settings lie there; restart:
+        those go.
         """
-        with self.held():
-            self._begin({**settings, VERSIONS: _versions()}, restart)
-        with self._locked(self.folder / f"shard-{number}.lock"):
+        with ExitStack() as stack:
+            with self.held():
+                self._begin({**settings, VERSIONS: _versions()}, restart)
+                # Before another process may begin: with restart it would throw away what this one is about to make.
+                stack.enter_context(self._locked(self.folder / f"shard-{number}.lock"))
             shard = self.shard(number)
             shard.folder.mkdir(exist_ok=True)
             for torn in shard.folder.glob(".*"):
@@ -126,18 +132,19 @@ class Staging:
     def drop(self) -> None:
         """What is of no use any more."""
         self._check()
+        # First: blocks without settings are nobody's to go on from, should this process die here.
+        (self.folder / SETTINGS).unlink(missing_ok=True)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def drop_if_of(self, settings: Mapping[str, Any]) -> None:
-        """What an ingestion of these settings left after its end; that of others is theirs."""
+        """What an ingestion of these settings left after its end; that of others is theirs, at work or not."""
         if not self.folder.exists():
             return
-        with self.held(), self._no_shard_at_work():
-            old = _read(self.folder / SETTINGS)
-            old.pop(VERSIONS, None)
-            ended = _difference(old, settings) is None
-        if ended:
-            self.drop()
+        with self.held(), suppress(AtWork), self._no_shard_at_work():
+            file = self.folder / SETTINGS
+            old = _read(file) if file.exists() else settings
+            if _difference({key: value for key, value in old.items() if key != VERSIONS}, settings) is None:
+                self.drop()
 
     def _begin(self, settings: Mapping[str, Any], restart: bool) -> None:
         file = self.folder / SETTINGS
@@ -146,21 +153,22 @@ class Staging:
             if differing is None:
                 return
             if not restart:
+                is_version = differing.startswith(f"{VERSIONS}.")
+                other, way = (VERSIONS, "install that one") if is_version else ("settings", "give its settings")
                 raise UserError(
-                    f"{self.folder} holds what an interrupted ingestion with other settings has made ({differing}); "
-                    "give its settings to go on, or restart=true to throw it away."
+                    f"{self.folder} holds what an interrupted ingestion with other {other} has made ({differing}); "
+                    f"{way} to go on, or restart=true to throw it away."
                 )
-            with self._no_shard_at_work():
-                for folder in self.folder.glob("shard-*"):
-                    if folder.is_dir():
-                        shutil.rmtree(folder)
-                write_atomically(file, json.dumps(settings, indent=2))
-        else:
+        with self._no_shard_at_work():
+            file.unlink(missing_ok=True)
+            for folder in self.folder.glob("shard-*"):
+                if folder.is_dir():
+                    shutil.rmtree(folder)
             write_atomically(file, json.dumps(settings, indent=2))
 
     @contextmanager
     def _no_shard_at_work(self) -> Iterator[None]:
-        """UserError while another process works on any of the shards."""
+        """AtWork while another process works on any of the shards."""
         with ExitStack() as stack:
             for file in sorted(self.folder.glob("shard-*.lock")):
                 stack.enter_context(self._locked(file))
@@ -173,13 +181,22 @@ class Staging:
             lock.acquire(timeout=LOCK_SECONDS)
         except Timeout:
             shard = file.stem.removeprefix("shard-")
-            raise UserError(
+            raise AtWork(
                 f"another process is making {self.out} (shard {shard}); wait for it, or name another out."
             ) from None
         try:
             yield
         finally:
             lock.release()
+
+    def _make(self) -> None:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(
+                f"no folder can be made beside out={self.out} ({error.strerror or error}); name an out in a folder of "
+                "yours."
+            ) from error
 
     def _check(self) -> None:
         """UserError where the folder's name stands for something that the lab has not made."""

@@ -74,6 +74,9 @@ class Folder(Collection):
         for folder, folders, names in os.walk(root, onerror=_refuse):
             folders[:] = [name for name in folders if not name.startswith(".")]
             listed += [Path(folder, name) for name in names if name.endswith(ENDINGS) and not name.startswith(".")]
+        for file in listed:
+            if not _is_text(file):
+                raise UserError(f"{str(file)!a} has a name that is not UTF-8; rename it.")
         if not listed:
             raise UserError(f"{root} has no files that end in {' or '.join(ENDINGS)}; give the folder that has them.")
         return sorted(listed, key=lambda file: file.as_posix())
@@ -81,6 +84,14 @@ class Folder(Collection):
     def _inside(self) -> list[Path]:
         root = self._root().resolve()
         return [file for file in self._files() if file.resolve().is_relative_to(root)]
+
+
+def _is_text(file: Path) -> bool:
+    try:
+        str(file).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _refuse(error: OSError) -> None:
