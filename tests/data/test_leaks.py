@@ -18,6 +18,7 @@ from lvm_lab.data.source import Opened
 from lvm_lab.data.split import part_of
 from lvm_lab.data.store import Store
 from lvm_lab.errors import UserError
+from lvm_lab.judge.following import later_windows
 
 LENGTHS = [12] * 60
 DIM = 32
@@ -149,6 +150,20 @@ def test_a_few_windows_that_were_trained_on_are_taken_out_and_told(make_store, s
     untouched = cut(store, cache)
     kept = len(untouched.train) + (len(untouched.val) if name == "val" else 0)
     assert len(parts.train) == kept
+
+
+@pytest.mark.parametrize("name", ["val", "ood"])
+def test_no_reader_is_ranked_behind_a_chunk_that_was_trained_on(make_store, store, cache, name):
+    trained = next(i for i, key in enumerate(store.documents.names()) if part_of(key) == "train")
+    vectors = np.random.default_rng(5).standard_normal((720, DIM)).astype(np.float32)
+    vectors[5] = noisy(store.vectors_ND)[trained * 12 + 3]
+    other = make_store(LENGTHS, vectors_ND=vectors, ids=renamed(60))
+    for length in (1, 5, 8):
+        part = getattr(cut(store, cache, **{name: other}, context_length=length), name)
+        later = later_windows(part, 4)
+        # Of 12 chunks rows 4 to 6 have five behind them; row 5 and what comes after it is read or is the target.
+        assert later.target_row_W[:4].tolist() == [4, 16, 17, 18]
+        assert len(later) == 60 * 3 - 2
 
 
 def test_what_the_store_holds_elsewhere_is_no_target_out_of_domain(make_store, store, cache):

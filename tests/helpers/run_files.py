@@ -238,6 +238,14 @@ def ranked(passed: int, margin: float | None, unseen: float, required: int = 3) 
     return {"five_cat": {"required": required, "passed": 0, "verdict": "fail"}, "val": {"five_cat": val}}
 
 
+def following(mrr: float | None, digest: str | None = "d" * 64) -> Json:
+    """A part's `following` as result.json has it; without a number where mrr is None."""
+    node: Json = {"judge_from": 16, "targets": 90, "documents": 30, "digest": digest, "reason": None, "numbers": {}}
+    if mrr is None:
+        return node | {"targets": 0, "documents": 0, "digest": None, "reason": "no document has 22 chunks"}
+    return node | {"numbers": {"mrr": number(mrr), "r1": number(mrr - 0.1), "chance_mrr": number(0.3, 0.0)}}
+
+
 def history(epochs: int = EPOCHS) -> list[Json]:
     rows = []
     for epoch in range(epochs):

@@ -50,7 +50,6 @@ def test_every_setting_that_is_computed_with_is_told_where_it_differs(
     ("data", "reason"),
     [
         ({"fold": 2}, "fold None against 2"),
-        ({"context_length": 7}, "data.context_length None against 7"),
         ({"skip_repeated": False}, "data.skip_repeated None against False"),
     ],
 )

@@ -54,6 +54,27 @@ def folder(tmp_path: Path) -> Path:
     return run_files.write_run(tmp_path / "made-up")
 
 
+def test_following_stands_where_unseen_does(folder: Path) -> None:
+    assert "following" not in card_of(folder), "a result of before has none"
+    with_it = run_files.result()
+    with_it.val["following"], with_it.ood["following"] = run_files.following(0.45), run_files.following(None)
+    summary = with_it.baselines["copy_last"]
+    summary["val"]["following/mrr"] = 0.31
+    summary["model_lift_val"]["following/mrr"] = run_files.number(0.14, 0.2)
+    run_files.write_run(folder.parent / "with", with_it)
+    found = rows(card_of(folder.parent / "with"))
+    title = "following MRR (target and all later chunks, from row 16 on)"
+    assert [title, "0.450 (0.430 .. 0.470)", "", "null"] in found
+    assert ["targets / documents of that", "90 / 30", "", "0 / 0"] in found
+    (heads,) = (row for row in found if row[-1] == "gates")
+    (own,) = (row for row in found if row[0] == "**gru**")
+    (other,) = (row for row in found if row[0] == "copy-last" and row[-1] == "1/5")
+    place = heads.index("following")
+    assert (own[place], other[place]) == ("0.450", "0.310")
+    limit = "in ranking of the target among later chunks (following) on VAL it is not clearly better than copy-last"
+    assert limit in card_of(folder.parent / "with")
+
+
 def test_every_gate_and_number_is_in_the_card(folder: Path) -> None:
     card, result = card_of(folder), run_files.result()
     gates_agree(card, result)

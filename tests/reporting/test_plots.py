@@ -121,7 +121,17 @@ def test_retrieval(folder: Path) -> None:
             assert chance.get_ydata().tolist() == values(run, "B", part, [f"chance_r{k}{suffix}" for k in RANKS])
             asked = run_files.THRESHOLDS[part]
             assert levels(axes, part) == ([] if suffix else [asked["r1"], asked["r5"]])
+        assert not any("following" in str(one.get_label()) for one in axes.get_lines())
     assert "R@1 reaches 0.60 / 0.55, R@5 0.95 / 0.92 and MRR 0.80 / 0.75" in words(figure)
+
+
+def test_following_stands_in_words_beside_the_unseen_ranks(tmp_path: Path) -> None:
+    result = run_files.result()
+    result.val["following"], result.ood["following"] = run_files.following(0.45), run_files.following(None)
+    left, right = DRAW["retrieval"](read(run_files.write_run(tmp_path / "run", result))).axes
+    labels = [str(one.get_label()) for one in right.get_lines() if "following" in str(one.get_label())]
+    assert labels == ["VAL, following: MRR 0.450, chance 0.300"]
+    assert not any("following" in str(one.get_label()) for one in left.get_lines())
 
 
 def test_rollout(folder: Path) -> None:

@@ -6,6 +6,7 @@ import csv
 import json
 import math
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -17,8 +18,9 @@ import pytest
 
 from helpers import run_files
 from helpers.commands import ENVIRONMENT, TINY, call, tree
-from helpers.run_files import graded, scores, write_ranked, write_table
+from helpers.run_files import following, graded, judgement, scores, write_ranked, write_table
 from lvm_lab.report import main
+from lvm_lab.reporting import words
 from lvm_lab.reporting.board import write as report
 from lvm_lab.reporting.board.page import embedded
 from lvm_lab.runs import folder as runs
@@ -143,6 +145,31 @@ def test_the_best_is_chosen_on_val_among_those_that_pass(sweep: Path) -> None:
     data = page_data(sweep)
     assert data["runs"][data["best"]]["name"] == "best"
     assert csv_rows(sweep)["weak"]["preset"] == "fail"
+
+
+def test_a_context_length_without_equal_targets_stands_apart_with_the_reason(sweep: Path) -> None:
+    def run(name: str, reads: int, margin: float, mrr: float | None) -> None:
+        node = judgement(margin)
+        node["val"]["following"] = following(mrr)
+        write_ranked(sweep / name, margin, node, data={"name": "planted", "path": None, "context_length": reads})
+
+    run("five", 5, 0.2, 0.4)
+    run("other", 5, 0.1, 0.3)
+    run("sixteen", 16, 0.2, 0.5)
+    report.write(sweep, sweep)
+    assert [row["place"] for row in csv_rows(sweep).values()] == ["1", "2", "3"]
+    assert list(csv_rows(sweep)) == ["sixteen", "five", "other"]
+    assert csv_rows(sweep)["five"]["following/mrr"] == "0.4"
+    shutil.rmtree(sweep / "sixteen")
+    run("sixteen", 16, 0.2, None)
+    report.write(sweep, sweep)
+    assert {name: row["place"] for name, row in csv_rows(sweep).items()} == {"five": "1", "other": "2", "sixteen": ""}
+    reason = "it reads 16 vectors and most read 5, and without following on both they do not compare"
+    assert f"1 without a place: {reason}." in (sweep / "leaderboard.md").read_text()
+    page = {one["name"]: one for one in page_data(sweep)["runs"]}
+    assert page["sixteen"]["notes"][0] == f"no place: {reason}"
+    assert page["five"]["notes"] == []
+    assert page["five"]["baselines"]["heads"] == [head for head, _ in words.COMPARED] + ["following"]
 
 
 def test_what_test_says_chooses_nothing(sweep: Path) -> None:

@@ -99,6 +99,9 @@ def test_a_run_scores_as_the_code_of_schema_1_scored_it(
     result, _ = again
     # Schema 1 judged no gate on test and did not say of how many gates.
     test = result["test"] | {"five_cat": None}
+    # It knew nothing of `following`, for which this world's documents are too short.
+    result = result | {part: {k: v for k, v in result[part].items() if k != "following"} for part in ("val", "ood")}
+    del test["following"]
     expected = {key: old[key] for key in result} | {"test": old["test"] | {"five_cat": None}}
     expected["baselines"] = {name: {"of": 5} | baseline for name, baseline in old["baselines"].items()}
     assert differences(without_intervals(result | {"test": test}), without_intervals(expected)) == []
@@ -121,7 +124,7 @@ def test_evaluate_gives_a_run_the_numbers_of_its_result(again: tuple[dict[str, A
     model, *baselines = data["predictors"]
     # To the bit: the same windows, seeds and order of sums.
     for part in KINDS:
-        beyond = {"contrastive", "store"}
+        beyond = {"unseen", "contrastive", "store"}
         assert {key: number for key, number in model["parts"][part].items() if key not in beyond} == result[part]
         # The baselines are judged on test by evaluate alone.
         assert part == "test" or model["skill"][part] == result["skill"][part]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from helpers.judge_data import preset
-from helpers.run_files import config, judgement, write_ranked
+from helpers.run_files import config, following, judgement, write_ranked
 from lvm_lab.judge.bootstrap import means
 from lvm_lab.reporting.board import write as report
 from lvm_lab.runs.folds import pooled_number
@@ -132,3 +132,20 @@ def test_strict_folds_want_every_pooled_interval_clear(tmp_path: Path) -> None:
     assert half is not None
     assert (half.state, half.reason) == (False, "an interval straddles its threshold")
     assert preset("strict").every_interval_clear
+
+
+def test_following_of_a_pool_is_over_the_targets_of_all_folds(tmp_path: Path) -> None:
+    for arch, mrr in (("gru", 0.4), ("lstm", 0.5)):
+        for fold in (0, 1):
+            node = _with_errors(judgement(0.2))
+            node["val"]["following"] = _with_errors(following(mrr + 0.1 * fold, str(fold) * 64))
+            data = config()["data"] | {"fold": fold, "context_length": 5 if arch == "gru" else 16}
+            write_ranked(tmp_path / f"{arch}-{fold}", 0.2, node, arch=arch, data=data)
+    pools = folds.pooled(leaderboard.read(tmp_path))
+    results = [pool.result for pool in pools]
+    assert len(results) == 2
+    known = [result.following("val") for result in results if result is not None]
+    assert [one.numbers["mrr"].value for one in known if one] == pytest.approx([0.45, 0.55])
+    assert [(one.targets, one.documents, one.judge_from) for one in known if one] == [(180, 60, 16)] * 2
+    assert len({one.digest for one in known if one}) == 1, "equal target sets in every fold are one in the pool"
+    assert [pool.arch for pool in leaderboard.ranked(pools, gated=False)] == ["lstm", "gru"]

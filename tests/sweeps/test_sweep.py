@@ -16,7 +16,7 @@ from filelock import FileLock
 from rich.console import Console
 
 from helpers import run_files
-from helpers.run_files import ranked
+from helpers.run_files import following, ranked
 from lvm_lab import status as status_command
 from lvm_lab.commands import rows, schedules
 from lvm_lab.errors import UserError
@@ -363,6 +363,46 @@ def test_best_is_by_gates_then_margin_then_unseen_and_only_what_passes() -> None
     assert [r.name for r in leaderboard.ranked(rows)] == expected
     assert [r.name for r in leaderboard.ranked(reversed(rows), gated=False)] == [*expected, "fails"]
     assert [r.passes for r in rows] == [False, True, True, True, True, True, None, None]
+
+
+def reading(name: str, length: int | None, margin: float, node: Any = None, digest: str = "c") -> leaderboard.Entry:
+    """A run that reads so many vectors. node: its `following` on VAL."""
+    fields = ranked(3, margin, 0.9 if length == 5 else 0.1)
+    fields["val"] |= {} if node is None else {"following": node}
+    identity = {"content": {"planted": digest}}
+    return entry_of(name, fields, data={"context_length": length}, identity=identity)
+
+
+def test_following_settles_equal_margins_and_unseen_only_where_it_is_missing() -> None:
+    rows = [
+        reading("low", 5, 0.2, following(0.3)),
+        reading("high", 5, 0.2, following(0.4)),
+        reading("margin", 5, 0.3, following(0.1)),
+        reading("before", 5, 0.2),
+        reading("short", 5, 0.2, following(None)),
+    ]
+    assert [r.name for r in leaderboard.ranked(rows)] == ["margin", "high", "low", "before", "short"]
+
+
+def test_context_lengths_take_places_together_on_equal_target_sets_alone() -> None:
+    five, sixteen = reading("five", 5, 0.2, following(0.4)), reading("sixteen", 16, 0.2, following(0.5))
+    assert [r.name for r in leaderboard.ranked([five, sixteen])] == ["sixteen", "five"]
+    more = reading("more", 5, 0.1, following(0.4))
+    for other in (
+        reading("sixteen", 16, 0.9, following(0.9, "e" * 64)),
+        reading("sixteen", 16, 0.9, following(None)),
+        reading("sixteen", 16, 0.9),
+        reading("sixteen", 16, 0.9, following(0.9), digest="other data"),
+    ):
+        placed = leaderboard.ranked([five, other, more])
+        assert [r.name for r in placed] == ["five", "more"]
+        assert "it reads 16 vectors and most read 5" in str(leaderboard.why_apart(other, placed))
+        assert leaderboard.why_apart(five, placed) is None
+    before = reading("before", 5, 0.3)
+    # Results of before compare with their own length, as they did.
+    assert [r.name for r in leaderboard.ranked([before, five, more, sixteen])] == ["before", "five", "more"]
+    elsewhere = reading("elsewhere", 5, 0.9, following(0.9, "e" * 64), digest="other data")
+    assert "judged on another VAL" in str(leaderboard.why_apart(elsewhere, [five, more]))
 
 
 def test_ood_chooses_nothing() -> None:

@@ -190,7 +190,7 @@ class _Apart:
         trained_N[rows_of(self.train)] = True
         seen_N = rows_within(mine, self.chunks, trained_N)
         windows = take_out(
-            windows,
+            replace(windows, seen_N=seen_N),
             seen_N,
             f"{name} ({store.name})",
             "the training part",

@@ -52,16 +52,18 @@ def rows_of(windows: Windows) -> np.ndarray:
     return rows if windows.excluded_N is None else rows[~windows.excluded_N[rows]]
 
 
-def trained_on(sketches: Sequence[Sketch], windows: Windows, cut: str | None = None) -> np.ndarray:
+def trained_on(
+    sketches: Sequence[Sketch], windows: Windows, cut: str | None = None, rows_N: np.ndarray | None = None
+) -> np.ndarray:
     """A mask over the store's rows: true where a chunk of these windows is in any of the sketches.
 
-    cut: what makes the windows' part what it is (`Parts.cut`): a training that held out just these windows has seen
-    none of them, whatever its codes say of their neighbours.
+    rows_N: the rows to look at; None: contexts and targets. cut: what makes the windows' part what it is (`Parts.cut`):
+    a training that held out just these windows has seen none of them, whatever its codes say of their neighbours.
     """
     seen_N = np.zeros(len(windows.vectors_ND), dtype=bool)
     others = [sketch for sketch in sketches if cut is None or cut not in sketch.cut.values()]
     if others:
-        rows_N = rows_of(windows)
+        rows_N = rows_of(windows) if rows_N is None else rows_N
         codes_NC = sign_codes(windows.vectors_ND, rows_N)
         text_N = None if windows.text_N is None else windows.text_N[rows_N]
         for sketch in others:

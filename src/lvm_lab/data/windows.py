@@ -33,6 +33,7 @@ class Windows:
     text_N: digests of the texts of the store's rows, 0 for none, where it has any.
     stretches_S3: document, start and end of every stretch of the windows' documents, also of those too short for a
         window; None: of the windows alone.
+    seen_N: rows of the store that somebody was trained on, if any; windows that hold one are taken out.
     """
 
     vectors_ND: Rows
@@ -47,6 +48,7 @@ class Windows:
     text_N: np.ndarray | None = None
     documents_known: bool = True
     stretches_S3: np.ndarray | None = None
+    seen_N: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.target_row_W)

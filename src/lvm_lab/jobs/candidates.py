@@ -29,6 +29,9 @@ from lvm_lab.types import Predictor, count_parameters
 
 log = logging.getLogger(__name__)
 
+# Settings of data that say how far back a model reads, and nothing of what it is judged by.
+READING = ("context_length", "windows", "min_context")
+
 
 @dataclass(frozen=True)
 class Candidate:
@@ -62,8 +65,13 @@ class Candidate:
 
     @property
     def cut(self) -> dict[str, Any]:
-        """What decides which windows it is judged on: equal for those that may stand in one table."""
+        """What decides which windows it is judged on: equal for those that stand on one ground."""
         return as_cut(self.node)
+
+    @property
+    def table(self) -> dict[str, Any]:
+        """Equal for those that may stand in one table: how far back they read is their own matter."""
+        return {key: value for key, value in self.cut.items() if key not in READING}
 
 
 @dataclass(frozen=True)

@@ -33,8 +33,9 @@ def compare(
 
     runs: what each is. config: by key, both values of what differs. parts: by part, every number of both with its
     paired difference (second less first), interval over documents and p, and the curves of gate A. Both are judged anew
-    by the first's preset on the first's data, since a result keeps no number by document. reason: why there are no
-    numbers, where there are none: another VAL, or a run without a checkpoint to judge.
+    by the first's preset on the first's data, since a result keeps no number by document, and on windows that both
+    have where they read contexts of different lengths. reason: why there are no numbers, where there are none: another
+    VAL, or a run without a checkpoint to judge.
 
     Raises UserError for a path without a run, data that cannot be read and a checkpoint that cannot be loaded.
     """
@@ -88,8 +89,9 @@ def _paired(
     from lvm_lab.jobs import candidates
     from lvm_lab.judge import gates
     from lvm_lab.judge.part_report import Measures
-    from lvm_lab.scoring.ground import KINDS, open_ground, source_of
+    from lvm_lab.scoring.ground import KINDS, Ground, open_ground, source_of
     from lvm_lab.scoring.judging import Scope, judge
+    from lvm_lab.scoring.sharing import shared
 
     where = candidates.judging_device(DeviceSettings(accelerator=device))
     models = [candidates.load(checkpoint.file, where, allow) for checkpoint in checkpoints]
@@ -97,31 +99,43 @@ def _paired(
     # A run that was trained with 5cat=off names no gates.
     preset = next((preset for preset in presets if preset.eval_windows), presets[0])
     gates.check(preset)
-    one = candidates.candidate(models[0], checkpoints[0])
-    data = candidates.open_data(one, DeviceSettings(accelerator="cpu"), {"cache": str(cache)} if cache else None, allow)
-    candidates.check(one, data.parts, instead="another run")
-    # The same windows for both, whatever each was trained on besides.
-    candidates.check(candidates.candidate(models[1], checkpoints[1], one.node), data.parts, instead="another run")
     kinds = [kind for kind in KINDS if kind in parts]
-    for kind in kinds:
-        if not getattr(data.parts, kind):
-            raise UserError(f"the data of {checkpoints[0].file} has no {kind} part; leave that out.")
-    ground = open_ground(
-        data.parts,
-        data.settings,
-        preset,
-        data.cache,
-        kinds=kinds,
-        sources={kind: source_of(one.node, kind) for kind in kinds},
-        stores=(),
-    )
-    for model, checkpoint in zip(models, checkpoints, strict=True):
-        ground = ground.apart_from(str(checkpoint.file), candidates.candidate(model, checkpoint).trainings)
-    for note in ground.notes:
+    first = candidates.candidate(models[0], checkpoints[0])
+    # The first's data for both, whatever each was trained on besides, read as far back as each reads.
+    second = candidates.candidate(models[1], checkpoints[1])
+    reads = {key: value for key, value in second.node.items() if key in candidates.READING}
+    without = {key: value for key, value in first.node.items() if key not in candidates.READING}
+    judged = [first, candidates.candidate(models[1], checkpoints[1], without | reads)]
+    grounds: dict[str, Ground] = {}
+    for one in judged:
+        key = json.dumps(one.cut, sort_keys=True)
+        if key not in grounds:
+            data = candidates.open_data(
+                one, DeviceSettings(accelerator="cpu"), {"cache": str(cache)} if cache else None, allow
+            )
+            for kind in kinds:
+                if not getattr(data.parts, kind):
+                    raise UserError(f"the data of {one.file} has no {kind} part; leave that out.")
+            sources: dict[str, str] = {kind: source_of(one.node, kind) for kind in kinds}
+            grounds[key] = open_ground(
+                data.parts, data.settings, preset, data.cache, kinds=kinds, sources=sources, stores=()
+            )
+        candidates.check(one, grounds[key].parts, instead="another run")
+    for key, ground in grounds.items():
+        for one in (first, second):
+            ground = ground.apart_from(str(one.file), one.trainings)
+        grounds[key] = ground
+    own = [grounds[json.dumps(one.cut, sort_keys=True)] for one in judged]
+    if len(grounds) > 1:
+        own = shared(own)
+    for note in own[0].notes:
         log.warning(note)
     scope = Scope({kind: Measures(plain=False, retrieval=True) for kind in kinds})
-    judged = [judge(model.predict, ground, scope, where) for model in models]
-    return {part: sizes | _part(judged, part, preset) for part, sizes in ground.sizes().items()}
+    longest = max(ground.context_length for ground in own)
+    judgements = [
+        judge(model.predict, ground, scope, where, longest) for model, ground in zip(models, own, strict=True)
+    ]
+    return {part: sizes | _part(judgements, part, preset) for part, sizes in own[0].sizes().items()}
 
 
 def _part(judged: list[Any], part: str, preset: Any) -> dict[str, Any]:
@@ -144,13 +158,27 @@ def _part(judged: list[Any], part: str, preset: Any) -> dict[str, Any]:
                 offsets[name] = both
             elif not CURVE.match(key):
                 numbers[key] = {"values": both} | test.to_dict()
+    if judged[0].reads != judged[1].reads:
+        # Each without its own context: that compares nothing.
+        numbers = {key: number for key, number in numbers.items() if not key.endswith("_unseen")}
     both_judged = {"first": judged[0], "second": judged[1]}
     for comparison in against("first", both_judged, preset):
         if comparison.part == part:
-            columns = [judgement.reports[part].retrieval.paired[comparison.number] for judgement in judged]
-            means = [finite(float(column.mean())) if len(column) else None for column in columns]
-            numbers[comparison.number] = {"values": means} | comparison.tested.test.to_dict()
+            both = [_value(judgement, part, comparison.number) for judgement in judged]
+            numbers[comparison.number] = {"values": both} | comparison.tested.test.to_dict()
     return {"numbers": dict(sorted(numbers.items())), "offsets": dict(sorted(offsets.items(), key=_place))}
+
+
+def _value(judgement: Any, part: str, number: str) -> float | None:
+    """The mean of one number of a comparison, by window or of `following`."""
+    from lvm_lab.judge.bootstrap import finite
+
+    report = judgement.reports[part]
+    by_window = report.retrieval.paired
+    if number in by_window:
+        return finite(float(by_window[number].mean()))
+    value: float = report.following.values()[number]
+    return value
 
 
 def _place(item: tuple[str, Any]) -> int:

@@ -9,6 +9,7 @@ import json
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,12 +28,13 @@ from lvm_lab.runs.process import commit
 from lvm_lab.scoring.folds import pooled_tables
 from lvm_lab.scoring.ground import Ground, open_ground, source_of
 from lvm_lab.scoring.labels import model_labels
-from lvm_lab.scoring.scores import EVALUATION, score
+from lvm_lab.scoring.scores import EVALUATION, score_together
+from lvm_lab.scoring.sharing import shared
 
 log = logging.getLogger(__name__)
 
-# Models on one ground are in one table, and are compared with each other.
-Tables = list[tuple[Ground, list[Candidate]]]
+# Models in one table are compared with each other: a ground for each length of context that they read.
+Table = list[tuple[Ground, list[Candidate]]]
 
 
 def evaluate(settings: EvaluationSettings) -> dict[str, Any]:
@@ -43,15 +45,15 @@ def evaluate(settings: EvaluationSettings) -> dict[str, Any]:
     tables, skipped = _look_at(settings)
     if settings.device.threads:
         torch.set_num_threads(settings.device.threads)
-    models = [model for _, listed in tables for model in listed]
+    models = [model for table in tables for _, listed in table for model in listed]
     names = model_labels([(model.file, model.config) for model in models])
     labels = dict(zip((model.file for model in models), names, strict=True))
     passed_over = [{"path": path, "reason": reason} for path, reason in skipped.items()]
-    for ground, listed in tables:
+    for ground, listed in (group for table in tables for group in table):
         for path, reason in ground.skipped.items():
             passed_over.append({"path": path, "reason": f"{', '.join(labels[m.file] for m in listed)}: {reason}"})
             log.warning("skipped %s", passed_over[-1]["reason"])
-    judged = [_score({labels[m.file]: m for m in listed}, ground, device, settings.allow) for ground, listed in tables]
+    judged = [_score(table, labels, device, settings.allow) for table in tables]
     folds = {labels[model.file]: fold_of(model.config, model.content) for model in models if model.own_data}
     return {
         "version": __version__,
@@ -64,8 +66,8 @@ def evaluate(settings: EvaluationSettings) -> dict[str, Any]:
     }
 
 
-def _look_at(settings: EvaluationSettings) -> tuple[Tables, dict[str, str]]:
-    """The models that can be judged, by what they are judged on, and why others cannot, by path."""
+def _look_at(settings: EvaluationSettings) -> tuple[list[Table], dict[str, str]]:
+    """The models that can be judged, by the table that they stand in, and why others cannot, by path."""
     checkpoints, skipped = selecting.find(settings.checkpoints)
     models: list[Candidate] = []
     for checkpoint in checkpoints:
@@ -75,7 +77,7 @@ def _look_at(settings: EvaluationSettings) -> tuple[Tables, dict[str, str]]:
                 candidates.candidate(candidates.load(checkpoint.file, allow=settings.allow), checkpoint, settings.data)
             )
     grounds: dict[str, Ground] = {}
-    tables: dict[str, list[Candidate]] = {}
+    judged: dict[str, list[Candidate]] = {}
     for model in models:
         with _skipping(skipped, model.file):
             key = json.dumps(model.cut, sort_keys=True)
@@ -83,13 +85,28 @@ def _look_at(settings: EvaluationSettings) -> tuple[Tables, dict[str, str]]:
                 grounds[key] = _open(model, settings)
             candidates.check(model, grounds[key].parts, instead="data=npz data.path=FILE")
             grounds[key] = grounds[key].apart_from(str(model.file), model.trainings)
-            tables.setdefault(key, []).append(model)
-    if not tables:
+            judged.setdefault(key, []).append(model)
+    if not judged:
         reason = next(iter(skipped.values()))
         raise UserError(f"none of {len(skipped)} can be judged: {reason}" if len(skipped) > 1 else reason)
     for path, reason in skipped.items():
         log.warning("skipped %s: %s", path, reason)
-    return [(grounds[key], listed) for key, listed in tables.items()], skipped
+    tables: dict[str, Table] = {}
+    for key, listed in judged.items():
+        tables.setdefault(json.dumps(listed[0].table, sort_keys=True), []).append((grounds[key], listed))
+    return [one for table in tables.values() for one in _together(table)], skipped
+
+
+def _together(table: Table) -> list[Table]:
+    """One table on windows that all of its models have; one for each length of context where there are no such."""
+    if len(table) == 1:
+        return [table]
+    try:
+        grounds = shared([ground for ground, _ in table])
+    except UserError as error:
+        log.warning("%s", error)
+        return [[(replace(ground, notes=(*ground.notes, str(error))), listed)] for ground, listed in table]
+    return [[(ground, listed) for ground, (_, listed) in zip(grounds, table, strict=True)]]
 
 
 @contextmanager
@@ -114,10 +131,15 @@ def _open(model: Candidate, settings: EvaluationSettings) -> Ground:
     )
 
 
-def _score(models: dict[str, Candidate], ground: Ground, device: str, allow: list[str]) -> dict[str, Any]:
-    def announce(name: str) -> None:
-        log.info("judging %s on %s", name, ", ".join(ground.windows))
+def _score(table: Table, labels: dict[Path, str], device: str, allow: list[str]) -> dict[str, Any]:
+    parts = ", ".join(table[0][0].windows)
 
-    predictors = {name: partial(candidates.predictor, model.file, device, allow) for name, model in models.items()}
-    scores = score(predictors, ground, EVALUATION, device, announce)
-    return scores.to_dict({name: model.facts for name, model in models.items()})
+    def announce(name: str) -> None:
+        log.info("judging %s on %s", name, parts)
+
+    groups = [
+        ({labels[model.file]: partial(candidates.predictor, model.file, device, allow) for model in listed}, ground)
+        for ground, listed in table
+    ]
+    scores = score_together(groups, EVALUATION, device, announce)
+    return scores.to_dict({labels[model.file]: model.facts for _, listed in table for model in listed})

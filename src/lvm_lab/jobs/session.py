@@ -156,7 +156,8 @@ class Session:
         file = best_5cat if best_5cat.exists() else self.run.checkpoints / "best.ckpt"
         device = devices.judging_device(self.settings.device)
         model = load(file, device, self.settings.allow)
-        ground = Ground.of_run(self.data, self.settings.preset, self.settings.cache)
+        judge_from = self.settings.data.judge_from
+        ground = Ground.of_run(self.data, self.settings.preset, self.settings.cache, judge_from)
         try:
             scores = score({self.run.name: lambda: model.forward}, ground, TRAINING, device)
         except (RuntimeError, MemoryError) as error:

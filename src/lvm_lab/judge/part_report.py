@@ -1,11 +1,11 @@
-"""One predictor on one part: its gates' halves, plain numbers, contrastive accuracy and rank in the whole store.
+"""One predictor on one part: its gates' halves, plain numbers, `following`, contrastive accuracy, rank in the store.
 
-Shape suffixes: W windows of the sample, B a slice of them, D vector dim.
+Shape suffixes: W windows of the sample, D vector dim.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -16,13 +16,15 @@ from lvm_lab.judge.bootstrap import means
 from lvm_lab.judge.contrastive import contrastive_scores
 from lvm_lab.judge.cosines import cosines
 from lvm_lab.judge.diagnostics import Moments
-from lvm_lab.judge.five_cat import SLICE, measure_part
+from lvm_lab.judge.five_cat import measure_part
+from lvm_lab.judge.following import Following, Targets, measure_following, units
 from lvm_lab.judge.gates.retrieval import retrieval_scores
 from lvm_lab.judge.metrics import part_metrics_and_moments
-from lvm_lab.judge.predictions import predict
 from lvm_lab.judge.results import PartScores
 from lvm_lab.judge.store_retrieval import store_scores
 from lvm_lab.types import Predictor, Stats
+
+UNSEEN = ("mrr", "r1", "r5")
 
 
 @dataclass(frozen=True)
@@ -46,9 +48,11 @@ class Retrieval:
     """Means over windows, ready for JSON; empty where a prediction is not finite, for a mean of the rest would look
     like a score.
 
-    paired: numbers a window by name, for tests between predictors on the same windows of these documents.
+    unseen: the rank within the document without what the longest reader of the table has read. paired: numbers a window
+    by name, for tests between predictors on the same windows of these documents.
     """
 
+    unseen: dict[str, Any] = field(default_factory=dict)
     contrastive: dict[str, Any] = field(default_factory=dict)
     store: dict[str, Any] = field(default_factory=dict)
     paired: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
@@ -63,12 +67,17 @@ class PartReport:
     metrics: dict[str, Any] = field(default_factory=dict)
     moments: Moments | None = None
     retrieval: Retrieval | None = None
+    following: Following | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """The plain numbers, with the halves as `five_cat`; `contrastive` and `store` where they were wanted."""
+        """The plain numbers, with the halves as `five_cat` and `following`; `unseen`, `contrastive` and `store` where
+        they were wanted."""
         report = self.metrics | {"five_cat": None if self.scores is None else self.scores.to_dict()}
+        if self.following is not None:
+            report["following"] = self.following.to_dict()
         if self.retrieval is not None:
-            report |= {"contrastive": self.retrieval.contrastive, "store": self.retrieval.store}
+            names = ("unseen", "contrastive", "store")
+            report |= {name: getattr(self.retrieval, name) for name in names}
         return report
 
 
@@ -85,11 +94,15 @@ def report_part(
     part: str,
     measures: Measures,
     device: str = "cpu",
+    *,
+    targets: Targets | None = None,
+    longest: int | None = None,
 ) -> PartReport:
     """What is wanted of a part's windows, all on the sample that `sample_evenly` draws by the preset's seed.
 
     The gates draw it themselves, since the old tool (`5cat=lnsp_compat`) has other windows for each of them. part:
-    `ood` is held against the OOD thresholds, any other name against VAL's.
+    `ood` is held against the OOD thresholds, any other name against VAL's. targets: what `following` is measured on;
+    None: it is not. longest: how many vectors the longest reader of the table reads; None: the windows' context_length.
     """
     scores = None
     if measures.five_cat and preset.eval_windows:
@@ -101,32 +114,43 @@ def report_part(
         metrics, moments = part_metrics_and_moments(
             predictor, sample, stats, resamples=preset.resamples, seed=preset.seed, device=device
         )
-    retrieval = _retrieval(predictor, sample, preset, device) if measures.retrieval else None
-    return PartReport(scores, metrics, moments, retrieval)
+    longest = sample.context_length if longest is None else longest
+    retrieval = _retrieval(predictor, sample, longest, preset, device) if measures.retrieval else None
+    following = None if targets is None else measure_following(predictor, targets, preset, device)
+    return PartReport(scores, metrics, moments, retrieval, following)
 
 
-def _retrieval(predictor: Predictor, sample: Windows, preset: Preset, device: str) -> Retrieval:
-    unit_WD = np.empty((len(sample), sample.dim), dtype=np.float32)
-    for positions, windows in sample.slices(SLICE):
-        raw_BD, unit_WD[positions] = predict(predictor, windows.context(), device=device)
-        if not (np.isfinite(raw_BD).all() and np.isfinite(unit_WD[positions]).all()):
-            return Retrieval()
-    if len(sample) == 0:
+def _retrieval(predictor: Predictor, sample: Windows, longest: int, preset: Preset, device: str) -> Retrieval:
+    unit_WD = units(predictor, sample, device)
+    if not len(sample) or not np.isfinite(unit_WD).all():
         return Retrieval()
     target_WD = sample.vectors(sample.target_row_W)
-    contrastive = contrastive_scores(unit_WD, sample, seed=preset.seed)
-    store = store_scores(unit_WD, sample)
-    columns = contrastive | {f"store/{name}": values for name, values in store.items()}
+    groups = unseen_scores(unit_WD, sample, longest)
+    groups["contrastive"] = contrastive_scores(unit_WD, sample, seed=preset.seed)
+    columns = {f"{group}/{name}": values for group, by_name in groups.items() for name, values in by_name.items()}
     numbers = means(columns, sample.resampled_W, resamples=preset.resamples, seed=preset.seed)
     paired = {
         "cos": cosines(unit_WD, target_WD),
-        "mrr_unseen": retrieval_scores(unit_WD, sample)["mrr_unseen"],
-        "across_documents": contrastive["across_documents"],
-        "store_mrr_unseen": store["mrr_unseen"],
+        "mrr_unseen": groups["unseen"]["mrr"],
+        "across_documents": groups["contrastive"]["across_documents"],
+        "store_mrr_unseen": groups["store"]["mrr_unseen"],
     }
-    return Retrieval(
-        {name: numbers[name].to_dict() for name in contrastive},
-        {name: numbers[f"store/{name}"].to_dict() for name in store},
-        paired,
-        sample.resampled_W,
-    )
+    by_group = {
+        group: {name: numbers[f"{group}/{name}"].to_dict() for name in by_name} for group, by_name in groups.items()
+    }
+    return Retrieval(**by_group, paired=paired, document_W=sample.resampled_W)
+
+
+def unseen_scores(unit_WD: np.ndarray, windows: Windows, longest: int) -> dict[str, dict[str, np.ndarray]]:
+    """Ranks whose candidates leave out what the longest reader of a table has read, whatever this predictor read.
+
+    unseen: mrr, r1 and r5 within the document, with chance. store: those of `store_scores`.
+    """
+    scores: dict[str, dict[str, np.ndarray]] = {"unseen": {}, "store": {}}
+    for positions, some in replace(windows, context_length=longest).by_length():
+        within = retrieval_scores(unit_WD[positions], some)
+        unseen = {f"{c}{name}": within[f"{c}{name}_unseen"] for name in UNSEEN for c in ("", "chance_")}
+        for group, values in (("unseen", unseen), ("store", store_scores(unit_WD[positions], some))):
+            for name, values_B in values.items():
+                scores[group].setdefault(name, np.full(len(windows), np.nan))[positions] = values_B
+    return scores

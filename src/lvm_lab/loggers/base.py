@@ -88,8 +88,15 @@ def summary(result: Result) -> dict[str, Any]:
     """The numbers by which finished runs are compared, nested as in result.json."""
     verdict = {"passed": result.five_cat.get("passed"), "verdict": result.five_cat.get("verdict")}
     # The gates' numbers are a table of their own, and too many to compare runs by.
-    val, ood = ({k: v for k, v in part.items() if k != "five_cat"} for part in (result.val, result.ood))
+    val, ood = (_compared(part) for part in (result.val, result.ood))
     return {"status": result.status, "5cat": verdict, "val": val, "ood": ood}
+
+
+def _compared(part: dict[str, Any]) -> dict[str, Any]:
+    """A part's plain numbers, and those of `following` without what they are of."""
+    following = (part.get("following") or {}).get("numbers")
+    plain = {k: v for k, v in part.items() if k not in ("five_cat", "following")}
+    return plain | ({"following": following} if following else {})
 
 
 def flat(node: dict[str, Any], prefix: str = "") -> dict[str, Any]:

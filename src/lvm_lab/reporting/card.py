@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,10 @@ from lvm_lab.reporting.numbers import fixed, interval, percent, short, whole, wi
 from lvm_lab.reporting.plots import FIGURES
 from lvm_lab.reporting.plots.record import Record
 from lvm_lab.reporting.plots.record import whole as whole_run
-from lvm_lab.reporting.words import COMPARED, MARKS, predictor
+from lvm_lab.reporting.words import FOLLOWING, MARKS, compared, predictor
 from lvm_lab.reporting.words import part as part_title
 from lvm_lab.runs import written
-from lvm_lab.runs.judgement import Number, Verdict
+from lvm_lab.runs.judgement import Following, Number, Verdict
 from lvm_lab.runs.result import PARTS, Result
 
 CARD = "MODEL_CARD.md"
@@ -176,17 +176,19 @@ def _baselines(result: Result) -> Iterator[str]:
     yield "## Beside the baselines (VAL)"
     # An arch may have a baseline's name.
     (_, own), *others = result.summaries
+    heads = compared(summary.val for _, summary in result.summaries)
     rows = [
-        (shown, *(short(summary.val.get(key)) for _, key in COMPARED), f"{summary.passed}/{summary.of}")
+        (shown, *(short(summary.val.get(key)) for _, key in heads), f"{summary.passed}/{summary.of}")
         for shown, summary in [(f"**{result.arch}**", own), *((predictor(name), other) for name, other in others)]
     ]
-    yield table(("", *(head for head, _ in COMPARED), "gates"), rows, right=range(1, len(COMPARED) + 2))
+    yield table(("", *(head for head, _ in heads), "gates"), rows, right=range(1, len(heads) + 2))
     yield "The model less each baseline, paired over documents, with 95% intervals:"
+    differences = (*LIFTS, FOLLOWING) if FOLLOWING in heads else LIFTS
     rows = [
-        (predictor(name), *(_with_interval(other.model_lift_val.get(key)) for _, key in LIFTS))
+        (predictor(name), *(_with_interval(other.model_lift_val.get(key)) for _, key in differences))
         for name, other in others
     ]
-    yield table(("less", *(head for head, _ in LIFTS)), rows, right=range(1, len(LIFTS) + 1))
+    yield table(("less", *(head for head, _ in differences)), rows, right=range(1, len(differences) + 1))
 
 
 def _parts(result: Result) -> Iterator[str]:
@@ -201,11 +203,29 @@ def _parts(result: Result) -> Iterator[str]:
         rows.append((title, *(_spread(numbers.spreads.get(key)) for numbers in parts.values())))
     windows = [f"{whole(numbers.windows)} / {whole(numbers.documents)}" for numbers in parts.values()]
     rows.append(("windows / documents", *windows))
+    rows += _following([numbers.following for numbers in parts.values()])
     yield table(("", *map(part_title, parts)), rows, right=range(1, 4))
     yield (
         "`mse` in the encoder's units, `mse_standardised` over the training part's variance, `copying` the cosine to "
         "the last context vector, std ratio raw over encoder. Test and OOD were scored once and chose nothing."
     )
+
+
+def _following(parts: Sequence[Following | None]) -> Iterator[tuple[str, ...]]:
+    """Its rows of the table of parts; none in a card of a result of before."""
+    known = [one for one in parts if one is not None]
+    if not known:
+        return
+    title = f"following MRR (target and all later chunks, from row {known[0].judge_from} on)"
+    means = [one and ("null" if one.reason else _with_interval(one.numbers.get("mrr"))) for one in parts]
+    yield title, *(mean or "" for mean in means)
+    if any(not one.reason for one in known):
+        chances = [one.numbers.get("chance_mrr") if one else None for one in parts]
+        yield "chance of that", *(short(chance.value) if chance else "" for chance in chances)
+        sizes = [f"{whole(one.targets)} / {whole(one.documents)}" if one else "" for one in parts]
+        yield "targets / documents of that", *sizes
+    if any(one.reason for one in known):
+        yield "why that is null", *(plain((one.reason if one else None) or "") for one in parts)
 
 
 def _diagnostics(run: Record) -> Iterator[str]:

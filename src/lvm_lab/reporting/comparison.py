@@ -49,7 +49,7 @@ def show(report: dict[str, Any], console: Console) -> None:
 def _numbers(title: str, names: list[str], numbers: dict[str, Any]) -> Any:
     heads = ("number", *map(escape, names), "difference", "95% interval", "p")
     grid = terminal.table(heads, heads[1:], title=title)
-    shown = [(head, key) for head, key in words.COMPARED if key in numbers]
+    shown = [(head, key) for head, key in words.compared([numbers]) if key in numbers]
     shown += [(head, key) for key, (head, gate) in BY_WINDOW.items() if key in numbers and gate not in numbers]
     for head, key in shown:
         number = numbers[key]

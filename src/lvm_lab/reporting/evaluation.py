@@ -31,7 +31,10 @@ FIRST_COLUMNS = (
     "trained_on",
     "seed",
     "params",
+    "reads",
 )
+# What the terminal has room for: own is unseen where all models read as much, and the store's rank makes room for it.
+NARROW = ("cos", "margin", "unseen", "following", "store", "rollout")
 # So that the terminal's table has 80 columns.
 NAME_WIDTH, PART_WIDTH = 15, 8
 NESTED = ("parts", "five_cat", "speed", "skill")
@@ -50,7 +53,9 @@ def show(report: dict[str, Any], folder: Path, console: Console) -> None:
     table = terminal.table((), box=box.SIMPLE_HEAD, padding=0, pad_edge=False)
     for head, width in (("", NAME_WIDTH), ("part", PART_WIDTH)):
         table.add_column(head, overflow="fold", max_width=width)
-    for head in (*HEADS, "gates", "ms"):
+    mixed = any(len({p["reads"] for p in data["predictors"]}) > 1 for data in report["data"])
+    shown = ["own" if head == "store" and mixed else head for head in NARROW]
+    for head in (*shown, "gates", "ms"):
         table.add_column(head, justify="right", no_wrap=True)
     for data in report["data"]:
         for predictor in data["predictors"]:
@@ -60,7 +65,7 @@ def show(report: dict[str, Any], folder: Path, console: Console) -> None:
                 if place == 0:
                     name = terminal.lines(words.predictor(predictor["name"]), NAME_WIDTH)
                     ms = fixed(predictor["speed"]["batch_1"]["p50_ms"], 2)
-                cells = [fixed(lookup.number(predictor, part, *HEADS[head]).get("value")) for head in HEADS]
+                cells = [fixed(lookup.number(predictor, part, *HEADS[head]).get("value")) for head in shown]
                 cells += [lookup.gates(predictor, part), ms]
                 table.add_row(name, terminal.lines(part, PART_WIDTH), *cells, style=style)
         table.add_section()
@@ -71,6 +76,8 @@ def show(report: dict[str, Any], folder: Path, console: Console) -> None:
                 console.print(f"{predictor['name']}: {predictor['checkpoint']}", highlight=False, soft_wrap=True)
         for name, reason in data["not_fitted"].items():
             line = f"{words.predictor(name)}: not fitted: {reason}"
+            console.print(line, highlight=False, soft_wrap=True, markup=False)
+        for line in words.explained(data):
             console.print(line, highlight=False, soft_wrap=True, markup=False)
         for note in data.get("notes", []):
             console.print(f"note: {note}", highlight=False, soft_wrap=True, markup=False)
@@ -101,7 +108,7 @@ def _csv(report: dict[str, Any]) -> str:
 
 
 def _rows(report: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """One flat row for each predictor and part: point estimates, without the intervals."""
+    """One flat row for each predictor and part: point estimates, without the intervals, and what some are."""
     for place, data in enumerate(report["data"]):
         for predictor, name in lookup.each_part(data):
             facts = {key: value for key, value in predictor.items() if key not in NESTED}
@@ -110,7 +117,8 @@ def _rows(report: dict[str, Any]) -> Iterator[dict[str, Any]]:
             part = predictor["parts"][name]
             values = {f"{group}/{key}": number["value"] for group, key, number in lookup.numbers(part)}
             speed = {f"speed/{key}": value for key, value in _flat(predictor["speed"]).items()}
-            yield {"data": place, **facts, "part": name, **sizes, **gates, **values, **speed}
+            explained = {f"explained/{column}": line for column, line in data["columns"].items()}
+            yield {"data": place, **facts, "part": name, **sizes, **gates, **values, **speed, **explained}
 
 
 def _flat(nested: dict[str, Any], before: str = "") -> dict[str, Any]:

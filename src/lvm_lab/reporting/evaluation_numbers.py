@@ -10,13 +10,15 @@ from lvm_lab.reporting.words import OF_BOTH
 Json = dict[str, Any]
 
 # A part's keys that are groups of numbers, among its plain ones.
-GROUPED = ("five_cat", "contrastive", "store")
+GROUPED = ("five_cat", "following", "unseen", "contrastive", "store")
 
 
 def groups(part: Json) -> dict[str, Json]:
-    """A part's numbers by group: `metrics` (the plain ones), contrastive, store, and each gate's by its letter."""
+    """A part's numbers by group: `metrics` (the plain ones), unseen, following, contrastive, store, and each gate's by
+    its letter."""
     plain = {name: number for name, number in part.items() if name not in GROUPED}
-    by_group = {"metrics": plain, "contrastive": part["contrastive"], "store": part["store"]}
+    by_group = {"metrics": plain} | {name: part.get(name, {}) for name in ("unseen", "contrastive", "store")}
+    by_group["following"] = (part.get("following") or {}).get("numbers", {})
     return by_group | {letter: half["numbers"] for letter, half in _halves(part).items()}
 
 

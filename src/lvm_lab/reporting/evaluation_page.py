@@ -13,16 +13,18 @@ from lvm_lab.reporting.numbers import fixed, interval, scientific, signed, whole
 HEADS = {
     "cos": ("metrics", "cos"),
     "margin": ("A", "margin"),
-    "unseen": ("B", "mrr_unseen"),
+    "unseen": ("unseen", "mrr"),
+    "following": ("following", "mrr"),
+    "own": ("B", "mrr_unseen"),
     "store": ("store", "mrr_unseen"),
     "across": ("contrastive", "across_documents"),
     "rollout": ("D", "rollout"),
 }
 LEGEND = (
-    "cos of prediction and target; margin over every other offset; MRR of the target among the chunks of its document "
-    "(unseen) and of the whole store (store), the context's own left out; across: first against targets of other "
-    "documents; rollout over 5 steps; gates: those that one part alone can pass, on OOD all of them with VAL; ms: p50 "
-    "of one prediction."
+    "cos of prediction and target; margin over every other offset; unseen, following and own: below; store: MRR among "
+    "all chunks of the store, but for those that unseen leaves out; across: first against targets of other documents; "
+    "rollout over 5 steps; gates: those that one part alone can pass, on OOD all of them with VAL; ms: p50 of one "
+    "prediction."
 )
 ONCE = "Val chooses; test and OOD are scored once and choose nothing."
 DESCRIBES = (
@@ -44,9 +46,19 @@ GROUPS = (
             "R@5": "r5",
             "MRR": "mrr",
             "chance of MRR": "chance_mrr",
-            "MRR, context left out": "mrr_unseen",
+            "MRR, own context left out": "mrr_unseen",
             "chance of that": "chance_mrr_unseen",
         },
+    ),
+    (
+        "Within the document, without what the longest reader has read (unseen)",
+        "unseen",
+        {"R@1": "r1", "R@5": "r5", "MRR": "mrr", "chance of MRR": "chance_mrr"},
+    ),
+    (
+        "Among the target and all later chunks (following)",
+        "following",
+        {"R@1": "r1", "R@5": "r5", "MRR": "mrr", "chance of MRR": "chance_mrr"},
     ),
     (
         "Contrastive accuracy, beside chance",
@@ -71,8 +83,8 @@ GROUPS = (
         },
     ),
 )
-SKILLS = {"cos": "A/cos", "MRR": "B/mrr", "MRR, context left out": "B/mrr_unseen", "rollout": "D/rollout"}
-SPEED = ("", "parameters", "p50 ms, batch 1", "p99 ms", "p50 ms, batch 64", "p99 ms", "windows/s")
+SKILLS = {"cos": "A/cos", "MRR": "B/mrr", "MRR, own context left out": "B/mrr_unseen", "rollout": "D/rollout"}
+SPEED = ("", "reads", "parameters", "p50 ms, batch 1", "p99 ms", "p50 ms, batch 64", "p99 ms", "windows/s")
 COMPARED = ("", "part", "number", "difference", "95% interval", "p", "p (Holm)")
 
 
@@ -92,6 +104,7 @@ def page(report: dict[str, Any]) -> str:
 
 def _tables(data: dict[str, Any]) -> Iterator[str]:
     predictors, each = data["predictors"], lookup.each_part(data)
+    yield f"\n{markdown.bullets(words.explained(data))}"
     for part, size in data["parts"].items():
         title = f"{part}: {size['source']}, {size['windows']:,} windows of {size['documents']} documents"
         yield _section(title, ("", *HEADS, "gates"), [_part_row(p, part) for p in predictors])
@@ -160,7 +173,13 @@ def _skill_row(predictor: dict[str, Any], part: str) -> list[str]:
 def _speed_row(predictor: dict[str, Any]) -> list[str]:
     speed = predictor["speed"]
     ms = [f"{speed[batch][p]:.3g}" for batch in ("batch_1", "batch_64") for p in ("p50_ms", "p99_ms")]
-    return [_name(predictor), whole(predictor["params"]), *ms, f"{speed['windows_per_second']:,.0f}"]
+    return [
+        _name(predictor),
+        whole(predictor["reads"]),
+        whole(predictor["params"]),
+        *ms,
+        f"{speed['windows_per_second']:,.0f}",
+    ]
 
 
 def _comparison_row(comparison: dict[str, Any]) -> list[str]:

@@ -13,7 +13,7 @@ from lvm_lab.reporting.terminal import table
 from lvm_lab.sweeps import leaderboard
 from lvm_lab.sweeps.leaderboard import Entry
 
-HEADS = ("run", "week", "status", "epochs", "VAL halves", "margin", "unseen", "preset", "seconds", "")
+HEADS = ("run", "week", "status", "epochs", "VAL halves", "margin", "unseen", "following", "preset", "seconds", "")
 STYLES = {
     "finished": "green",
     "running": "cyan",
@@ -26,7 +26,7 @@ STYLES = {
 
 def show(entries: Sequence[Entry], console: Console) -> None:
     """A line a run, then how many stand how, and the best by VAL."""
-    grid = table(HEADS, right=("epochs", "margin", "unseen", "seconds"))
+    grid = table(HEADS, right=("epochs", "margin", "unseen", "following", "seconds"))
     for entry in entries:
         grid.add_row(*_cells(entry))
     console.print(grid)
@@ -39,7 +39,7 @@ def show(entries: Sequence[Entry], console: Console) -> None:
 
 def show_run(entry: Entry, console: Console) -> None:
     """One run: its line, and what there is to know or to do next."""
-    grid = table(HEADS, right=("epochs", "margin", "unseen", "seconds"))
+    grid = table(HEADS, right=("epochs", "margin", "unseen", "following", "seconds"))
     grid.add_row(*_cells(entry))
     console.print(grid)
     for line in _next(entry):
@@ -64,11 +64,12 @@ def _cells(entry: Entry) -> list[str]:
     status = f"[{STYLES[entry.status]}]{entry.status}[/]" if entry.status in STYLES else entry.status
     done, wanted = entry.epochs
     epochs = f"{done}/{wanted}" if wanted else ""
-    halves, margin, unseen = ("", "", "")
-    if entry.rank is not None and entry.val is not None:
+    halves, margin, ranks = "", "", ["", ""]
+    if entry.rank is not None and entry.val is not None and entry.result is not None:
         halves = f"{entry.val.passed}/{entry.val.of}"
-        margin, unseen = signed(entry.rank[1]), fixed(entry.rank[2])
+        margin = signed(entry.rank[1])
+        ranks = [fixed(entry.result.value("val", key)) for key in ("B/mrr_unseen", "following/mrr")]
     preset = {True: "passes", False: "fails", None: ""}[entry.passes]
     week = "" if entry.week is None else str(entry.week)
-    numbers = [halves, margin, unseen, preset, fixed(entry.seconds, 0)]
+    numbers = [halves, margin, *ranks, preset, fixed(entry.seconds, 0)]
     return [escape(entry.name), week, status, epochs, *numbers, escape(entry.error or "")]

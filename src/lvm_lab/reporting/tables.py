@@ -79,11 +79,25 @@ def _comparison(result: Result) -> Table:
     for name, summary in others:
         table.add_row(words.predictor(name), *_cells(summary, oracle))
     notes = ["skill: share of the way from the best trivial one to perfect"] if result.skill else []
+    notes += _following(result)
     for name, reason in result.not_fitted.items():
         table.add_row(words.predictor(name), *[""] * len(words.COMPARED), style="yellow")
         notes.append(f"{words.predictor(name)}: not fitted: {reason}")
     table.caption, table.caption_justify = "\n".join(notes) or None, "left"
     return table
+
+
+def _following(result: Result) -> Iterator[str]:
+    """A line under the table, which has no room for one more column; none where nothing could be measured."""
+    following, key = result.following("val"), words.FOLLOWING[1]
+    chance = following.numbers.get("chance_mrr") if following else None
+    if following is None or chance is None:
+        return
+    shown = [f"{words.predictor(name)} {fixed(s.val[key])}" for name, s in result.summaries if key in s.val]
+    yield (
+        f"following (MRR among the target and all later chunks, {following.targets:,} targets from row "
+        f"{following.judge_from} on, chance {fixed(chance.value)}): {', '.join(shown)}"
+    )
 
 
 def _cells(summary: Summary, oracle: Summary | None) -> list[str]:

@@ -7,8 +7,9 @@ from typing import Any
 from lvm_lab.runs.identity import computing, ground
 from lvm_lab.runs.reading import Run
 
-# Settings of data that decide which windows VAL has, beside its documents.
-WINDOWS = ("context_length", "skip_repeated")
+# Settings of data that decide which windows VAL has, beside its documents. How far back a run reads is none: two runs
+# are compared on windows that both have.
+WINDOWS = ("skip_repeated",)
 
 
 def differences(a: Run, b: Run) -> dict[str, tuple[Any, Any]]:

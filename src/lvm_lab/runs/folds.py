@@ -9,6 +9,7 @@ error are the folds' means, since more models on the same documents are no more 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -51,6 +52,8 @@ def pooled_number(numbers: Sequence[Json], disjoint: bool = True) -> Json:
 def pooled_part(parts: Sequence[Json], disjoint: bool, clear: bool) -> Json:
     """A part as result.json and evaluation.json have it. clear: whether the preset wants every interval clear."""
     node = _pooled(parts, disjoint)
+    if all(part.get("following") for part in parts):
+        node["following"] = _following([part["following"] for part in parts], disjoint)
     scores = [part.get("five_cat") for part in parts]
     if all(scores):
         node["five_cat"] = _scores([score for score in scores if score], disjoint, clear)
@@ -101,12 +104,25 @@ def _pooled(nodes: Sequence[Json], disjoint: bool) -> Json:
         values: list[Any] = [one.get(key) for one in nodes]
         if key in COUNTS:
             node[key] = _count([value or 0 for value in values], disjoint)
-        elif all(isinstance(value, dict) for value in values) and key != "five_cat":
+        elif all(isinstance(value, dict) for value in values) and key not in ("five_cat", "following"):
             numbers = all("value" in value for value in values)
             node[key] = pooled_number(values, disjoint) if numbers else _pooled(values, disjoint)
         elif all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
             node[key] = sum(values) / len(values)
     return node
+
+
+def _following(nodes: Sequence[Json], disjoint: bool) -> Json:
+    """Of the folds' targets together; without numbers where a fold has none."""
+    digests = [node["digest"] for node in nodes]
+    names = [name for name in nodes[0]["numbers"] if all(name in node["numbers"] for node in nodes)]
+    return {
+        "judge_from": nodes[0]["judge_from"],
+        **{key: _count([node[key] for node in nodes], disjoint) for key in ("targets", "documents")},
+        "digest": None if None in digests else hashlib.sha256(" ".join(digests).encode()).hexdigest(),
+        "reason": next((node["reason"] for node in nodes if node["reason"]), None),
+        "numbers": {name: pooled_number([node["numbers"][name] for node in nodes], disjoint) for name in names},
+    }
 
 
 def _scores(scores: Sequence[Json], disjoint: bool, clear: bool) -> Json:

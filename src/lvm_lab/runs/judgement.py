@@ -100,6 +100,26 @@ class Scores:
 
 
 @dataclass(frozen=True)
+class Following:
+    """The rank of the target among itself and all later chunks of its document, on targets that no reader chooses.
+
+    judge_from: the first row of a document that is a target; targets, documents: how many of how many. digest: equal
+    where two were measured on equal targets. reason: why there is no number.
+    """
+
+    judge_from: int
+    targets: int = 0
+    documents: int = 0
+    digest: str | None = None
+    reason: str | None = None
+    numbers: dict[str, Number] = field(default_factory=dict)
+
+    def values(self) -> dict[str, float]:
+        """The point estimates that exist, by `following/<name>`."""
+        return {f"following/{name}": n.value for name, n in self.numbers.items() if n.value is not None}
+
+
+@dataclass(frozen=True)
 class Part:
     """A part's plain numbers. spreads: by name, what several dimensions or targets have beside the predictions."""
 
@@ -108,6 +128,7 @@ class Part:
     not_finite: int = 0
     alarms: list[Finding] = field(default_factory=list)
     five_cat: Scores | None = None
+    following: Following | None = None
     numbers: dict[str, Number] = field(default_factory=dict)
     spreads: dict[str, dict[str, float | None]] = field(default_factory=dict)
 

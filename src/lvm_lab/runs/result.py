@@ -13,6 +13,7 @@ from lvm_lab.runs.judgement import (
     OLD_HALVES,
     Alarm,
     Finding,
+    Following,
     Gate,
     Half,
     Misfit,
@@ -146,16 +147,22 @@ class Result:
         half = self.half(part, letter)
         return half.numbers if half else {}
 
+    def following(self, part: str) -> Following | None:
+        """None where it was not measured: in results of before, and where there is no such part."""
+        node = getattr(self, part).get("following")
+        return typed(Following, node, f"{part}.following") if node else None
+
     def value(self, part: str, key: str) -> float | None:
-        """The point estimate `<gate>/<name>` of a part; None where there is none."""
+        """The point estimate `<gate>/<name>` or `following/<name>` of a part; None where there is none."""
         letter, _, name = key.partition("/")
-        value: float | None = self._half(part, letter).get("numbers", {}).get(name, {}).get("value")
+        node = (getattr(self, part).get("following") or {}) if letter == "following" else self._half(part, letter)
+        value: float | None = node.get("numbers", {}).get(name, {}).get("value")
         return value
 
     def values(self, part: str) -> dict[str, float]:
-        """Every point estimate of a part that exists, by `<gate>/<name>`."""
-        scores = self.scores(part)
-        return scores.values() if scores else {}
+        """Every point estimate of a part that exists, by `<gate>/<name>` and `following/<name>`."""
+        scores, following = self.scores(part), self.following(part)
+        return (scores.values() if scores else {}) | (following.values() if following else {})
 
     def shares(self, part: str) -> dict[str, Number]:
         """Skill on a part, by `<gate>/<name>`: the share of the way from the best trivial baseline to perfect."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from lvm_lab.config.presets import Preset
 from lvm_lab.judge.bootstrap import finite, p_value, paired_difference
 from lvm_lab.judge.comparison import Paired, Skill, holm, paired, skill
-from lvm_lab.judge.results import CURVE, PartScores
+from lvm_lab.judge.following import GROUP
+from lvm_lab.judge.results import CURVE
 from lvm_lab.scoring.judging import Judgement
 
 
@@ -50,6 +51,7 @@ def lifts(model: Judgement, baselines: Mapping[str, Judgement]) -> dict[str, dic
     theirs = {name: baseline.scores("val") for name, baseline in baselines.items()}
     tests = {
         name: {key: test for key, test in paired(mine, scores).items() if not CURVE.match(key)}
+        | following(model, baselines[name], "val")
         for name, scores in theirs.items()
         if mine is not None and scores is not None
     }
@@ -60,6 +62,14 @@ def lifts(model: Judgement, baselines: Mapping[str, Judgement]) -> dict[str, dic
         name: {key: Tested(test, corrected[key][name]) for key, test in by_key.items()}
         for name, by_key in tests.items()
     }
+
+
+def following(one: Judgement, other: Judgement, part: str) -> dict[str, Paired]:
+    """By `following/<name>`: one less the other, on the same targets; empty where either has none or they differ."""
+    mine, theirs = one.following(part), other.following(part)
+    if mine is None or theirs is None:
+        return {}
+    return {f"{GROUP}/{name}": Paired(number, p_value(number)) for name, number in mine.less(theirs).items()}
 
 
 def skills(model: Judgement, trivial: Mapping[str, Judgement]) -> dict[str, dict[str, Skill]]:
@@ -74,11 +84,10 @@ def skills(model: Judgement, trivial: Mapping[str, Judgement]) -> dict[str, dict
 
 
 def best_of(models: Mapping[str, Judgement]) -> str:
-    """The model with the most VAL halves, then the largest VAL margin; the first named where VAL is not judged."""
-    scores: dict[str, PartScores] = {
-        name: val for name, judgement in models.items() if (val := judgement.scores("val")) is not None
-    }
-    return max(scores, key=lambda name: scores[name].rank) if scores else next(iter(models))
+    """The model with the most VAL halves, then the largest VAL margin, then the best at `following`; the first named
+    where VAL is not judged."""
+    judged = {name: judgement for name, judgement in models.items() if judgement.scores("val") is not None}
+    return max(judged, key=lambda name: judged[name].rank) if judged else next(iter(models))
 
 
 def against(
@@ -93,22 +102,32 @@ def against(
     for part, report in predictors[best].reports.items():
         if report.retrieval is None:
             continue
-        for number, best_W in report.retrieval.paired.items():
-            tests: dict[str, Paired] = {}
-            for name, judgement in predictors.items():
-                retrieval = judgement.reports[part].retrieval
-                if name == best or retrieval is None or not retrieval.paired:
-                    continue
-                apart = paired_difference(
-                    retrieval.paired[number],
-                    best_W,
-                    retrieval.document_W,
-                    resamples=preset.resamples,
-                    seed=preset.seed,
-                )
-                tests[name] = Paired(apart, math.nan if part == chosen_on else p_value(apart))
+        by_name = {
+            name: _apart(judgement, predictors[best], part, preset)
+            for name, judgement in predictors.items()
+            if name != best
+        }
+        for number in dict.fromkeys(number for tests in by_name.values() for number in tests):
+            tests = {name: tests[number] for name, tests in by_name.items() if number in tests}
+            if part == chosen_on:
+                tests = {name: replace(test, p=math.nan) for name, test in tests.items()}
             corrected = holm({name: test.p for name, test in tests.items()})
             comparisons += [
                 Comparison(part, name, best, number, Tested(test, corrected[name])) for name, test in tests.items()
             ]
     return comparisons
+
+
+def _apart(one: Judgement, other: Judgement, part: str, preset: Preset) -> dict[str, Paired]:
+    """One less the other by number: those of the shared windows, and of `following`."""
+    mine, theirs = one.reports[part].retrieval, other.reports[part].retrieval
+    if mine is None or theirs is None or not mine.paired:
+        return {}
+    apart = {
+        number: paired_difference(
+            mine.paired[number], values_W, theirs.document_W, resamples=preset.resamples, seed=preset.seed
+        )
+        for number, values_W in theirs.paired.items()
+    }
+    tests = {number: Paired(difference, p_value(difference)) for number, difference in apart.items()}
+    return tests | {key: test for key, test in following(one, other, part).items() if key == f"{GROUP}/mrr"}

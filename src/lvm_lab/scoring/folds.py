@@ -51,7 +51,7 @@ def _table(tables: Sequence[Json], models: Sequence[Sequence[str]], clear: bool)
         for part, size in first["parts"].items()
         if all(part in table["parts"] for table in tables)
     }
-    kept = {key: first[key] for key in ("documents", "content")}
+    kept = {key: first[key] for key in ("documents", "content", "columns")}
     best = predictors[0]["name"]
     return kept | {"parts": sizes, "predictors": predictors, "not_fitted": {}, "best": best, "comparisons": []}
 

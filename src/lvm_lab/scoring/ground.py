@@ -15,9 +15,10 @@ from lvm_lab.config.presets import Preset
 from lvm_lab.config.thresholds import DOCUMENTS_FOR_INTERVAL
 from lvm_lab.data.importers.npz import open_source
 from lvm_lab.data.parts import Parts, whole_windows
-from lvm_lab.data.seen import Trainings, hold_out
+from lvm_lab.data.seen import Trainings, hold_out, trained_on
 from lvm_lab.data.windows import Windows, sample_evenly
 from lvm_lab.errors import UserError
+from lvm_lab.judge.following import Targets, later_windows, rows_before, targets_of, without_seen
 from lvm_lab.judge.part_report import windows_judged
 
 Kind = Literal["val", "test", "ood"]
@@ -32,7 +33,8 @@ class Ground:
     """windows, sources: by part, and by name for further OOD stores; sources are files or data sources in a user's
     words. stores: the content of each further OOD store, by name. cache: where fitted baselines are kept.
     skipped: the further OOD stores that are not judged, path to reason. notes: what a reader of numbers has to know of
-    the windows."""
+    the windows. judge_from, later: the first row that `following` ranks, and by part every target of it, whatever the
+    windows read."""
 
     parts: Parts
     preset: Preset
@@ -42,11 +44,19 @@ class Ground:
     stores: Mapping[str, str] = field(default_factory=dict)
     skipped: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    judge_from: int = DataSettings.judge_from
+    later: Mapping[str, Windows] = field(default_factory=dict)
 
     @classmethod
-    def of_run(cls, parts: Parts, preset: Preset, cache: Path) -> Ground:
+    def of_run(cls, parts: Parts, preset: Preset, cache: Path, judge_from: int = DataSettings.judge_from) -> Ground:
         """A run's own parts that have windows."""
-        return cls(parts, preset, cache, {kind: part for kind, part in _held_out(parts).items() if len(part)})
+        windows = {kind: part for kind, part in _held_out(parts).items() if len(part)}
+        return cls(parts, preset, cache, windows, judge_from=judge_from, later=_later(windows, judge_from))
+
+    @property
+    def context_length(self) -> int:
+        """How many vectors are read on it."""
+        return self.parts.train.context_length
 
     def apart_from(self, name: str, trainings: Trainings) -> Ground:
         """The ground for a model too, of this name: without windows that it was trained on, and without further OOD
@@ -55,6 +65,7 @@ class Ground:
         Raises UserError where it was trained on a part of the data set itself, or where no store is left.
         """
         windows, skipped, notes = dict(self.windows), dict(self.skipped), list(self.notes)
+        later = dict(self.later)
         for part, there in self.windows.items():
             cut = self.parts.cut.get(part)
             try:
@@ -64,14 +75,23 @@ class Ground:
                     raise
                 del windows[part]
                 skipped[self.sources[part]] = str(error)
+                continue
+            seen_N = trained_on(trainings.sketches, later[part], cut, rows_before(later[part]))
+            later[part] = without_seen(later[part], seen_N)
         notes += [note for note in trainings.notes if note not in notes]
-        return replace(self, windows=windows, skipped=skipped, notes=tuple(notes))
+        return replace(self, windows=windows, later=later, skipped=skipped, notes=tuple(notes))
 
     @cached_property
     def samples(self) -> dict[str, Windows]:
         """The windows of each part that plain numbers, paired tests and times are of."""
         count = windows_judged(self.preset)
         return {name: sample_evenly(windows, count, self.preset.seed) for name, windows in self.windows.items()}
+
+    @cached_property
+    def following(self) -> dict[str, Targets]:
+        """By part, what `following` is measured on."""
+        count, seed = windows_judged(self.preset), self.preset.seed
+        return {part: targets_of(self.later[part], self.judge_from, count, seed) for part in self.windows}
 
     @property
     def ood(self) -> list[str]:
@@ -141,7 +161,8 @@ def open_ground(
                 f"the {name} part has {has}, and a bootstrap over documents needs {DOCUMENTS_FOR_INTERVAL}; "
                 "bring more documents, or leave the part out."
             )
-    return Ground(parts, preset, cache, windows, sources, contents, skipped, parts.notes)
+    start = settings.judge_from
+    return Ground(parts, preset, cache, windows, sources, contents, skipped, parts.notes, start, _later(windows, start))
 
 
 def source_of(node: Mapping[str, Any], part: str) -> str:
@@ -163,6 +184,10 @@ def store_label(path: Path, taken: Container[str]) -> str:
 def _held_out(parts: Parts) -> dict[str, Windows]:
     windows: dict[Kind, Windows | None] = {"val": parts.val, "test": parts.test, "ood": parts.ood}
     return {kind: part for kind, part in windows.items() if part is not None}
+
+
+def _later(windows: Mapping[Any, Windows], judge_from: int) -> dict[str, Windows]:
+    return {part: later_windows(there, judge_from) for part, there in windows.items()}
 
 
 def _documents(windows: Windows) -> int:

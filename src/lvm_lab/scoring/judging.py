@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from lvm_lab.judge.following import Following
 from lvm_lab.judge.latency import latency
 from lvm_lab.judge.part_report import Measures, PartReport, report_part
 from lvm_lab.judge.results import FiveCat, PartScores
@@ -26,10 +28,12 @@ class Scope:
 
 @dataclass(frozen=True)
 class Judgement:
-    """reports: by part. five_cat: of VAL, and of test, with each OOD store (`none` where there is none)."""
+    """reports: by part. five_cat: of VAL, and of test, with each OOD store (`none` where there is none). reads: how
+    many vectors."""
 
     reports: Mapping[str, PartReport]
     five_cat: Mapping[str, Mapping[str, FiveCat]]
+    reads: int
     speed: dict[str, Any] | None = None
 
     @property
@@ -40,12 +44,24 @@ class Judgement:
     def scores(self, part: str) -> PartScores | None:
         return self.reports[part].scores if part in self.reports else None
 
+    def following(self, part: str) -> Following | None:
+        return self.reports[part].following if part in self.reports else None
+
+    @property
+    def rank(self) -> tuple[int, float, float]:
+        """VAL halves, VAL margin, VAL following: the higher, the better; of a predictor that was judged on VAL."""
+        scores, following = self.scores("val"), self.following("val")
+        assert scores is not None
+        mrr = following.numbers["mrr"].value if following and following.numbers else -math.inf
+        return *scores.rank, mrr
+
     def part(self, name: str) -> dict[str, Any]:
         """One part ready for JSON; empty where there is no such part."""
         return self.reports[name].to_dict() if name in self.reports else {}
 
     def to_dict(self) -> dict[str, Any]:
         return {
+            "reads": self.reads,
             "speed": self.speed,
             "five_cat": {
                 part: {store: verdict.to_dict() for store, verdict in by_store.items()}
@@ -58,21 +74,33 @@ class Judgement:
         """A baseline in result.json: the verdict and each part's point estimates. Of a predictor that was judged."""
         verdict = self.verdict
         assert verdict is not None
+        first_ood = next(iter(self.five_cat["val"]))
+        following = {
+            key: f.values() if (f := self.following(part)) else {} for key, part in (("val", "val"), ("ood", first_ood))
+        }
         return {
             "passed": verdict.passed,
             "of": verdict.of,
             "verdict": verdict.verdict,
             "gates": {letter: gate.state for letter, gate in verdict.gates.items()},
-            "val": verdict.val.values(curve=True),
-            "ood": verdict.ood.values(curve=True) if verdict.ood else {},
+            "val": verdict.val.values(curve=True) | following["val"],
+            "ood": (verdict.ood.values(curve=True) | following["ood"]) if verdict.ood else {},
         }
 
 
-def judge(predictor: Predictor, ground: Ground, scope: Scope, device: str) -> Judgement:
-    """Everything within the scope, on the ground's windows."""
+def judge(predictor: Predictor, ground: Ground, scope: Scope, device: str, longest: int | None = None) -> Judgement:
+    """Everything within the scope, on the ground's windows. longest: as in `report_part`."""
     reports = {
         part: report_part(
-            predictor, windows, ground.parts.stats, ground.preset, kind_of(part), scope.parts[kind_of(part)], device
+            predictor,
+            windows,
+            ground.parts.stats,
+            ground.preset,
+            kind_of(part),
+            scope.parts[kind_of(part)],
+            device,
+            targets=ground.following[part],
+            longest=longest,
         )
         for part, windows in ground.windows.items()
         if scope.parts.get(kind_of(part))
@@ -82,7 +110,7 @@ def judge(predictor: Predictor, ground: Ground, scope: Scope, device: str) -> Ju
         # At the full length, or the longest that the part has.
         *_, (_, longest) = next(iter(ground.samples.values())).by_length()
         speed = latency(predictor, longest.context(slice(0, SPEED_WINDOWS)), device)
-    return Judgement(reports, _five_cat(reports, ground), speed)
+    return Judgement(reports, _five_cat(reports, ground), ground.context_length, speed)
 
 
 def _five_cat(reports: Mapping[str, PartReport], ground: Ground) -> dict[str, dict[str, FiveCat]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 from lvm_lab.judge.comparison import Skill
 from lvm_lab.judge.part_report import Measures
 from lvm_lab.judge.verdict import put_together, unmeasured
+from lvm_lab.reporting import words
 from lvm_lab.scoring.baselines import baselines, digest, trivial_names
 from lvm_lab.scoring.comparison import Comparison, Tested, against, best_of, lifts, skills
 from lvm_lab.scoring.ground import KINDS, Ground, Kind
@@ -43,7 +44,7 @@ class Scores:
     """models, baselines, skill (by part): by name. lifts: each model's over each baseline, by number.
 
     not_fitted: the reason, for each baseline that this data cannot fit. best: the model that the others are compared
-    with.
+    with. ground: of those that read the most, where models read contexts of different lengths.
     """
 
     ground: Ground
@@ -70,6 +71,11 @@ class Scores:
             "skill": {part: _ready(shares) for part, shares in self.skill[self.best].items()},
             "not_fitted": dict(self.not_fitted),
         }
+
+    @property
+    def reads(self) -> list[int]:
+        """How many vectors the models read, each length once."""
+        return sorted({judgement.reads for judgement in self.models.values()})
 
     def _five_cat(self, model: Judgement) -> dict[str, Any]:
         if model.verdict is not None:
@@ -102,6 +108,7 @@ class Scores:
         return {
             "documents": self.ground.parts.documents,
             "content": self.ground.parts.content,
+            "columns": words.columns(self.reads, self.ground.judge_from),
             "parts": self.ground.sizes(),
             "predictors": models + others,
             "not_fitted": dict(self.not_fitted),
@@ -111,6 +118,10 @@ class Scores:
         }
 
 
+# Models by name and the ground that they stand on; each is made when its turn comes, so that only one is in memory.
+Group = tuple[Mapping[str, Callable[[], Predictor]], Ground]
+
+
 def score(
     models: Mapping[str, Callable[[], Predictor]],
     ground: Ground,
@@ -118,35 +129,58 @@ def score(
     device: str,
     announce: Callable[[str], None] = lambda name: None,
 ) -> Scores:
-    """Every model, by name, and every baseline on one ground. A model is made when its turn comes, so that only one
-    is in memory; announce: called with each predictor's name before it is judged."""
-    judgements = {}
-    scope = purpose.models
-    if ground.parts.mixing is not None:
-        # VAL was learned on and chosen by: baselines alone are judged there.
-        scope = replace(scope, parts={kind: wanted for kind, wanted in scope.parts.items() if kind != "val"})
-    for name, make in models.items():
-        announce(name)
-        judgements[name] = judge(make(), ground, scope, device)
-    others, not_fitted = _judged_baselines(ground, purpose.baselines, device, announce)
-    trivial = {name: others[name] for name in trivial_names(ground.preset.baselines) if name in others}
-    best = best_of(judgements)
-    return Scores(
-        ground,
-        judgements,
-        others,
-        not_fitted,
-        {name: skills(judgement, trivial) for name, judgement in judgements.items()},
-        best,
-        against(best, {**judgements, **others}, ground.preset, chosen_on="val") if purpose.versus_best else [],
-    )
+    """Every model, by name, and every baseline on one ground. announce: called with each predictor's name before it is
+    judged."""
+    return score_together([(models, ground)], purpose, device, announce)
+
+
+def score_together(
+    groups: Sequence[Group], purpose: Purpose, device: str, announce: Callable[[str], None] = lambda name: None
+) -> Scores:
+    """Models that read contexts of different lengths in one table: a group for each length, on grounds that share
+    their windows (scoring/sharing.py). The baselines are of every length, and named by it where there are several."""
+    models: dict[str, Judgement] = {}
+    others: dict[str, Judgement] = {}
+    not_fitted: dict[str, str] = {}
+    skill: dict[str, Mapping[str, Mapping[str, Skill]]] = {}
+    longest = max((ground for _, ground in groups), key=lambda ground: ground.context_length)
+    several = len({ground.context_length for _, ground in groups}) > 1
+    fitted: dict[int, Baselines] = {}
+    for makers, ground in groups:
+        own: dict[str, Judgement] = {}
+        for name, make in makers.items():
+            announce(name)
+            own[name] = judge(make(), ground, _scope(purpose, ground), device, longest.context_length)
+        if ground.context_length not in fitted:
+            fitted[ground.context_length] = _judged_baselines(
+                ground, purpose.baselines, device, announce, longest.context_length
+            )
+        baselines, reasons = fitted[ground.context_length]
+        trivial = {name: baselines[name] for name in trivial_names(ground.preset.baselines) if name in baselines}
+        skill |= {name: skills(judgement, trivial) for name, judgement in own.items()}
+        models |= own
+        ending = words.reading(ground.context_length) if several else ""
+        others |= {name + ending: judgement for name, judgement in baselines.items()}
+        not_fitted |= {name + ending: reason for name, reason in reasons.items()}
+    best = best_of(models)
+    compared = against(best, {**models, **others}, longest.preset, chosen_on="val") if purpose.versus_best else []
+    return Scores(longest, models, others, not_fitted, skill, best, compared)
+
+
+def _scope(purpose: Purpose, ground: Ground) -> Scope:
+    if ground.parts.mixing is None:
+        return purpose.models
+    # VAL was learned on and chosen by: baselines alone are judged there.
+    return replace(purpose.models, parts={kind: some for kind, some in purpose.models.parts.items() if kind != "val"})
 
 
 Baselines = tuple[dict[str, Judgement], dict[str, str]]
 _last: Last[Baselines] = Last()
 
 
-def _judged_baselines(ground: Ground, scope: Scope, device: str, announce: Callable[[str], None]) -> Baselines:
+def _judged_baselines(
+    ground: Ground, scope: Scope, device: str, announce: Callable[[str], None], longest: int
+) -> Baselines:
     """Every baseline's judgement by name, and why others have none; nothing where no gate is judged and nothing else
     is wanted of them."""
     preset = ground.preset
@@ -159,7 +193,7 @@ def _judged_baselines(ground: Ground, scope: Scope, device: str, announce: Calla
         judgements = {}
         for name, baseline in fitted.items():
             announce(name)
-            judgements[name] = judge(baseline, ground, scope, device)
+            judgements[name] = judge(baseline, ground, scope, device, longest)
         return judgements, not_fitted
 
     if scope.speed:
@@ -167,7 +201,8 @@ def _judged_baselines(ground: Ground, scope: Scope, device: str, announce: Calla
         return judged()
     rows = {name: windows.target_row_W.tolist() for name, windows in ground.windows.items()}
     measures = {kind: asdict(wanted) for kind, wanted in scope.parts.items()}
-    return _last.get(digest(ground.parts, asdict(preset), device, rows, dict(ground.stores), measures), judged)
+    judged_on = [rows, ground.judge_from, longest, dict(ground.stores)]
+    return _last.get(digest(ground.parts, asdict(preset), device, judged_on, measures), judged)
 
 
 def _ready(numbers: Mapping[str, Skill | Tested]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -98,12 +98,18 @@ class Entry:
         return self.val is not None and 0 < self.val.documents < DOCUMENTS_FOR_VERDICT
 
     @property
-    def rank(self) -> tuple[int, float, float] | None:
-        """VAL halves passed, VAL margin, VAL unseen MRR: the higher, the better. None for what may not be ranked."""
+    def rank(self) -> tuple[int, float, bool, float] | None:
+        """VAL halves passed, VAL margin, VAL `following`: the higher, the better. None for what may not be ranked.
+
+        Where there is no `following`, on short documents and in results of before, VAL unseen MRR stands for it, below
+        all that have it.
+        """
         if self.status != "finished" or self.val is None or self.result is None:
             return None
         margin = float("-inf") if self.val.margin is None else self.val.margin
-        return self.val.passed, margin, self.result.value("val", "B/mrr_unseen") or 0.0
+        following = self.result.value("val", "following/mrr")
+        unseen = self.result.value("val", "B/mrr_unseen") or 0.0
+        return self.val.passed, margin, following is not None, unseen if following is None else following
 
     @property
     def passes(self) -> bool | None:
@@ -118,12 +124,18 @@ class Entry:
         return self.val.passed >= min(verdict.required, self.val.of)
 
     @property
-    def judged_on(self) -> str:
-        """What its VAL is made of and how it was judged; numbers of two runs compare where this is the same."""
+    def judged_on(self) -> tuple[str, ...]:
+        """What its VAL is made of and how it was judged: numbers of two runs compare where they have one of these in
+        common. The first is of its context length; the second, where it has one, of the targets of `following`, which
+        are the same whatever is read."""
         data, preset = self.config.get("data", {}), {"gates": list(GATES)} | self.config.get("five_cat", {})
         source = ground(self.config, self.run.identity.content)
-        cut = [data.get(key) for key in ("context_length", "skip_repeated")]
-        return json.dumps([source, cut, [preset.get(key) for key in JUDGING]], sort_keys=True, default=str)
+        judging = [source, data.get("skip_repeated"), [preset.get(key) for key in JUDGING]]
+        following = self.result.following("val") if self.result else None
+        grounds: list[tuple[str, Any]] = [("reads", data.get("context_length"))]
+        if following is not None and following.digest is not None:
+            grounds.append(("following", following.digest))
+        return tuple(json.dumps([*one, *judging], sort_keys=True, default=str) for one in grounds)
 
     def option(self, group: str) -> str | None:
         """The name of a group's option, such as the loss; None for a run that is not begun and whose row names none."""
@@ -171,13 +183,33 @@ def entry(folder: Path, week: int | None = None, phase: int | None = None, setti
 
 
 def comparable(entries: Iterable[Entry]) -> list[Entry]:
-    """Those that were judged as most of them were: a higher number on easier documents is no better model."""
+    """Those that were judged as most of them were: a higher number on easier documents is no better model.
+
+    Runs that read contexts of different lengths are among them where their `following` is of equal targets.
+    """
     judged = [e for e in entries if e.rank is not None]
     grounds: Counter[str] = Counter()
     for e in sorted(judged, key=lambda e: e.name):
-        # A pool is as many runs as it has folds.
-        grounds[e.judged_on] += len(e.members) or 1
-    return [e for e in judged if e.judged_on == grounds.most_common(1)[0][0]]
+        for one in e.judged_on:
+            # A pool is as many runs as it has folds.
+            grounds[one] += len(e.members) or 1
+    most = [ground for ground, _ in grounds.most_common(1)]
+    return [e for e in judged if set(most) & set(e.judged_on)]
+
+
+def why_apart(entry: Entry, most: Sequence[Entry]) -> str | None:
+    """Why an entry has no place among the comparable ones; None for one of them, and for what was not judged."""
+    if entry.rank is None or not most or any(e is entry for e in most):
+        return None
+    lengths = {e.config.get("data", {}).get("context_length") for e in most}
+    own = entry.config.get("data", {}).get("context_length")
+    if own in lengths:
+        return "it was judged on another VAL, or by other gates, than most"
+    known = [e.result.following("val") if e.result else None for e in (entry, *most)]
+    read = f"it reads {own} vectors and most read {', '.join(sorted(map(str, lengths)))}"
+    if any(following is None or following.digest is None for following in known):
+        return f"{read}, and without following on both they do not compare"
+    return f"{read}, and their targets of following are not the same"
 
 
 def ranked(entries: Iterable[Entry], gated: bool = True) -> list[Entry]:

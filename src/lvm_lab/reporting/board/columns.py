@@ -40,13 +40,14 @@ class Line:
     """A run with its cells by column.
 
     place: 1 is the best by VAL; None was not judged on the VAL of most, or is a fold. pool: the name of the row that it
-    is a fold of.
+    is a fold of. apart: why it has no place though it was judged.
     """
 
     entry: Entry
     place: int | None
     cells: dict[str, Cell] = field(default_factory=dict)
     pool: str | None = None
+    apart: str | None = None
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,16 @@ class Board:
         order = [e.name for e in passing] + [e.name for e in judged if not e.passes]
         places = {name: place for place, name in enumerate(order, start=1)}
         columns = (*columns_of(entries), *extra)
-        lines = [Line(e, places.get(e.name), {c.key: c.of(e) for c in columns}, pool_of.get(e.name)) for e in entries]
+        lines = [
+            Line(
+                e,
+                places.get(e.name),
+                {c.key: c.of(e) for c in columns},
+                pool_of.get(e.name),
+                None if e.name in pool_of else leaderboard.why_apart(e, judged),
+            )
+            for e in entries
+        ]
         halves = max((e.val.of for e in entries if e.val), default=OLD_HALVES)
         return cls(lines, columns, passing[0].name if passing else None, halves)
 
@@ -171,7 +181,12 @@ AHEAD = (
 BEHIND = (
     Column("halves", "halves", "gates that VAL alone passes", lambda e: e.val.passed if e.val else None, "whole"),
     _number("A/margin", "margin", "cos(+1) less the best other offset on VAL"),
-    _number("B/mrr_unseen", "unseen MRR", "mean reciprocal rank on VAL, the context's chunks aside"),
+    _number("B/mrr_unseen", "unseen MRR", "mean reciprocal rank on VAL, the run's own context aside"),
+    _number(
+        "following/mrr",
+        "following",
+        "mean reciprocal rank on VAL among the target and all later chunks: compares whatever a run reads",
+    ),
     _number("A/cos", "cos", "mean cosine of prediction and target on VAL"),
     _number("B/r1", "R@1", "recall at 1 among the document's chunks on VAL", short=False),
     _number("D/rollout", "rollout", "mean cosine over five fed-back steps on VAL", short=False),

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from lvm_lab.reporting.words import COMPARED, predictor
+from lvm_lab.reporting.words import COMPARED, compared, predictor
 from lvm_lab.runs.judgement import Number
 from lvm_lab.runs.reading import CONFIG, HISTORY
 from lvm_lab.runs.result import FILE as RESULT
@@ -67,7 +67,7 @@ def _judgement(result: Result | None) -> dict[str, Any]:
         "gates": _gates(result) if result else [],
         "offsets": {part: _offsets(result.numbers(part, "A") if result else {}) for part in JUDGED}
         | {"copy_last": _offsets(_offsets_of_copy_last(result) if result else {})},
-        "baselines": {"heads": [head for head, _ in COMPARED], "rows": _compared(result) if result else []},
+        "baselines": {"heads": [head for head, _ in _heads(result)], "rows": _compared(result) if result else []},
         "skill": {part: _skill(result.shares(part) if result else {}) for part in JUDGED},
     }
 
@@ -110,6 +110,10 @@ def _offsets_of_copy_last(result: Result) -> dict[str, Number]:
     return {key.removeprefix("A/"): Number(value) for key, value in values.items() if key.startswith("A/k")}
 
 
+def _heads(result: Result | None) -> tuple[tuple[str, str], ...]:
+    return compared(summary.val for _, summary in result.summaries) if result else COMPARED
+
+
 def _compared(result: Result) -> list[dict[str, Any]]:
     """The model and each baseline: gates passed, values and lifts; nothing where there are no baselines."""
     return [
@@ -117,10 +121,10 @@ def _compared(result: Result) -> list[dict[str, Any]]:
             "name": predictor(name),
             "passed": summary.passed,
             "of": summary.of,
-            "values": [summary.val.get(key) for _, key in COMPARED],
+            "values": [summary.val.get(key) for _, key in _heads(result)],
             "lifts": [
                 _shown(lift, "p", "p_holm") if (lift := summary.model_lift_val.get(key)) else None
-                for _, key in COMPARED
+                for _, key in _heads(result)
             ],
         }
         for name, summary in (result.summaries if result.baselines else [])

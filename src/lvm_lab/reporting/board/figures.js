@@ -1,7 +1,7 @@
 "use strict";
 // The figures under the table: they show its rows.
 
-const QUALITIES = ["A/margin", "A/cos", "B/mrr_unseen", "skill/A/cos", "skill/B/mrr_unseen", "passed"];
+const QUALITIES = ["A/margin", "A/cos", "B/mrr_unseen", "following/mrr", "skill/A/cos", "skill/B/mrr_unseen", "passed"];
 const CURVES = ["val/loss", "train/loss", "val/cos", "5cat/val/A/margin"];
 const WIDEST = 640;
 

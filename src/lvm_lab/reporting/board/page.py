@@ -60,7 +60,7 @@ def _data(board: Board, name: str, out: Path) -> dict[str, Any]:
             "name": line.entry.name,
             "pool": line.pool,
             "cells": {"place": line.place, "run": line.entry.name, **line.cells},
-            **details(line.entry, out),
+            **_noted(details(line.entry, out), line.apart),
         }
         for line in board.lines
     ]
@@ -78,6 +78,11 @@ def _data(board: Board, name: str, out: Path) -> dict[str, Any]:
         "runs": runs,
         "groups": [_group(group, number_of) for group in groups(board)],
     }
+
+
+def _noted(shown: dict[str, Any], apart: str | None) -> dict[str, Any]:
+    """A run's details, and among its notes why it has no place."""
+    return shown | {"notes": [f"no place: {apart}", *shown["notes"]]} if apart else shown
 
 
 def _column(column: Column) -> dict[str, Any]:

@@ -56,12 +56,12 @@ def summary(board: Board, named: Callable[[str], str]) -> str:
     runs = [line for line in board.lines if not line.entry.members]
     counts = Counter(line.entry.status for line in runs)
     statuses = ", ".join(f"{number} {status}" for status, number in counts.items())
-    order = f"by VAL alone: halves passed (of {board.halves}), margin, unseen MRR"
+    order = f"by VAL alone: halves passed (of {board.halves}), margin, following"
     best = f"None is best: no run passes its 5CAT preset on VAL (order {order})."
     if board.best:
         best = f"Best (★) is {named(board.best)}, {order}."
-    apart = sum(line.place is None and line.pool is None and line.entry.rank is not None for line in board.lines)
-    others = f" {apart} without a place were judged on another VAL, or by other gates, than most." if apart else ""
+    apart = Counter(line.apart for line in board.lines if line.apart)
+    others = "".join(f" {number} without a place: {reason}." for reason, number in apart.items())
     return f"{len(runs)} runs: {statuses}. {best}{others}"
 
 

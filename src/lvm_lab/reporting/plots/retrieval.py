@@ -48,6 +48,10 @@ def _panel(axes: Axes, run: Record, parts: dict[str, dict[str, Number]], suffix:
         for name in names:
             if name in numbers:
                 _style.threshold(axes, numbers[name], part, (_rank(name) - 0.4, _rank(name) + 0.4))
+        if suffix == UNSEEN and (following := run.result.following(part)) and not following.reason:
+            own, chance = (fixed(following.numbers[name].value) for name in ("mrr", "chance_mrr"))
+            # A line of words alone: its candidates are others than the curve's.
+            axes.plot([], [], " ", label=f"{part.upper()}, following: MRR {own}, chance {chance}")
     axes.set_xticks(ranks)
     axes.set_ylim(-0.03, 1.05)
     axes.set_xlabel("k", fontsize=8)
