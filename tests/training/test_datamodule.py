@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
 import pytest
+import torch
 
+from helpers.commands import TINY, call, rows, timeless
 from lvm_lab.data.parts import Parts
 from lvm_lab.data.store import Store
 from lvm_lab.data.windows import index_windows
+from lvm_lab.model import read_checkpoint
 from lvm_lab.training.datamodule import VectorDataModule
 
 
@@ -32,3 +36,16 @@ def test_an_epoch_of_a_part_of_the_windows_says_how_many(
     expected = f"an epoch sees {seen} of {len(windows)} training windows ({100 * seen / len(windows):.0f}%)"
     assert {record.getMessage().partition(",")[0] for record in caplog.records} == ({expected} if partial else set())
     assert (seen < len(windows) - 20) == partial
+
+
+@pytest.mark.slow
+def test_a_training_computes_the_same_wherever_its_vectors_live(tmp_path: Path) -> None:
+    histories, weights = [], []
+    for resident in ("never", "always"):
+        folder = tmp_path / resident
+        outcome = call(tmp_path, *TINY, f"device.resident={resident}", f"run.dir={folder}")
+        assert outcome.code == 0, outcome.err
+        histories.append(timeless(rows(folder)))
+        weights.append(read_checkpoint(folder / "checkpoints" / "best.ckpt")["state_dict"])
+    assert histories[0] == histories[1]
+    assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())

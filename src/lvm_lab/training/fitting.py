@@ -45,6 +45,7 @@ def fit(
         max_per_doc,
         settings.config["loss"]["negatives"],
         settings.seed,
+        settings.device.resident,
     )
     try:
         trainer.fit(module, datamodule=batches, ckpt_path=last, weights_only=True)
