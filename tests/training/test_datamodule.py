@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -11,9 +12,11 @@ import numpy as np
 import pytest
 import torch
 
+from helpers.commands import TINY, call, rows, timeless
 from lvm_lab.data.parts import Parts
 from lvm_lab.data.store import Store
 from lvm_lab.data.windows import index_windows
+from lvm_lab.model import read_checkpoint
 from lvm_lab.training.datamodule import VectorDataModule
 
 
@@ -62,3 +65,16 @@ def test_an_epoch_of_documents_counts_segments_and_their_targets(
     one, two = ([batch.target_ND for batch in data.val_dataloader()] for _ in range(2))
     assert sum(map(len, one)) == len(windows)
     assert all(map(torch.equal, one, two))
+
+
+@pytest.mark.slow
+def test_a_training_computes_the_same_wherever_its_vectors_live(tmp_path: Path) -> None:
+    histories, weights = [], []
+    for resident in ("never", "always"):
+        folder = tmp_path / resident
+        outcome = call(tmp_path, *TINY, f"device.resident={resident}", f"run.dir={folder}")
+        assert outcome.code == 0, outcome.err
+        histories.append(timeless(rows(folder)))
+        weights.append(read_checkpoint(folder / "checkpoints" / "best.ckpt")["state_dict"])
+    assert histories[0] == histories[1]
+    assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())

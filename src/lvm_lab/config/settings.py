@@ -134,6 +134,8 @@ class DeviceSettings:
     """Lightning's accelerator, devices and strategy. threads: CPU threads (null: what PyTorch chooses).
 
     kernels: what Mamba-2 computes with on CUDA devices, by default the faster one for the context's length.
+    resident: whether the vectors that training reads are copied to the device once and gathered there. auto: on a GPU,
+        where they take no more than half of its free memory.
     """
 
     accelerator: str = "auto"
@@ -141,6 +143,7 @@ class DeviceSettings:
     strategy: str = "auto"
     threads: int | None = None
     kernels: Literal["auto", "fused", "plain"] = "auto"
+    resident: Literal["auto", "always", "never"] = "auto"
 
     def __post_init__(self) -> None:
         if self.strategy.lower().replace("_", "").startswith(SHARDING):

@@ -6,34 +6,43 @@ N supervised targets.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from lvm_lab.data.rows import Rows
 from lvm_lab.data.sampler import Draw
 from lvm_lab.data.segments import SegmentDraw
 from lvm_lab.data.windows import Windows, stripes
 from lvm_lab.types import Batch
 
+# Rows of a store, of any shape, to their vectors in float32, with one more dim.
+Gather = Callable[[np.ndarray], torch.Tensor]
+
 
 class WindowBatches(Dataset[Batch]):
     """draw -> Batch of float32 tensors; with several devices, each takes every `world`-th window.
 
-    negatives: how many other chunks of the same document come with each window (0: none).
+    negatives: how many other chunks of the same document come with each window (0: none). gather: rows of the store to
+    their vectors, from the memory map unless told otherwise.
     """
 
-    def __init__(self, windows: Windows, negatives: int = 0, rank: int = 0, world: int = 1) -> None:
+    def __init__(
+        self, windows: Windows, negatives: int = 0, rank: int = 0, world: int = 1, gather: Gather | None = None
+    ) -> None:
         self.windows, self.negatives, self.rank, self.world = windows, negatives, rank, world
+        self.gather = gather or from_map(windows.vectors_ND)
 
     def __getitem__(self, draw: Draw) -> Batch:
         share = slice(self.rank, None, self.world)
         positions = draw.positions[share]
         windows = self.windows
         batch = Batch(
-            context_BLD=read(windows, windows.context_rows(positions)),
-            target_ND=read(windows, windows.target_row_W[positions]),
+            context_BLD=self.gather(windows.context_rows(positions)),
+            target_ND=self.gather(windows.target_row_W[positions]),
             document_N=torch.from_numpy(windows.document_W[positions]),
         )
         if self.negatives == 0:
@@ -47,7 +56,7 @@ class WindowBatches(Dataset[Batch]):
             batch.context_BLD,
             batch.target_ND,
             batch.document_N,
-            read(windows, rows_BM),
+            self.gather(rows_BM),
             torch.from_numpy(real_BM),
         )
 
@@ -56,16 +65,18 @@ class SegmentBatches(Dataset[Batch]):
     """draw -> Batch of float32 tensors, segments padded on the right to the longest; with several devices, each takes
     every `world`-th segment.
 
-    negatives: how many chunks of its stretch come with each segment, its own among them (0: none).
+    negatives: how many chunks of its stretch come with each segment, its own among them (0: none). gather: as for
+    windows.
     """
 
-    def __init__(self, negatives: int = 0, rank: int = 0, world: int = 1) -> None:
-        self.negatives, self.rank, self.world = negatives, rank, world
+    def __init__(self, negatives: int = 0, rank: int = 0, world: int = 1, gather: Gather | None = None) -> None:
+        self.negatives, self.rank, self.world, self.gather = negatives, rank, world, gather
 
     def __getitem__(self, draw: SegmentDraw) -> Batch:
         share = slice(self.rank, None, self.world)
         segments, windows = draw.segments.select(share), draw.segments.windows
-        vectors_BPD = read(windows, segments.rows_SP())
+        gather = self.gather or from_map(windows.vectors_ND)
+        vectors_BPD = gather(segments.rows_SP())
         segment_N, window_N = segments.segment_N, segments.window_N
         row_N = torch.from_numpy(windows.target_row_W[window_N] - segments.first_S[segment_N])
         of_N = torch.from_numpy(segment_N)
@@ -86,16 +97,16 @@ class SegmentBatches(Dataset[Batch]):
             real_BM = real_BM & ~windows.excluded_N[rows_BM]
         return replace(
             batch,
-            negatives_BMD=read(windows, rows_BM),
+            negatives_BMD=gather(rows_BM),
             negatives_mask_BM=torch.from_numpy(real_BM),
             place_BM=torch.from_numpy(rows_BM - segments.first_S[:, None]),
         )
 
 
-def read(windows: Windows, rows: np.ndarray) -> torch.Tensor:
-    """The vectors at the given rows in float32. NumPy widens halves one at a time, which took most of a batch's time;
+def from_map(vectors_ND: Rows) -> Gather:
+    """Gathers from where the vectors lie at rest. NumPy widens halves one at a time, which took most of a batch's time;
     torch takes eight."""
-    return torch.from_numpy(np.asarray(windows.vectors_ND[rows])).float()
+    return lambda rows: torch.from_numpy(np.asarray(vectors_ND[rows])).float()
 
 
 def negative_rows(windows: Windows, count: int, seed: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import math
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch.utils.data import DataLoader
 
-from lvm_lab.data.batches import SegmentBatches, WindowBatches
+from lvm_lab.data.batches import Gather, SegmentBatches, WindowBatches
 from lvm_lab.data.parts import Parts
+from lvm_lab.data.resident import Resident
 from lvm_lab.data.sampler import DiverseBatches, FixedBatches, Resumable
 from lvm_lab.data.segments import Cuts, SegmentSampler, fixed_draws
 from lvm_lab.data.windows import Windows, sample_evenly
@@ -31,6 +32,7 @@ class VectorDataModule(pl.LightningDataModule):
     shortest: cut documents into segments, which batch_size and max_per_doc then count, and supervise every place that
         has read so many vectors; None: windows.
     stages: those of a strategy; each has its loader, which is kept, and the trainer asks for it before every epoch.
+    resident: device.resident.
     """
 
     def __init__(
@@ -42,10 +44,13 @@ class VectorDataModule(pl.LightningDataModule):
         seed: int,
         shortest: int | None = None,
         stages: Stages | None = None,
+        resident: Literal["auto", "always", "never"] = "auto",
     ) -> None:
         super().__init__()
         self.parts, self.batch_size, self.max_per_doc = parts, batch_size, max_per_doc
         self.negatives, self.seed, self.shortest, self.stages = negatives, seed, shortest, stages
+        self.resident = resident
+        self._vectors: Resident | None = None
         self._loaders: dict[int, DataLoader[Batch]] = {}
         self._batches: Resumable | None = None
 
@@ -104,7 +109,8 @@ class VectorDataModule(pl.LightningDataModule):
                 100 * seen / total,
                 self.max_per_doc,
             )
-        return _loader(WindowBatches(windows, negatives, *self._place()), Resumable(sampler))
+        batches = WindowBatches(windows, negatives, *self._place(), self._gather(windows))
+        return _loader(batches, Resumable(sampler))
 
     def _segment_loader(self, windows: Windows, negatives: int, shortest: int) -> DataLoader[Batch]:
         sampler = SegmentSampler(Cuts(windows, shortest), self.batch_size, self.max_per_doc, self.seed)
@@ -120,21 +126,30 @@ class VectorDataModule(pl.LightningDataModule):
         )
         if len(sampler) < total // self.batch_size:
             log.info("a batch takes at most %d segments of a document (data.max_per_doc)", self.max_per_doc)
-        return _loader(SegmentBatches(negatives, *self._place()), Resumable(sampler))
+        return _loader(SegmentBatches(negatives, *self._place(), self._gather(windows)), Resumable(sampler))
 
     def _place(self) -> tuple[int, int]:
         """Which of how many devices this one is."""
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        dataset = WindowBatches(windows, self.negatives, rank, world, self._gather(windows))
+        return _loader(dataset, sampler)
 
     def val_dataloader(self) -> DataLoader[Batch]:
         if self.shortest is not None:
             # Supervised as in training, and cut where documents begin.
             draws = fixed_draws(self.parts.val, self.shortest, VALIDATION_SEGMENTS, self.batch_size, self.seed)
-            return _loader(SegmentBatches(self.negatives), draws)
+            return _loader(SegmentBatches(self.negatives, gather=self._gather(self.parts.val)), draws)
         windows = sample_evenly(self.parts.val, VALIDATION_WINDOWS, self.seed)
         sampler = FixedBatches(len(windows), self.batch_size, self.seed)
-        dataset = WindowBatches(windows, self.negatives)
+        dataset = WindowBatches(windows, self.negatives, gather=self._gather(windows))
         return _loader(dataset, sampler)
+
+    def _gather(self, windows: Windows) -> Gather:
+        if self._vectors is None:
+            device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
+            self._vectors = Resident(device, self.resident)
+        return self._vectors.gather(windows.vectors_ND)
 
 
 def total_steps(trainer: pl.Trainer) -> int:

@@ -47,6 +47,7 @@ def fit(
         settings.seed,
         settings.data.shortest if settings.data.windows == "documents" else None,
         module.stages,
+        settings.device.resident,
     )
     try:
         trainer.fit(module, datamodule=batches, ckpt_path=last, weights_only=True)
