@@ -146,11 +146,7 @@ def unseen_scores(unit_WD: np.ndarray, windows: Windows, longest: int) -> dict[s
 
     unseen: mrr, r1 and r5 within the document, with chance. store: those of `store_scores`.
     """
-    scores: dict[str, dict[str, np.ndarray]] = {"unseen": {}, "store": {}}
-    for positions, some in replace(windows, context_length=longest).by_length():
-        within = retrieval_scores(unit_WD[positions], some)
-        unseen = {f"{c}{name}": within[f"{c}{name}_unseen"] for name in UNSEEN for c in ("", "chance_")}
-        for group, values in (("unseen", unseen), ("store", store_scores(unit_WD[positions], some))):
-            for name, values_B in values.items():
-                scores[group].setdefault(name, np.full(len(windows), np.nan))[positions] = values_B
-    return scores
+    read = replace(windows, context_length=longest)
+    within = retrieval_scores(unit_WD, read)
+    unseen = {f"{c}{name}": within[f"{c}{name}_unseen"] for name in UNSEEN for c in ("", "chance_")}
+    return {"unseen": unseen, "store": store_scores(unit_WD, read)}

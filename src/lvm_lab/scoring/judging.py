@@ -108,8 +108,8 @@ def judge(predictor: Predictor, ground: Ground, scope: Scope, device: str, longe
     speed = None
     if scope.speed:
         # At the full length, or the longest that the part has.
-        *_, (_, longest) = next(iter(ground.samples.values())).by_length()
-        speed = latency(predictor, longest.context(slice(0, SPEED_WINDOWS)), device)
+        *_, (_, whole) = next(iter(ground.samples.values())).by_length()
+        speed = latency(predictor, whole.context(slice(0, SPEED_WINDOWS)), device)
     return Judgement(reports, _five_cat(reports, ground), ground.context_length, speed)
 
 

@@ -131,9 +131,6 @@ class VectorDataModule(pl.LightningDataModule):
     def _place(self) -> tuple[int, int]:
         """Which of how many devices this one is."""
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-        rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-        dataset = WindowBatches(windows, self.negatives, rank, world, self._gather(windows))
-        return _loader(dataset, sampler)
 
     def val_dataloader(self) -> DataLoader[Batch]:
         if self.shortest is not None:
