@@ -1,7 +1,8 @@
 """The words every part shares: batches, predictions, statistics and the protocols between them.
 
-Shape suffixes: B batch, L context length, D vector dim, H hidden dim, M negatives a row,
-N predictions (B, or B x L when every position is supervised), S draws or noise levels.
+Shape suffixes: B batch (windows, or segments of documents), L context length, D vector dim, H hidden dim, M negatives
+a window or segment, N predictions (B; B x L when every position is supervised; the supervised places of B segments),
+S draws or noise levels.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ class Prediction:
     Generative heads add what their own loss reads, in the same units as raw, of which raw is the mean:
     draws_SND: several draws. denoised_SND: what is left of the target at several noise levels, noise_weight_SN
         the weight of each (1 on average).
+    origin: the `output` of the prediction that these rows were selected from; None: of none.
     hidden_NH: the backbone's state behind each, where a training's loss reads it too.
     """
 
@@ -32,18 +34,30 @@ class Prediction:
     draws_SND: Tensor | None = None
     denoised_SND: Tensor | None = None
     noise_weight_SN: Tensor | None = None
+    origin: Tensor | None = None
     hidden_NH: Tensor | None = None
 
     @property
     def output(self) -> Tensor:
         """The head's own output, which every other tensor is computed from; gradients are compared here."""
+        if self.origin is not None:
+            return self.origin
         several = self.draws_SND if self.denoised_SND is None else self.denoised_SND
         return self.raw_ND if several is None else several
 
     def float(self) -> Prediction:
         """The same in float32 at least: what mixed precision computed in fewer bits, for a loss."""
         wide = {name: x if x is None or x.dtype == torch.float64 else x.float() for name, x in vars(self).items()}
-        return Prediction(**wide)
+        return Prediction(**wide | {"origin": self.origin})
+
+    def select(self, index_N: Tensor) -> Prediction:
+        """The predictions at these rows, in that order: of every field along the N of its suffix."""
+        rows: dict[str, Any] = {
+            name: x.index_select(name.rpartition("_")[2].index("N"), index_N)
+            for name, x in vars(self).items()
+            if x is not None and name != "origin"
+        }
+        return Prediction(**rows, origin=self.output)
 
     @classmethod
     def from_raw(cls, raw_ND: Tensor) -> Prediction:
@@ -55,11 +69,19 @@ class Prediction:
 class Batch:
     """What a loss sees beside the prediction. Vectors are float32, with trainer.precision=64-true float64.
 
-    context_BLD: the vectors that were read, oldest first.
-    target_ND: the vectors that come next; N = B, or B x L with row b * L + t the target of position t.
+    context_BLD: the vectors that were read, oldest first. Those of segments have their own lengths and are padded on
+        the right: what stands there is read by no supervised place.
+    target_ND: the vectors that come next; N = B, or B x L with row b * L + t the target of position t, or one row for
+        each place of `index_N`.
     document_N: the document's number, to mask same-document rows among in-batch negatives.
-    negatives_BMD, negatives_mask_BM: other chunks of the same document (context and target
-        excluded) and which of them are real; None when the loss asks for none.
+    negatives_BMD, negatives_mask_BM: other chunks of the same document and which of them are real; None when the loss
+        asks for none. A window's are none of its context and target; a segment's may be its own: see `place_BM`.
+
+    Of segments alone, None for windows:
+    index_N: the supervised places, ascending, as b * L + t.
+    pool_B: for each segment the row of N that stands for it among the in-batch candidates.
+    place_BM: how far each negative lies behind the first vector of its segment, so that place t has read those of
+        0 .. t and t + 1 is its target; negative before the segment.
     """
 
     context_BLD: Tensor
@@ -67,6 +89,14 @@ class Batch:
     document_N: Tensor
     negatives_BMD: Tensor | None = None
     negatives_mask_BM: Tensor | None = None
+    index_N: Tensor | None = None
+    pool_B: Tensor | None = None
+    place_BM: Tensor | None = None
+
+    @property
+    def ragged(self) -> bool:
+        """Whether several devices have different numbers of rows of one global batch."""
+        return self.index_N is not None
 
     def to(self, device: torch.device | str) -> Batch:
         """The batch on another device."""

@@ -1,11 +1,13 @@
 """Every term is 1 for its trivial predictor, 0 for the right answer, and does what its formula says.
 
-Shape suffixes: B windows, P supervised positions, N = B x P, L context length, D vector dim, M negatives.
+Shape suffixes: B windows or segments, P supervised positions, N = B x P or the places of segments, L context length,
+D vector dim, M negatives.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -351,3 +353,120 @@ def test_the_dual_head_speaks_in_the_encoders_units():
     assert {"units.centre_D", "units.scale_D"} <= set(head.state_dict())
     with pytest.raises(UserError, match=r"head.hidden=0"):
         DualHead(width=12, stats=STATS, hidden=0)
+
+
+# Three segments of two documents: places 1, 2 and 3 of the first are supervised, 3 of the second, 0 of the last.
+PLACES = [(0, 1), (0, 2), (0, 3), (1, 3), (2, 0)]
+SEGMENTS, PLACE_LENGTH = 3, 4
+
+
+def of_segments(negatives: int = 5, seed: int = 1, **more) -> Batch:
+    mask_BM = torch.rand(SEGMENTS, negatives, generator=torch.Generator().manual_seed(9)) > 0.2
+    return Batch(
+        context_BLD=normal(SEGMENTS, PLACE_LENGTH, DIM, seed=seed),
+        target_ND=normal(len(PLACES), DIM, seed=seed + 1),
+        document_N=torch.tensor([7, 7, 7, 4, 7]),
+        index_N=torch.tensor([b * PLACE_LENGTH + t for b, t in PLACES]),
+        pool_B=torch.tensor([1, 3, 4]),
+        negatives_BMD=normal(SEGMENTS, negatives, DIM, seed=seed + 2) if negatives else None,
+        negatives_mask_BM=mask_BM if negatives else None,
+        # Before the segment, its first vector, within it, behind it.
+        place_BM=torch.tensor([-3, 0, 2, 3, 4]).repeat(SEGMENTS, 1)[:, :negatives] if negatives else None,
+        **more,
+    )
+
+
+def by_hand(term: InfoNCE, unit_ND: Tensor, batch: Batch) -> float:
+    """Place by place, candidate by candidate."""
+    cos = lambda a, b: float(F.cosine_similarity(a, b, dim=0))  # noqa: E731
+    assert batch.pool_B is not None
+    temperature = float(term.temperature().detach())
+    forwards, backwards = [], []
+    for n, (b, t) in enumerate(PLACES):
+        target = batch.target_ND[n]
+        one = [cos(unit_ND[n], target)]
+        two = [*one]
+        for m in batch.pool_B.tolist() if term.in_batch else []:
+            if batch.document_N[m] != batch.document_N[n] and cos(target, batch.target_ND[m]) <= term.same_above:
+                one.append(cos(unit_ND[n], batch.target_ND[m]))
+                two.append(cos(target, unit_ND[m]))
+        others = []
+        if batch.negatives_BMD is not None:
+            assert batch.negatives_mask_BM is not None
+            assert batch.place_BM is not None
+            for m in range(batch.negatives_BMD.shape[1]):
+                if batch.negatives_mask_BM[b, m] and not 0 <= int(batch.place_BM[b, m]) <= t + 1:
+                    others.append(batch.negatives_BMD[b, m])
+        if term.own_context:
+            others += list(batch.context_BLD[b, : t + 1])
+        one += [cos(unit_ND[n], other) for other in others if cos(target, other) <= term.same_above]
+        for cosines, losses in ((one, forwards), (two, backwards)):
+            scores = torch.tensor(cosines) / temperature
+            losses.append(float(scores.logsumexp(0) - scores[0]) / math.log(max(2, len(cosines))))
+    mean = lambda values: sum(values) / len(values)  # noqa: E731
+    return (mean(forwards) + mean(backwards)) / 2 if term.symmetric else mean(forwards)
+
+
+@pytest.mark.parametrize("negatives", [0, 5])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"symmetric": False}, {"own_context": True}, {"symmetric": False, "in_batch": False, "own_context": True}],
+)
+def test_infonce_of_segments_is_its_formula(options, negatives):
+    term, batch, raw_ND = InfoNCE(**options), of_segments(negatives), normal(len(PLACES), DIM, seed=8)
+    # A chunk that nobody has read and one of the pool that are as good as a target.
+    batch.target_ND[3] = 0.9 * batch.target_ND[1] + 0.01 * normal(DIM, seed=3)
+    if batch.negatives_BMD is not None:
+        batch.negatives_BMD[0, 4] = batch.target_ND[2]
+    expected = by_hand(term, F.normalize(raw_ND, dim=-1), batch)
+    assert value(term, raw_ND, batch) == pytest.approx(expected, abs=1e-5)
+
+
+def test_infonce_of_segments_within_documents_alone():
+    term, batch = InfoNCE(symmetric=False, in_batch=False), of_segments()
+    raw_ND = normal(len(PLACES), DIM, seed=8)
+    assert value(term, raw_ND, batch) == pytest.approx(by_hand(term, F.normalize(raw_ND, dim=-1), batch), abs=1e-5)
+    with pytest.raises(UserError, match=r"leaves no negatives; set loss.negatives to 1 or more"):
+        value(term, raw_ND, of_segments(0))
+
+
+@pytest.mark.parametrize("symmetric", [True, False])
+def test_infonce_of_segments_is_exactly_one_where_all_cosines_are_equal(symmetric):
+    axes = torch.eye(DIM)
+    batch = of_segments()
+    batch.context_BLD[:] = axes[0]
+    batch.target_ND[:] = axes[1 : 1 + len(PLACES)]
+    assert batch.negatives_BMD is not None
+    batch.negatives_BMD[:] = axes[10:15]
+    raw_ND = axes[30].expand(len(PLACES), -1)
+    # The last two places have rivals in the batch too, of the other document.
+    assert value(InfoNCE(symmetric=symmetric), raw_ND, batch) == pytest.approx(1, abs=1e-6)
+
+
+def test_infonce_of_segments_of_one_place_is_that_of_windows():
+    raw_ND, windows = normal(6, DIM, seed=1), batch_of(normal(6, DIM, seed=2), documents=[0, 0, 1, 2, 3, 3])
+    index_N = torch.arange(6) * 5 + 4
+    negatives = {
+        "negatives_BMD": normal(6, 3, DIM, seed=3),
+        "negatives_mask_BM": torch.tensor([True, True, False]).expand(6, 3),
+    }
+    windows = replace(windows, **negatives)
+    segments = replace(windows, index_N=index_N, pool_B=torch.arange(6), place_BM=torch.full((6, 3), -1))
+    for own_context in (False, True):
+        term = InfoNCE(own_context=own_context)
+        assert value(term, raw_ND, segments) == pytest.approx(value(term, raw_ND, windows), abs=1e-6)
+
+
+def test_infonce_of_segments_reads_nothing_behind_a_place():
+    """Chunks that a place has read and its target are no negatives, later ones are: one candidate moved at a time."""
+    term, batch, raw_ND = InfoNCE(symmetric=False, in_batch=False), of_segments(), normal(len(PLACES), DIM, seed=8)
+    assert batch.negatives_mask_BM is not None
+    assert batch.negatives_BMD is not None
+    assert batch.place_BM is not None
+    batch.negatives_mask_BM[:] = True
+    before = value(term, raw_ND, batch)
+    # The first segment supervises places 1, 2 and 3: what lies at 0 and at 2 each of them has read, or has to tell.
+    for m, known_to_all in enumerate([False, True, True, False, False]):
+        moved_BMD = batch.negatives_BMD.clone()
+        moved_BMD[0, m] = normal(DIM, seed=20)
+        assert (value(term, raw_ND, replace(batch, negatives_BMD=moved_BMD)) == before) == known_to_all

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
+import torch
 
 from lvm_lab.data.parts import Parts
 from lvm_lab.data.store import Store
@@ -32,3 +33,32 @@ def test_an_epoch_of_a_part_of_the_windows_says_how_many(
     expected = f"an epoch sees {seen} of {len(windows)} training windows ({100 * seen / len(windows):.0f}%)"
     assert {record.getMessage().partition(",")[0] for record in caplog.records} == ({expected} if partial else set())
     assert (seen < len(windows) - 20) == partial
+
+
+def test_an_epoch_of_documents_counts_segments_and_their_targets(
+    make_store: Callable[..., Store], caplog: pytest.LogCaptureFixture
+) -> None:
+    lengths = [50, 30, 22, 8, 45]
+    windows = index_windows(make_store(lengths), np.arange(len(lengths)), 10, min_context=4)
+    parts = cast(Parts, SimpleNamespace(train=windows, val=windows))
+    data: Any = VectorDataModule(parts, 3, 2, 6, seed=0, shortest=4)
+    logger = logging.getLogger("lvm_lab.training.datamodule")
+    logger.addHandler(caplog.handler)
+    with caplog.at_level(logging.INFO, logger.name):
+        loader = data.train_dataloader()
+    logger.removeHandler(caplog.handler)
+    first = [batch.target_ND for batch in loader]
+    assert data.targets_an_epoch == sum(map(len, first)) > 3 * len(loader)
+    total = loader.sampler.segments
+    expected = f"an epoch reads {3 * len(loader)} of {total} segments ({100 * 3 * len(loader) / total:.0f}%)"
+    assert caplog.records[0].getMessage().startswith(expected)
+    assert str(len(windows)) in caplog.records[0].getMessage()
+    # The same again for an epoch that is taken up, another for the next.
+    assert all(map(torch.equal, first, [batch.target_ND for batch in loader]))
+    loader.sampler.set_epoch(1)
+    assert not all(
+        a.shape == b.target_ND.shape and torch.equal(a, b.target_ND) for a, b in zip(first, loader, strict=True)
+    )
+    one, two = ([batch.target_ND for batch in data.val_dataloader()] for _ in range(2))
+    assert sum(map(len, one)) == len(windows)
+    assert all(map(torch.equal, one, two))

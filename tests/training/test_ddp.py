@@ -10,24 +10,36 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.multiprocessing as mp
 from torch import Tensor
 
 from helpers.commands import MODEL, PATIENCE, call, finish, only_run, rows, run, start, tree, wait_until
+from lvm_lab.archs.gru import GRU
+from lvm_lab.config.settings import OptimSettings
+from lvm_lab.data.batches import SegmentBatches
+from lvm_lab.data.segments import Cuts, SegmentDraw
+from lvm_lab.data.windows import Windows
 from lvm_lab.errors import UserError
+from lvm_lab.heads.dual import DualHead
 from lvm_lab.losses.energy import Energy
 from lvm_lab.losses.infonce import InfoNCE
 from lvm_lab.losses.moment import Moment
+from lvm_lab.losses.mse import MSE
 from lvm_lab.losses.variance import Variance
+from lvm_lab.model import LatentVectorModel
 from lvm_lab.training import devices
+from lvm_lab.training.module import LatentVectorModule
 from lvm_lab.training.objective import WeightedTerms
 from lvm_lab.types import Batch, Prediction, Stats
 
 WORLD = ("data.dim=32", "data.documents=60", "data.ood_documents=12", "data.planes=4", "data.topic_dims=4")
 SMALL = (*WORLD, *MODEL, "arch.width=16", "trainer.batch_size=64", "arch.dropout=0")
 TINY = (*SMALL, "5cat=off", "trainer.max_epochs=2")
+# Every device has its own number of targets.
+DOCUMENTS = ("data.windows=documents", "data.context_length=9", "data.min_context=3")
 TWO = ("device=ddp", "device.accelerator=cpu", "device.devices=2")
 # Without a name to look up, so that gloo needs no network.
 LOCAL = {"GLOO_SOCKET_IFNAME": "lo"}
@@ -51,7 +63,9 @@ def losses(history: list[dict[str, Any]]) -> list[dict[str, float]]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "loss", [("loss=infonce", "loss.negatives=2"), ("loss=mse",), ("loss=hybrid",)], ids=["infonce", "mse", "hybrid"]
+    "loss",
+    [("loss=infonce", "loss.negatives=2"), ("loss=mse",), ("loss=hybrid",), ("loss=hybrid", *DOCUMENTS)],
+    ids=["infonce", "mse", "hybrid", "documents"],
 )
 def test_two_processes_compute_what_one_does(tmp_path: Path, cache: Path, loss: tuple[str, ...]) -> None:
     (tmp_path / "one").mkdir()
@@ -202,24 +216,56 @@ def learned(rank: int, world: int) -> dict[str, dict[str, Tensor]]:
     return {"parts": {k: v.detach() for k, v in parts.items()}, "shares": shares, "gradients": found}
 
 
+def learned_of_segments(rank: int, world: int) -> dict[str, dict[str, Tensor]]:
+    """The same of one device's segments, of which each has its own number of targets."""
+    lengths = np.array([9, 4, 7, 3, 8, 5])
+    end_S = np.cumsum(lengths)
+    target_W = np.concatenate([np.arange(end - size + 2, end) for end, size in zip(end_S, lengths, strict=True)])
+    of_W = np.repeat(np.arange(6), lengths - 2)
+    vectors_ND = np.random.default_rng(0).standard_normal((int(lengths.sum()), DIM)).astype(np.float32)
+    windows = Windows(vectors_ND, target_W, of_W, (end_S - lengths)[of_W], end_S[of_W], context_length=8)
+    draw = SegmentDraw(Cuts(windows, 2).segments(), (0, 1))
+    batch = SegmentBatches(3, rank, world)[draw]
+    torch.manual_seed(1)
+    stats = Stats(torch.zeros(DIM), torch.ones(DIM))
+    backbone = GRU(DIM, 8, width=DIM, layers=1)
+    model = LatentVectorModel(backbone, DualHead(DIM, stats, hidden=8), stats, {})
+    every = TERMS | {"mse": MSE}
+    loss = WeightedTerms({name: term() for name, term in every.items()}, dict.fromkeys(every, 0.5))
+    module = LatentVectorModule(model, loss, OptimSettings())
+    prediction, batch = module.supervised(batch)
+    # Draws that are a function of each row, since a device draws noise for its own rows.
+    raw_ND = prediction.raw_ND
+    prediction = replace(prediction, draws_SND=torch.stack([raw_ND, 2 * raw_ND, raw_ND.roll(1, -1)]))
+    prediction, total, parts = module._judged(prediction, batch)
+    shares = {name: torch.tensor(value) for name, value in module.loss.gradient_shares(prediction, parts).items()}
+    total.backward()
+    found = {name: p.grad for name, p in module.named_parameters() if p.grad is not None}
+    return {"parts": {k: v.detach() for k, v in parts.items()}, "shares": shares, "gradients": found}
+
+
 def one_of_two(rank: int, folder: str) -> None:
     os.environ |= LOCAL
     torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
-    torch.save(learned(rank, 2), f"{folder}/{rank}.pt")
+    torch.save({"windows": learned(rank, 2), "segments": learned_of_segments(rank, 2)}, f"{folder}/{rank}.pt")
     torch.distributed.destroy_process_group()
 
 
 def test_every_term_sees_the_global_batch(tmp_path: Path) -> None:
     mp.start_processes(one_of_two, args=(str(tmp_path),), nprocs=2, start_method="forkserver")
-    one = learned(0, 1)
-    first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1))
-    for kind, values in one.items():
-        assert set(values) == set(first[kind])
-        for name, value in values.items():
-            torch.testing.assert_close((first[kind][name] + second[kind][name]) / 2, value, atol=1e-6, rtol=1e-5)
+    saved = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1)]
+    for what, one in (("windows", learned(0, 1)), ("segments", learned_of_segments(0, 1))):
+        first, second = (both[what] for both in saved)
+        for kind, values in one.items():
+            assert set(values) == set(first[kind])
+            for name, value in values.items():
+                mean = (first[kind][name] + second[kind][name]) / 2
+                torch.testing.assert_close(
+                    mean, value, atol=1e-6, rtol=1e-5, msg=lambda m, n=name, w=what: f"{w} {n} {m}"
+                )
     for name in ("moment", "variance"):
-        torch.testing.assert_close(first["parts"][name], second["parts"][name])
-    assert {"weight", "bias", "terms.infonce.log_temperature"} <= set(one["gradients"])
+        torch.testing.assert_close(saved[0]["windows"]["parts"][name], saved[1]["windows"]["parts"][name])
+    assert {"weight", "bias", "terms.infonce.log_temperature"} <= set(learned(0, 1)["gradients"])
 
 
 def test_nothing_to_train_is_no_run_for_several_devices() -> None:

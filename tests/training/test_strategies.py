@@ -319,3 +319,17 @@ def test_no_strategy_enters_nothing_and_one_makes_another_run() -> None:
     staged = config(*of("curriculum"))
     assert fingerprint(staged, {}) != fingerprint(plain, {})
     assert title(staged) == "gru-cosine-planted-curriculum"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_a_strategy_trains_on_whole_documents(strategy: str, tmp_path: Path) -> None:
+    """A stage's windows are then the places that are supervised."""
+    documents = ["data.windows=documents", "data.context_length=12", "data.min_context=3", "trainer.batch_size=8"]
+    loss = ["loss=infonce"] if strategy == "multi_resolution" else []
+    rows = history_of(tmp_path / "run", *of(strategy), *documents, *loss)
+    assert len(rows) == 4
+    assert all(np.isfinite(row["train/loss"]) for row in rows)
+    steps = np.diff([0, *(row["step"] for row in rows)])
+    if strategy in ("progressive", "curriculum"):
+        assert steps[0] == steps[1] <= steps[2] == steps[3]

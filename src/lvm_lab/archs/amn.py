@@ -29,6 +29,9 @@ class AMN(nn.Module):
     them the query is the state alone and the hidden vector at the last position is exactly invariant to the order of
     the context, so that no order ablation can move it; so was the field's earlier AMN; kept to compare.
 
+    Short contexts: places are counted back from the vector that asks, so that a short one uses the first entries of the
+    table, and the mean is over what was read.
+
     dim, context_length: D and the usual L, which sizes the position table; width: H; ff_mult * width: inner size of
     the MLP; dropout: on both branches of a layer. Raises UserError for sizes below 1, dropout outside [0, 1) or heads
     that do not divide width.

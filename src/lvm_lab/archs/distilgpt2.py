@@ -33,6 +33,8 @@ class DistilGPT2(nn.Module):
     final norm are taken; DistilGPT-2 itself has width 768, layers 6, heads 12, ff_mult 4 and max_positions 1024. Its
     real weights have not been loaded here, only small ones that transformers wrote in the same form.
 
+    Short contexts: the learned table is counted from the first vector that is read, which always has entry 0.
+
     dim, context_length: D and the usual L, which must fit max_positions; width: H; ff_mult * width: inner size of the
     feed-forward layer; dropout: on the input and both branches of a block. Raises UserError for sizes below 1, dropout
     outside [0, 1), heads that do not divide width, too few positions, or weights that are missing or do not fit.

@@ -19,6 +19,8 @@ class Ensemble(nn.Module):
     """Frozen members and their weights; `head=ensemble` mixes them: unit = normalise(sum of weight * unit).
 
     `forward(x_BLD)` gives one place, (B, 1, E (2 D + 1)): every member's raw, every member's unit, the weights.
+    Short contexts: each member counts places as its own arch does.
+
     mix: mean counts all alike; weighted learns one weight a member; gate learns weights that depend on the context.
     Both begin as the mean. members: modules with `predict(context_BLD) -> Prediction`, loaded by the caller.
     """

@@ -16,6 +16,8 @@ class GRU(ResidualRecurrent):
 
     Paper: Cho et al. 2014, arXiv:1406.1078.
 
+    Short contexts: no places are counted; the recurrence begins at the first vector that is read, from a state of zero.
+
     dim, context_length: D and the usual L, which sets nothing here; width: H; layers: cells in the stack;
     dropout: on each cell's output. Raises UserError for sizes below 1 or dropout outside [0, 1).
     """

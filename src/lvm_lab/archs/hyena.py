@@ -31,6 +31,8 @@ class Hyena(ResidualStack):
     each channel. context_length is the scale of the lags and no limit: beyond it t / context_length grows on, the
     waves repeat after 2 context_length and the decay fades what lies far back.
 
+    Short contexts: only lags count, in units of context_length whatever is read; before the first vector stand zeros.
+
     dim, context_length: D and the scale of the lags; width: H; order: N; conv: W; filter_width, bands: hidden size
     and k of the filters' MLP; shortest, longest: the lag, in units of context_length, at which the first and the last
     channel's window is down to 1/100; ff_mult * width: inner size of the MLP; dropout: on both branches of a layer.

@@ -18,6 +18,8 @@ class LCMBase(ResidualStack):
     `normaliser=robust`. The layer norm behind the pre-net is ours: it lets vectors of any scale in.
     The state of `step` is each layer's keys and values, and grows with every step.
 
+    Short contexts: places are relative (rotary); only how far two vectors lie apart counts.
+
     dim, context_length: D and the usual L, which sets nothing here; width: H; dropout: on both branches of a layer.
     Raises UserError for sizes below 1, dropout outside [0, 1), heads that do not divide width or heads of odd size.
     """

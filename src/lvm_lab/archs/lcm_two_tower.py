@@ -10,6 +10,8 @@ class LCMTwoTower(LCMBase):
 
     Paper: LCM team 2024, arXiv:2412.08821, section 2.3.3, with 5 layers of width 2048 here and 13 in the denoiser.
 
+    Short contexts: places are relative (rotary), as in lcm_base; the head reads the states that there are.
+
     needs_head: the only one that makes it whole. Sizes and errors as in LCMBase.
     """
 

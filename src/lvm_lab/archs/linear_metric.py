@@ -18,6 +18,8 @@ class LinearMetric(nn.Module):
     With `head=identity`, which predicts the state itself, the whole model begins as copy-last and stays linear: one
     weight for each place and one similarity for all. Any loss trains it.
 
+    Short contexts: places are counted back from the last vector; the weights of those that are missing go unused.
+
     dim: D; context_length: T vectors are mixed. Raises UserError for sizes below 1.
     """
 

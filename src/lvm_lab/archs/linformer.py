@@ -20,7 +20,7 @@ class Linformer(nn.Module):
     `rank` mixtures, with one matrix for the keys and one for the values of a layer, shared by its heads. Every place
     reads mixtures of all places, the later ones too, so there is no `step` and only the last place can be supervised.
 
-    The places of a shorter context are counted from the end: the last vector always has the last row of the position
+    Short contexts: places are counted from the end: the last vector always has the last row of the position
     table and the last column of both projections, as if the missing vectors stood in front and had keys and values
     of zero.
 

@@ -24,6 +24,9 @@ class Mamba2(nn.Module):
     Everything is plain PyTorch. On CUDA tensors below float64 the kernels of mamba_ssm and causal_conv1d compute long
     contexts where they are installed, with the same parameters (`nn.kernels`, `device.kernels`).
 
+    Short contexts: no places are counted; the recurrence begins at the first vector that is read, from a state of zero,
+    and the convolution reads zeros before it.
+
     dim, context_length: D and the usual L, which sets nothing here; width: H; state: N; head_dim: P; conv: W taps;
     chunk: places of a chunk, the quadratic form is used up to it. Raises UserError for sizes below 1, dropout outside
     [0, 1), head_dim that does not divide expand * width, or groups that do not divide the heads.

@@ -24,6 +24,9 @@ class Mamba2Attention(nn.Module):
     with rotary positions, that of all others Mamba-2's; the paper found about one in ten to be best for text. A state
     of fixed size forgets, and a few layers that look back exactly make up for it.
 
+    Short contexts: the recurrence begins at the first vector that is read, from a state of zero, and the places of the
+    attention are relative (rotary).
+
     dim, context_length: D and the usual L, which sets nothing here; width: H; heads: of the attention; state: N;
     head_dim: P of Mamba-2; conv: W taps; chunk: places of a chunk. Raises UserError for sizes below 1, dropout outside
     [0, 1), sizes that do not divide, or fewer layers than attention_every, where no attention would be left.

@@ -27,6 +27,8 @@ class Performer(ResidualStack):
     The exponents are stabilised by maxima that a place can know: over its own features, and over the keys up to it.
     A maximum over the whole sequence, as is common, lets the future round the past.
 
+    Short contexts: places are relative (rotary); sums and maxima begin at the first vector that is read.
+
     dim, context_length: D and the usual L, which sets nothing here; width: H; features: M; chunk: places that are
     read at once, contexts up to it use the quadratic form; ff_mult * width: inner size of the MLP; dropout: on both
     branches of a layer. Raises UserError for sizes below 1, dropout outside [0, 1), heads that do not divide width or

@@ -30,6 +30,8 @@ class RetNet(ResidualStack):
     bias, which it has not; the feed-forward layer is the gated one of this package. Contexts up to `chunk` places use
     the parallel form, longer ones the chunkwise.
 
+    Short contexts: places are relative (rotary and decay); the state begins at the first vector that is read, as zero.
+
     dim, context_length: D and the usual L, which sets nothing here; width: H; value_mult: V / P; shortest, longest:
     places after which the first and the last head keep 1/e, logarithmic between them (the paper: 32 and 512);
     ff_mult * width: inner size of the MLP; dropout: on both branches of a layer. Raises UserError for sizes below 1,

@@ -21,6 +21,8 @@ class Ridge(nn.Module):
     regression of reduced rank. The closed form is the baseline of every closing table; this is the one that any loss
     can train. Vectors before the first count as zeros.
 
+    Short contexts: places are counted back from the last vector; the taps of those that are missing read zeros.
+
     dim: D; context_length: T taps; width: H. Raises UserError for sizes below 1.
     """
 

@@ -28,6 +28,9 @@ class RWKV(nn.Module):
 
     All but `input` has the parameter names of transformers' RwkvModel without its embeddings.
 
+    Short contexts: no places are counted; the sums begin at the first vector that is read, before which the token shift
+    has zeros.
+
     dim, context_length: D and the usual L, which sets nothing here; width: H; ff_mult * width: F; dropout: on both
     branches of a block. Raises UserError for sizes below 1 or dropout outside [0, 1).
     """

@@ -23,6 +23,8 @@ class S4(ResidualStack):
     diagonal complex A in conjugate pairs and B = 1, discretised by zero-order hold with a step dt of its own. A layer
     is norm, S4D, GELU, a gated linear unit over the channels and the residual, as in the paper.
 
+    Short contexts: no places are counted; the recurrence begins at the first vector that is read, from a state of zero.
+
     dim, context_length: D and the usual L, which sets nothing here; width: H; state: real size of a channel's state;
     init: `legs` (the diagonal part of HiPPO-LegS) or `lin` (A_n = -1/2 + i pi n); dt_min, dt_max: dt starts
     log-uniform between them, in places of the context; dropout: on each layer's output. Raises UserError for sizes

@@ -90,6 +90,16 @@ def module(
     described = identity(config, contract, dim) | (recorded or {})
     model = assemble(config, stats, described, models, settings.allow)
     every_position = settings.trainer.supervision == "all"
+    if settings.data.windows == "documents" and not model.backbone.causal:
+        raise UserError(
+            f"arch={config['arch']['name']} reads a context as a whole, and data.windows=documents supervises every "
+            "place of a document; set data.windows=sliding."
+        )
+    if settings.data.windows == "sliding" and settings.data.shortest < settings.data.context_length:
+        raise UserError(
+            "data.windows=sliding trains on windows of one length, and data.min_context asks for shorter ones; set "
+            "data.min_context=null, or data.windows=documents with a causal arch."
+        )
     if every_position and not model.backbone.causal:
         raise UserError(
             f"arch={config['arch']['name']} is not causal and has only a last position to supervise; "
@@ -168,7 +178,7 @@ def _check_pairing(model: LatentVectorModel, loss: WeightedTerms) -> None:
 
 def _check_negatives(loss: WeightedTerms, parts: Parts) -> None:
     """UserError for a loss within documents on data whose documents have no chunk beside a window."""
-    others_W = parts.train.end_W - parts.train.start_W - parts.train.context_length - 1
+    others_W = parts.train.end_W - parts.train.start_W - parts.train.length_W - 1
     if any(getattr(term, "needs_others", False) for term in loss.terms.values()) and not (others_W > 0).any():
         raise UserError(
             "this loss tells a target from other chunks of its document, and no training window has any besides its "

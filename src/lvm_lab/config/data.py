@@ -54,6 +54,14 @@ class DataSettings:
         if self.judge_from < 1:
             raise UserError(f"data.judge_from={self.judge_from} leaves nothing to be read before it; set 1 or more.")
 
+    def check_supervision(self, supervision: str) -> None:
+        """UserError where trainer.supervision asks for what segments have by themselves."""
+        if self.windows == "documents" and supervision == "all":
+            raise UserError(
+                "data.windows=documents supervises every place from data.min_context on by itself; leave "
+                "trainer.supervision=last."
+            )
+
     @property
     def shortest(self) -> int:
         """The fewest vectors that a window reads."""

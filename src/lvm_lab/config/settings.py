@@ -204,12 +204,15 @@ def settings(config: dict[str, Any], allow: Iterable[str] | None = None) -> Sett
     preset, sweep = Preset.from_dict(config["five_cat"]), typed(SweepSettings, config.get("sweep", {}), "sweep")
     if sweep.objective is not None:
         objective.check(sweep.objective, [str(gate) for gate in preset.gates], judged=preset.eval_windows > 0)
+    trainer = typed(TrainerSettings, config["trainer"], "trainer")
+    data = typed(DataSettings, {k: v for k, v in config["data"].items() if k in DATA_KEYS}, "data")
+    data.check_supervision(trainer.supervision)
     return Settings(
         config=config,
         seed=config["seed"],
         normaliser=config["normaliser"],
-        trainer=typed(TrainerSettings, config["trainer"], "trainer"),
-        data=typed(DataSettings, {k: v for k, v in config["data"].items() if k in DATA_KEYS}, "data"),
+        trainer=trainer,
+        data=data,
         run=run,
         device=typed(DeviceSettings, config["device"], "device"),
         logger=loggers.by_name(config.get("logger", {})),

@@ -1,16 +1,20 @@
 """Turns drawn positions into a Batch, gathered from the mmap when asked for.
 
-Shape suffixes: B batch, L context length, D vector dim, M negatives a window.
+Shape suffixes: B batch, L context length, D vector dim, M negatives a window or segment, P rows of the longest segment,
+N supervised targets.
 """
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import numpy as np
 import torch
 from torch.utils.data import Dataset
 
 from lvm_lab.data.sampler import Draw
-from lvm_lab.data.windows import Windows
+from lvm_lab.data.segments import SegmentDraw
+from lvm_lab.data.windows import Windows, stripes
 from lvm_lab.types import Batch
 
 
@@ -48,6 +52,46 @@ class WindowBatches(Dataset[Batch]):
         )
 
 
+class SegmentBatches(Dataset[Batch]):
+    """draw -> Batch of float32 tensors, segments padded on the right to the longest; with several devices, each takes
+    every `world`-th segment.
+
+    negatives: how many chunks of its stretch come with each segment, its own among them (0: none).
+    """
+
+    def __init__(self, negatives: int = 0, rank: int = 0, world: int = 1) -> None:
+        self.negatives, self.rank, self.world = negatives, rank, world
+
+    def __getitem__(self, draw: SegmentDraw) -> Batch:
+        share = slice(self.rank, None, self.world)
+        segments, windows = draw.segments.select(share), draw.segments.windows
+        vectors_BPD = read(windows, segments.rows_SP())
+        segment_N, window_N = segments.segment_N, segments.window_N
+        row_N = torch.from_numpy(windows.target_row_W[window_N] - segments.first_S[segment_N])
+        of_N = torch.from_numpy(segment_N)
+        # Drawn for the global batch and then shared out, so that the number of devices changes nothing.
+        rng = np.random.default_rng(draw.seed)
+        pick_B = (rng.random(len(draw.segments)) * draw.segments.count_S).astype(np.int64)[share]
+        batch = Batch(
+            context_BLD=vectors_BPD[:, :-1],
+            target_ND=vectors_BPD[of_N, row_N],
+            document_N=torch.from_numpy(windows.document_W[window_N]),
+            index_N=of_N * (vectors_BPD.shape[1] - 1) + row_N - 1,
+            pool_B=torch.from_numpy(np.cumsum(segments.count_S) - segments.count_S + pick_B),
+        )
+        if self.negatives == 0:
+            return batch
+        rows_BM, real_BM = (x[share] for x in draw.segments.candidate_rows(self.negatives, rng))
+        if windows.excluded_N is not None:
+            real_BM = real_BM & ~windows.excluded_N[rows_BM]
+        return replace(
+            batch,
+            negatives_BMD=read(windows, rows_BM),
+            negatives_mask_BM=torch.from_numpy(real_BM),
+            place_BM=torch.from_numpy(rows_BM - segments.first_S[:, None]),
+        )
+
+
 def read(windows: Windows, rows: np.ndarray) -> torch.Tensor:
     """The vectors at the given rows in float32. NumPy widens halves one at a time, which took most of a batch's time;
     torch takes eight."""
@@ -60,14 +104,9 @@ def negative_rows(windows: Windows, count: int, seed: tuple[int, ...]) -> tuple[
     The stretch's other rows are cut into `count` equal stripes and one row is drawn from each, so
     that none comes twice; a stretch with fewer others gives each of them once.
     """
-    rng = np.random.default_rng(seed)
     context = windows.context_length
-    others_B1 = (windows.end_W - windows.start_W - context - 1)[:, None]
-    stripe_M = np.arange(count)[None, :]
-    low_BM = stripe_M * others_B1 // count
-    high_BM = (stripe_M + 1) * others_B1 // count
-    pick_BM = low_BM + (rng.random(low_BM.shape) * (high_BM - low_BM)).astype(np.int64)
-    real_BM = high_BM > low_BM
+    others_B = windows.end_W - windows.start_W - context - 1
+    pick_BM, real_BM = stripes(others_B, count, np.random.default_rng(seed))
     rows_BM = windows.start_W[:, None] + pick_BM
     rows_BM += (rows_BM >= windows.target_row_W[:, None] - context) * (context + 1)
     return np.where(real_BM, rows_BM, windows.target_row_W[:, None]), real_BM

@@ -11,16 +11,19 @@ from torch.utils.data import Sampler
 from lvm_lab.errors import UserError
 
 
-def count_batches(document_W: np.ndarray, batch_size: int, max_per_doc: int) -> int:
-    """The most full batches that an epoch can have with at most `max_per_doc` windows of a document in each."""
+def count_batches(document_W: np.ndarray, batch_size: int, max_per_doc: int, unit: str = "windows") -> int:
+    """The most full batches that an epoch can have with at most `max_per_doc` windows of a document in each.
+
+    unit: what is batched, for the refusal of what fills no batch.
+    """
     _, counts = np.unique(document_W, return_counts=True)
     batches = len(document_W) // batch_size
     while batches and np.minimum(counts, max_per_doc * batches).sum() < batches * batch_size:
         batches -= 1
     if batches == 0:
         raise UserError(
-            f"{len(document_W)} training windows of {len(counts)} documents cannot fill one batch of {batch_size} with "
-            f"at most {max_per_doc} windows a document; lower trainer.batch_size or raise data.max_per_doc."
+            f"{len(document_W)} training {unit} of {len(counts)} documents cannot fill one batch of {batch_size} with "
+            f"at most {max_per_doc} {unit} a document; lower trainer.batch_size or raise data.max_per_doc."
         )
     return batches
 

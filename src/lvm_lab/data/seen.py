@@ -1,6 +1,6 @@
 """Windows that a model was trained on: taken out of what it is judged on, and refused where they are many.
 
-Shape suffixes: W windows, L context length, N rows of a store.
+Shape suffixes: W windows, N rows of a store.
 """
 
 from __future__ import annotations
@@ -44,7 +44,11 @@ def rows_of(windows: Windows) -> np.ndarray:
 
     A licence that every document has is no target anywhere, and says of no document that it was trained on.
     """
-    rows = np.unique(_rows_WL(windows))
+    first_W, end_W = _spans(windows)
+    size = len(windows.vectors_ND) + 1
+    # How many windows cover each row: 1 more from each one's first row on, 1 less behind its target.
+    covered_N = np.cumsum(np.bincount(first_W, minlength=size) - np.bincount(end_W, minlength=size))
+    rows = np.flatnonzero(covered_N)
     return rows if windows.excluded_N is None else rows[~windows.excluded_N[rows]]
 
 
@@ -94,7 +98,9 @@ def take_out(windows: Windows, seen_N: np.ndarray, part: str, training: str, way
     seen_N: a mask over the store's rows. part, training: what messages call the windows, and what was trained on.
     Raises UserError, with the way out, where more than 5% of them go or fewer than 5 documents remain.
     """
-    seen_W = seen_N[_rows_WL(windows)].any(axis=1)
+    first_W, end_W = _spans(windows)
+    before_N = np.concatenate([[0], np.cumsum(seen_N)])
+    seen_W = before_N[end_W] > before_N[first_W]
     out = int(seen_W.sum())
     if out == 0:
         return Cleaned(windows)
@@ -106,6 +112,6 @@ def take_out(windows: Windows, seen_N: np.ndarray, part: str, training: str, way
     return Cleaned(left, f"{count} and are taken out")
 
 
-def _rows_WL(windows: Windows) -> np.ndarray:
-    rows_WL: np.ndarray = windows.target_row_W[:, None] + np.arange(-windows.context_length, 1)
-    return rows_WL
+def _spans(windows: Windows) -> tuple[np.ndarray, np.ndarray]:
+    """The first row that each window reads, and the row behind its target."""
+    return windows.target_row_W - windows.length_W, windows.target_row_W + 1

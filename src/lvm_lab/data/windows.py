@@ -179,9 +179,16 @@ def sample_evenly(windows: Windows, at_most: int, seed: int) -> Windows:
     """
     if len(windows) <= at_most:
         return windows
+    return windows.select(even_sample(windows.document_W, at_most, seed))
+
+
+def even_sample(document_W: np.ndarray, at_most: int, seed: int) -> np.ndarray:
+    """The positions of such a sample of whatever has these documents, ascending."""
+    if len(document_W) <= at_most:
+        return np.arange(len(document_W))
     rng = np.random.default_rng(seed)
-    order = rng.permutation(len(windows))
-    documents = windows.document_W[order]
+    order = rng.permutation(len(document_W))
+    documents = document_W[order]
     by_document = np.argsort(documents, kind="stable")
     grouped = documents[by_document]
     first = np.concatenate([[True], grouped[1:] != grouped[:-1]])
@@ -189,4 +196,14 @@ def sample_evenly(windows: Windows, at_most: int, seed: int) -> Windows:
     turn = np.empty(len(grouped), dtype=np.int64)
     turn[by_document] = turn_sorted
     sample = order[np.argsort(turn, kind="stable")[:at_most]]
-    return windows.select(np.sort(sample))
+    return np.sort(sample)
+
+
+def stripes(others_W: np.ndarray, count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """pick_WM: of so many things in a row, one drawn from each of `count` equal stripes, so that none comes twice; and
+    which picks are real: where there are fewer things than stripes, each comes once."""
+    stripe_M = np.arange(count)[None, :]
+    low_WM = stripe_M * others_W[:, None] // count
+    high_WM = (stripe_M + 1) * others_W[:, None] // count
+    pick_WM = low_WM + (rng.random(low_WM.shape) * (high_WM - low_WM)).astype(np.int64)
+    return pick_WM, high_WM > low_WM

@@ -31,7 +31,7 @@ class Energy(nn.Module):
         first_P, second_P = torch.triu_indices(draws, draws, offset=1, device=x_SND.device)
         # The pairs' mean over i < j is that over i != j, and no distance of a draw to itself asks for a gradient.
         score_N = 2 * _length(x_SND - y_ND).mean(0) - _length(x_SND[first_P] - x_SND[second_P]).mean(0)
-        return score_N.mean() / (2 * gather(_length(y_ND)).mean())
+        return score_N.mean() / (2 * gather(_length(y_ND), ragged=batch.ragged).mean())
 
 
 def _length(x_ND: Tensor) -> Tensor:

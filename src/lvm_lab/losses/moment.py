@@ -18,6 +18,6 @@ class Moment(nn.Module):
     needs = "prediction"
 
     def forward(self, prediction: Prediction, batch: Batch, stats: Stats) -> Tensor:
-        z_ND = stats.standardise(gather(prediction.raw_ND))
+        z_ND = stats.standardise(gather(prediction.raw_ND, ragged=batch.ragged))
         spread_D = (z_ND.var(0, unbiased=False) + 1e-8).sqrt()
         return z_ND.mean(0).square().mean() + (spread_D - 1).square().mean()

@@ -18,5 +18,5 @@ class Variance(nn.Module):
     needs = "prediction"
 
     def forward(self, prediction: Prediction, batch: Batch, stats: Stats) -> Tensor:
-        spread_D = (gather(prediction.raw_ND).var(0, unbiased=False) + 1e-12).sqrt()
+        spread_D = (gather(prediction.raw_ND, ragged=batch.ragged).var(0, unbiased=False) + 1e-12).sqrt()
         return (1 - spread_D / stats.std_D).relu().mean()

@@ -6,17 +6,36 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+import torch.nn.functional as F
 from torch import Tensor
 
 
-def gather(x: Tensor, dim: int = 0) -> Tensor:
+def gather(x: Tensor, dim: int = 0, ragged: bool = False) -> Tensor:
     """Every device's entries along `dim` in rank order, with gradient to each; the tensor itself on one device.
 
+    ragged: devices may have different numbers of entries, along dim 0.
     In validation every device sees all windows, so there is nothing to gather.
     """
     if not _gathering():
         return x
+    if ragged:
+        assert dim == 0, "ragged entries lie along the first dim"
+        counts = _Gather.apply(torch.tensor([len(x)], device=x.device)).flatten().tolist()
+        x = F.pad(x, (*[0, 0] * (x.ndim - 1), 0, max(counts) - len(x)))
+        parts = _Gather.apply(x.contiguous()).unbind()
+        return torch.cat([part[:count] for part, count in zip(parts, counts, strict=True)])
     return torch.cat(list(_Gather.apply(x.contiguous()).unbind()), dim=dim)
+
+
+def share(rows: int, like: Tensor) -> Tensor | float:
+    """This device's rows over the mean of all devices'; 1 on one device.
+
+    Devices' losses and gradients are averaged, each counting alike: times this, a mean over a device's own rows becomes
+    one over all rows, and what is computed from all rows on every device stays what it is.
+    """
+    if not _gathering():
+        return 1.0
+    return rows * dist.get_world_size() / summed(torch.tensor(float(rows), device=like.device))
 
 
 def summed(x: Tensor) -> Tensor:

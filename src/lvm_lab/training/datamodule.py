@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader
 
-from lvm_lab.data.batches import WindowBatches
+from lvm_lab.data.batches import SegmentBatches, WindowBatches
 from lvm_lab.data.parts import Parts
 from lvm_lab.data.sampler import DiverseBatches, FixedBatches
+from lvm_lab.data.segments import Cuts, SegmentSampler, fixed_draws
 from lvm_lab.data.windows import Windows, sample_evenly
 from lvm_lab.training._lightning import pl
 from lvm_lab.training.strategies.base import Stage, Stages
@@ -19,13 +20,17 @@ from lvm_lab.types import Batch
 
 log = logging.getLogger(__name__)
 VALIDATION_WINDOWS = 5_000
+# With documents. A segment costs what a window of its length does, and has a target at nearly every place.
+VALIDATION_SEGMENTS = 1_000
 
 
 class VectorDataModule(pl.LightningDataModule):
     """batch_size is the global one: with R devices each gets a batch_size / R share of every batch.
 
-    negatives: hard negatives a window, as many as the loss asks for. stages: those of a strategy; each has its loader,
-    which is kept, and the trainer asks for it before every epoch.
+    negatives: hard negatives a window or segment, as many as the loss asks for.
+    shortest: cut documents into segments, which batch_size and max_per_doc then count, and supervise every place that
+        has read so many vectors; None: windows.
+    stages: those of a strategy; each has its loader, which is kept, and the trainer asks for it before every epoch.
     """
 
     def __init__(
@@ -35,18 +40,31 @@ class VectorDataModule(pl.LightningDataModule):
         max_per_doc: int,
         negatives: int,
         seed: int,
+        shortest: int | None = None,
         stages: Stages | None = None,
     ) -> None:
         super().__init__()
         self.parts, self.batch_size, self.max_per_doc = parts, batch_size, max_per_doc
-        self.negatives, self.seed = negatives, seed
+        self.negatives, self.seed, self.shortest = negatives, seed, shortest
         self.stages = stages
         self._loaders: dict[int, DataLoader[Batch]] = {}
+        self._sampler: Any = None
+
+    @property
+    def targets_an_epoch(self) -> int:
+        """How many targets this epoch's batches supervise, windows counting one each."""
+        if isinstance(self._sampler, SegmentSampler):
+            return self._sampler.targets
+        assert self.trainer is not None
+        return int(self.trainer.num_training_batches) * self.batch_size
 
     def train_dataloader(self) -> DataLoader[Batch]:
         if self.stages is None:
-            return self._training_loader(self.parts.train, self.negatives)
-        return self._stage_loader(self.stages.of(self.trainer.current_epoch if self.trainer else 0))
+            loader = self._training_loader(self.parts.train, self.negatives)
+        else:
+            loader = self._stage_loader(self.stages.of(self.trainer.current_epoch if self.trainer else 0))
+        self._sampler = loader.sampler
+        return loader
 
     def steps(self, accumulated: int) -> int | None:
         """The optimiser's steps of all epochs, whose stages have different numbers of batches; None without stages.
@@ -67,6 +85,8 @@ class VectorDataModule(pl.LightningDataModule):
         return self._loaders[id(stage)]
 
     def _training_loader(self, windows: Windows, negatives: int) -> DataLoader[Batch]:
+        if self.shortest is not None:
+            return self._segment_loader(windows, negatives, self.shortest)
         sampler = DiverseBatches(windows.document_W, self.batch_size, self.max_per_doc, self.seed)
         seen, total = len(sampler) * self.batch_size, len(windows)
         # The last incomplete batch of an epoch is left out anyway.
@@ -79,11 +99,33 @@ class VectorDataModule(pl.LightningDataModule):
                 100 * seen / total,
                 self.max_per_doc,
             )
-        rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-        dataset = WindowBatches(windows, negatives, rank, world)
-        return _loader(dataset, sampler)
+        return _loader(WindowBatches(windows, negatives, *self._place()), sampler)
+
+    def _segment_loader(self, windows: Windows, negatives: int, shortest: int) -> DataLoader[Batch]:
+        sampler = SegmentSampler(Cuts(windows, shortest), self.batch_size, self.max_per_doc, self.seed)
+        seen, total = len(sampler) * self.batch_size, sampler.segments
+        log.info(
+            "an epoch reads %d of %d segments (%.0f%%) of up to %d chunks, cut anew each time, in which %d targets are "
+            "supervised",
+            seen,
+            total,
+            100 * seen / total,
+            windows.context_length + 1,
+            len(windows),
+        )
+        if len(sampler) < total // self.batch_size:
+            log.info("a batch takes at most %d segments of a document (data.max_per_doc)", self.max_per_doc)
+        return _loader(SegmentBatches(negatives, *self._place()), sampler)
+
+    def _place(self) -> tuple[int, int]:
+        """Which of how many devices this one is."""
+        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
 
     def val_dataloader(self) -> DataLoader[Batch]:
+        if self.shortest is not None:
+            # Supervised as in training, and cut where documents begin.
+            draws = fixed_draws(self.parts.val, self.shortest, VALIDATION_SEGMENTS, self.batch_size, self.seed)
+            return _loader(SegmentBatches(self.negatives), draws)
         windows = sample_evenly(self.parts.val, VALIDATION_WINDOWS, self.seed)
         sampler = FixedBatches(len(windows), self.batch_size, self.seed)
         dataset = WindowBatches(windows, self.negatives)
@@ -97,7 +139,7 @@ def total_steps(trainer: pl.Trainer) -> int:
     return int(trainer.estimated_stepping_batches) if steps is None else steps
 
 
-def _loader(dataset: WindowBatches, sampler: Any) -> DataLoader[Batch]:
+def _loader(dataset: WindowBatches | SegmentBatches, sampler: Any) -> DataLoader[Batch]:
     # A loader draws a number each time it is begun, and a resumed run begins it before the epoch is reseeded:
     # taken from a generator of its own, that draw leaves dropout's random state alone.
     generator = torch.Generator().manual_seed(0)

@@ -45,6 +45,7 @@ def fit(
         max_per_doc,
         settings.config["loss"]["negatives"],
         settings.seed,
+        settings.data.shortest if settings.data.windows == "documents" else None,
         module.stages,
     )
     try:

@@ -1,6 +1,6 @@
 """The one LightningModule: a plain model, its loss, and how they are optimised.
 
-Shape suffixes: B windows, L context length, D vector dim, H hidden dim, N predictions.
+Shape suffixes: B windows or segments, L context length, D vector dim, H hidden dim, N predictions.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from lvm_lab.config.settings import OptimSettings
 from lvm_lab.model import KEY, LOSS, LatentVectorModel
+from lvm_lab.nn.gather import share
 from lvm_lab.training import weight_decay
 from lvm_lab.training._lightning import pl
 from lvm_lab.training.datamodule import total_steps
@@ -67,6 +68,8 @@ class LatentVectorModule(pl.LightningModule):
 
     def supervised(self, batch: Batch, every: bool | None = None) -> tuple[Prediction, Batch]:
         """What the loss reads at the supervised positions, and the batch with a target for each."""
+        if batch.index_N is not None:
+            return self._supervised_segments(batch, batch.index_N), batch
         every = self.every_position if every is None else every
         if every:
             next_BLD = torch.cat([batch.context_BLD[:, 1:], batch.target_ND[:, None]], dim=1)
@@ -78,6 +81,22 @@ class LatentVectorModule(pl.LightningModule):
     def _learned(self, target_ND: Tensor, reading: Reading) -> Prediction:
         prediction: Prediction = self.model.head.learn(reading.hidden_NH, target_ND, reading)
         return replace(prediction, hidden_NH=reading.hidden_NH) if self.loss.reads_states else prediction
+
+    def _supervised_segments(self, batch: Batch, index_N: Tensor) -> Prediction:
+        """Computed at every place, so that heads see whole contexts, and kept at the supervised ones."""
+        reading = self.model.read(batch.context_BLD, every=True)
+        # A place that is not supervised learns towards nothing: what is predicted there is dropped.
+        target_ND = batch.target_ND.new_zeros(len(reading.hidden_NH), batch.target_ND.shape[1])
+        target_ND[index_N] = batch.target_ND
+        return self._learned(target_ND, reading).select(index_N)
+
+    def _predicted(self, batch: Batch) -> Prediction:
+        """What a decoder would get at the supervised positions."""
+        if batch.index_N is None:
+            return self.predict(batch.context_BLD)
+        reading = self.model.read(batch.context_BLD, every=True)
+        prediction: Prediction = self.model.head(reading.hidden_NH, reading)
+        return prediction.select(batch.index_N)
 
     def on_train_epoch_start(self) -> None:
         self.metrics = {}
@@ -105,7 +124,7 @@ class LatentVectorModule(pl.LightningModule):
         prediction, batch = self.supervised(batch, every=False)
         prediction, total, parts = self._judged(prediction, batch, self.loss.own)
         if "prediction" not in self.model.head.feeds:
-            prediction = self.predict(batch.context_BLD)
+            prediction = self._predicted(batch)
         cosine = torch.cosine_similarity(prediction.unit_ND, batch.target_ND, dim=-1).mean()
         self._add({"loss": total, **parts, "cos": cosine}, rows=len(batch.target_ND))
 
@@ -162,6 +181,10 @@ class LatentVectorModule(pl.LightningModule):
         with torch.autocast(self.device.type, enabled=False):
             prediction = prediction.float()
             total, parts = loss(prediction, batch, self.stats)
+        if batch.ragged:
+            # Devices share segments evenly, and not what is supervised in them.
+            part = share(len(batch.target_ND), total)
+            total, parts = part * total, {name: part * value for name, value in parts.items()}
         return prediction, total, parts
 
     def _add(self, values: dict[str, Tensor], rows: int = 1) -> None:

@@ -30,7 +30,8 @@ class History(Callback):
         if not trainer.is_global_zero:
             return
         seconds = time.perf_counter() - self.started
-        windows = trainer.num_training_batches * trainer.datamodule.batch_size  # type: ignore[attr-defined]
+        # A window has one target, a segment of a document has many.
+        windows = trainer.datamodule.targets_an_epoch  # type: ignore[attr-defined]
         row = {"epoch": trainer.current_epoch, "step": trainer.global_step, **pl_module.metrics}
         row |= {"seconds": seconds, "windows_per_second": windows / seconds}
         self.write({name: _plain(value) for name, value in row.items()})
