@@ -40,6 +40,8 @@ pytestmark = pytest.mark.slow
 
 INTERRUPTING = HELPERS / "interrupting.py"
 EPOCHS = 6
+AFTER_EACH_BATCH = "trainer.checkpoint.every_minutes=1e-9"
+MANY_BATCHES = ("trainer.batch_size=16",)
 # Dropout and hard negatives draw random numbers; the gate runs in training and, with keep_best, more files are kept.
 SETTINGS = (
     *WORLD,
@@ -237,6 +239,46 @@ def test_ctrl_c(tmp_path: Path, command: tuple[str, ...], unbroken: Path) -> Non
     assert not (folder / "result.json").exists()
     go_on(tmp_path, command)
     equal(folder, unbroken)
+
+
+@pytest.fixture(scope="module")
+def in_small_batches(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
+    """The folder of a run whose epochs have many batches."""
+    return unbroken_run(tmp_path_factory.mktemp("small_batches"), cache, EPOCHS, *MANY_BATCHES)
+
+
+def test_sigterm(tmp_path: Path, command: tuple[str, ...], in_small_batches: Path) -> None:
+    process = start(tmp_path, *command, *MANY_BATCHES, AFTER_EACH_BATCH)
+    assert wait_until(lambda: list(tmp_path.glob("outputs/*/checkpoints/last.ckpt")), process)
+    process.send_signal(signal.SIGTERM)
+    said = finish(process)
+    assert said.code == 143, said
+    assert "interrupted; the same command goes on from the last checkpoint" in said.err
+    assert "Traceback" not in said.err
+    folder = only_run(tmp_path / "outputs")
+    assert not (folder / "result.json").exists()
+    lvm_lab.load(folder / "checkpoints" / "last.ckpt")
+    go_on(tmp_path, (*command, *MANY_BATCHES))
+    equal(folder, in_small_batches)
+
+
+def test_killed_at_random_batches(tmp_path: Path, command: tuple[str, ...], in_small_batches: Path) -> None:
+    """SIGKILL five times while last.ckpt is written after every batch: also in the middle of its being written."""
+    draw = random.Random(11)
+    last = tmp_path / "outputs" / in_small_batches.name / "checkpoints" / "last.ckpt"
+    inside = []
+    for _ in range(5):
+        before = last.stat().st_mtime_ns if last.exists() else 0
+        process = start(tmp_path, *command, *MANY_BATCHES, AFTER_EACH_BATCH)
+        assert wait_until(lambda: last.exists() and last.stat().st_mtime_ns > before, process)  # noqa: B023
+        time.sleep(draw.uniform(0, 0.1))
+        assert process.poll() is None, "it ended before it was killed"
+        process.kill()
+        finish(process)
+        inside.append("inside_epoch" in torch.load(last, weights_only=True))
+    assert any(inside)
+    go_on(tmp_path, (*command, *MANY_BATCHES))
+    equal(last.parents[1], in_small_batches)
 
 
 def test_damaged_last_checkpoint_is_told(tmp_path: Path, command: tuple[str, ...], unbroken: Path) -> None:

@@ -16,7 +16,7 @@ import torch
 import torch.multiprocessing as mp
 from torch import Tensor
 
-from helpers.commands import MODEL, PATIENCE, call, finish, only_run, rows, run, start, tree, wait_until
+from helpers.commands import MODEL, PATIENCE, call, finish, only_run, rows, run, start, timeless, tree, wait_until
 from lvm_lab.archs.gru import GRU
 from lvm_lab.config.settings import OptimSettings
 from lvm_lab.data.batches import SegmentBatches
@@ -111,6 +111,28 @@ def test_killed_and_taken_up_again(tmp_path: Path, cache: Path, victim: str) -> 
     assert "going on after epoch" in again.out
     assert [row["epoch"] for row in rows(folder)] == list(range(40))
     assert json.loads((folder / "result.json").read_text())["status"] == "finished"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("victim", ["first", "second"])
+def test_sent_away_inside_an_epoch_both_go_on_where_they_were(tmp_path: Path, cache: Path, victim: str) -> None:
+    """Dropout draws on each device from a state of its own, and each has summed its own share of the losses."""
+    command = (*TINY, f"run.cache={cache}", "arch.dropout=0.2", "trainer.max_epochs=6", *TWO)
+    for name in ("unbroken", "broken"):
+        (tmp_path / name).mkdir()
+    assert run(tmp_path / "unbroken", *command, **LOCAL).code == 0
+    process = start(tmp_path / "broken", *command, "trainer.checkpoint.every_minutes=1e-9", **LOCAL)
+    assert wait_until(lambda: list(tmp_path.glob("broken/outputs/*/checkpoints/last.ckpt")), process)
+    (second,) = children(process.pid)
+    os.kill(process.pid if victim == "first" else second, signal.SIGTERM)
+    said = finish(process)
+    assert said.code == 143, said
+    folder = only_run(tmp_path / "broken" / "outputs")
+    assert not (folder / "result.json").exists()
+    again = run(tmp_path / "broken", *command, **LOCAL)
+    assert again.code == 0, again.err
+    assert "going on after epoch" in again.out
+    assert timeless(rows(folder)) == timeless(rows(only_run(tmp_path / "unbroken" / "outputs")))
 
 
 def children(pid: int) -> list[int]:

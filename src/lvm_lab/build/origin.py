@@ -22,6 +22,7 @@ from lvm_lab.errors import UserError
 from lvm_lab.model import LOSS, LatentVectorModel, read_checkpoint
 from lvm_lab.runs import reading
 from lvm_lab.runs.identity import computing, difference, of_data
+from lvm_lab.training import averaging
 from lvm_lab.training.module import LatentVectorModule
 from lvm_lab.types import Stats
 
@@ -141,10 +142,11 @@ def _continued(path: Path, settings: Settings, parts: Parts) -> Origin:
             "its config.yaml, or start from its weights with trainer.init_from."
         )
     checkpoint = read_checkpoint(file)
+    state = averaging.trained(checkpoint)
     states = checkpoint.get("optimizer_states") if file == last else None
     optimiser = states[0] if states else None
     # Its groups are no part of what was learned, and older files name nothing in them.
-    digest = _digest(checkpoint["state_dict"], optimiser and optimiser["state"])
+    digest = _digest(state, optimiser and optimiser["state"])
     parent = _trained_on(file, model)
     how = (
         "with the weights of its last epoch and its optimiser's state"
@@ -155,7 +157,7 @@ def _continued(path: Path, settings: Settings, parts: Parts) -> Origin:
         setting="continue_from",
         file=file,
         terms=model.config["loss"]["terms"],
-        state=checkpoint["state_dict"],
+        state=state,
         optimiser=optimiser,
         content={"continue_from": str(run.identity.fingerprint), "continue_from_weights": digest},
         ancestors=_ancestors("continue_from", model, parent, digest),

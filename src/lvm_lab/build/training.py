@@ -107,7 +107,10 @@ def module(
         )
     loss = _loss(config["loss"], settings.allow)
     _check_pairing(model, loss)
-    return LatentVectorModule(model, loss, settings.trainer.optim, every_position)
+    trainer = settings.trainer
+    return LatentVectorModule(
+        model, loss, trainer.optim, every_position, accumulate=trainer.accumulate, ema=trainer.ema
+    )
 
 
 def _loss(node: dict[str, Any], allow: Iterable[str], place: str = "loss") -> WeightedTerms:

@@ -25,10 +25,10 @@ from lvm_lab.commands import composing, helping, multirun, schedules, sharding, 
 from lvm_lab.commands.arguments import MULTIRUN, Files, sort
 from lvm_lab.commands.composing import check_local, check_names, explain, unreadable
 from lvm_lab.commands.flags import check_flags, check_help
-from lvm_lab.commands.plain import FAILED, INTERRUPTED, MISTAKE, tell
+from lvm_lab.commands.plain import FAILED, INTERRUPTED, MISTAKE, TERMINATED, tell
 from lvm_lab.commands.rows import GROUP
 from lvm_lab.config.conf import conf_dir
-from lvm_lab.errors import UserError
+from lvm_lab.errors import Terminated, UserError
 from lvm_lab.runs import folder as runs
 from lvm_lab.streams import open_closed, reader_has_left
 from lvm_lab.sweeps import standings
@@ -57,7 +57,8 @@ def launch(
     takes the arguments which are files. runs_schedules: whether schedule=NAME runs a table. runs_shards: whether a
     multirun's jobs are the shards of one. interrupted: what is said after Ctrl-C. door: the command's name where it is
     not the config's; header: its own words at the top of --help.
-    Exit codes: 0 done, 2 a user's mistake, 1 a failed job of a multirun or our own bug, 130 interrupted.
+    Exit codes: 0 done, 2 a user's mistake, 1 a failed job of a multirun or our own bug, 130 interrupted, 143 ended by
+    SIGTERM.
     """
     find_packages_here()
     # The figures bring matplotlib in, whose first words are about its fonts.
@@ -86,9 +87,9 @@ def launch(
             multirun.check_folders(config_name, arguments)
             sweepers.check(config_name, arguments)
         failures = hydra_run(arguments) if request is None else schedules.run(request, others, hydra_run)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         print(f"interrupted; {interrupted}", file=sys.stderr)
-        sys.exit(INTERRUPTED)
+        sys.exit(TERMINATED if isinstance(error, Terminated) else INTERRUPTED)
     except (HydraException, OmegaConfBaseException, UserError, OSError, MemoryError) as error:
         if isinstance(error, BrokenPipeError) and not hydra_run.composed_once:
             reader_has_left()

@@ -12,7 +12,7 @@ from lvm_lab.config.command import command
 from lvm_lab.errors import UserError
 from lvm_lab.streams import open_closed, reader_has_left
 
-FAILED, MISTAKE, INTERRUPTED = 1, 2, 130
+FAILED, MISTAKE, INTERRUPTED, TERMINATED = 1, 2, 130, 143
 NO_MEMORY = "this machine has no memory left for that"
 
 

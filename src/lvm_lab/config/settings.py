@@ -55,14 +55,20 @@ class OptimSettings:
 
 @dataclass(frozen=True)
 class CheckpointSettings:
-    """every_n_epochs: keeps epoch=NN.ckpt that often, weights only (0: never). keep_best: so many best by val loss."""
+    """every_n_epochs: keeps epoch=NN.ckpt that often, weights only (0: never). keep_best: so many best by val loss.
+
+    every_minutes: writes last.ckpt inside an epoch too, that often by the clock (0 or null: never). It changes nothing
+    that is computed and enters no fingerprint.
+    """
 
     every_n_epochs: int = 0
     keep_best: int = 0
+    every_minutes: float | None = 10
 
     def __post_init__(self) -> None:
         _not_negative("trainer.checkpoint.every_n_epochs", self.every_n_epochs)
         _not_negative("trainer.checkpoint.keep_best", self.keep_best)
+        _not_negative("trainer.checkpoint.every_minutes", self.every_minutes or 0)
 
 
 @dataclass(frozen=True)
@@ -71,7 +77,8 @@ class TrainerSettings:
 
     patience: epochs without a lower validation loss after which training ends (0: never). init_from: a checkpoint or a
     run's folder whose weights the training begins with. continue_from: the folder of a finished run that is trained for
-    `max_epochs` epochs more.
+    `max_epochs` epochs more. accumulate: pieces that a batch is computed in, one after the other; the loss sees the
+    whole batch. ema: decay of the moving average of the weights that is validated, judged and kept (null: none).
     """
 
     max_epochs: int = 20
@@ -81,6 +88,8 @@ class TrainerSettings:
     precision: Literal["32-true", "bf16-mixed", "16-mixed", "64-true"] = "32-true"
     init_from: str | None = None
     continue_from: str | None = None
+    accumulate: int = 1
+    ema: float | None = None
     optim: OptimSettings = field(default_factory=OptimSettings)
     checkpoint: CheckpointSettings = field(default_factory=CheckpointSettings)
 
@@ -89,6 +98,15 @@ class TrainerSettings:
         _not_negative("trainer.patience", self.patience)
         if self.batch_size < 2:
             raise UserError(f"trainer.batch_size={self.batch_size} leaves nothing to compare; set 2 or more.")
+        if not 1 <= self.accumulate <= self.batch_size:
+            raise UserError(
+                f"trainer.accumulate={self.accumulate} cannot cut a batch of {self.batch_size} windows; "
+                f"set it from 1 to {self.batch_size}."
+            )
+        if self.ema is not None and not 0 < self.ema < 1:
+            raise UserError(
+                f"trainer.ema={self.ema} is no decay; set it between 0 and 1, for instance 0.999, or null for none."
+            )
         if self.init_from is not None and self.continue_from is not None:
             raise UserError("trainer.init_from and trainer.continue_from are both given; set one of them.")
 

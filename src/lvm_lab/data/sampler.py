@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
+from typing import Any
 
 import numpy as np
 from torch.utils.data import Sampler
@@ -77,6 +79,31 @@ class DiverseBatches(Sampler[Draw]):
         batches = diverse_batches(self.document_W, self.batch_size, self.max_per_doc, self.seed, self.epoch)
         for number, batch in enumerate(batches):
             yield Draw(batch, (self.seed, self.epoch, number))
+
+
+class Resumable(Sampler[Draw]):
+    """A sampler's batches; `skip` leaves out the first of the next epoch, which a run that was cut off has trained on.
+
+    A sampler that can be wrapped yields the draws of an epoch as a function of its seed and epoch alone, begins to draw
+    no earlier than its first one is asked for (`set_epoch` comes after `iter`), and reads no vectors for a draw.
+    """
+
+    def __init__(self, sampler: Any) -> None:
+        self.sampler = sampler
+        self.skipped = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self.sampler.set_epoch(epoch)
+
+    def skip(self, batches: int) -> None:
+        self.skipped = batches
+
+    def __len__(self) -> int:
+        return len(self.sampler)
+
+    def __iter__(self) -> Iterator[Draw]:
+        skipped, self.skipped = self.skipped, 0
+        yield from islice(self.sampler, skipped, None)
 
 
 class FixedBatches(Sampler[Draw]):

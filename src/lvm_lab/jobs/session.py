@@ -34,7 +34,7 @@ from lvm_lab.runs.result import Result
 from lvm_lab.scoring.data_gate import data_gate
 from lvm_lab.scoring.ground import Ground, sizes
 from lvm_lab.scoring.scores import TRAINING, score
-from lvm_lab.training import devices
+from lvm_lab.training import devices, inside_epoch
 from lvm_lab.training.callbacks import assembly
 from lvm_lab.training.callbacks.base import RunContext
 from lvm_lab.training.fitting import fit
@@ -136,13 +136,14 @@ class Session:
             resume_from = run.last
             last = read_checkpoint(run.last)
             check_own(run.last, last[KEY], reading.read(run.path).config)
-            epochs = int(last["epoch"]) + 1
+            epochs, batches, seconds = inside_epoch.progress(last)
             if is_leader():
                 run.cut_history(epochs)
             history = run.read_history()
-            self.before = sum(row["seconds"] for row in history)
+            self.before = sum(row["seconds"] for row in history) + seconds
             self.loggers.again(history)
-            self.tell(f"going on after epoch {epochs} of {settings.trainer.max_epochs}")
+            more = f" and {batches} batches of the next" if batches else ""
+            self.tell(f"going on after epoch {epochs} of {settings.trainer.max_epochs}{more}")
         self.diverged = fit(module, data, settings, context, run.path, resume_from)
 
     def score(self) -> Result:

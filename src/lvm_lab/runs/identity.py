@@ -22,8 +22,13 @@ ADDED: dict[str, Any] = {
     "data.min_context": None,
     "data.judge_from": 16,
     "strategy": NO_STRATEGY,
+    "trainer.accumulate": 1,
+    "trainer.ema": None,
 }
 _NOT_ADDED = object()
+# Single settings of the kind of NOT_HASHED, whatever their value.
+_ANY = object()
+WHEN_SAVED = "trainer.checkpoint.every_minutes"
 # Settings of an arch that name files, and what their digests are called in a run's content.
 ARCH_PATHS = ("members", "weights")
 ARCH_CONTENT = ("member_", "weights_")
@@ -50,6 +55,7 @@ def computing(config: dict[str, Any]) -> dict[str, Any]:
         kept["trainer"] = {k: v if k not in ORIGINS else True for k, v in _given(kept["trainer"]).items()}
     for key, default in ADDED.items():
         kept = _without(kept, key.split("."), default)
+    kept = _without(kept, WHEN_SAVED.split("."), _ANY)
     foreign = _foreign(config.get("callbacks") or {})
     return kept | ({"callbacks": foreign} if foreign else {})
 
@@ -60,13 +66,15 @@ def _given(trainer: dict[str, Any]) -> dict[str, Any]:
 
 
 def _without(node: dict[str, Any], path: list[str], default: Any) -> dict[str, Any]:
-    """A copy of `node` without a value that is the default."""
+    """A copy of `node` without a value that is the default; _ANY: whatever it is."""
     first, *rest = path
     if first not in node or (rest and not isinstance(node[first], dict)):
         return node
     if rest:
         return node | {first: _without(node[first], rest, default)}
-    return node if node[first] != default else {key: value for key, value in node.items() if key != first}
+    if default is not _ANY and node[first] != default:
+        return node
+    return {key: value for key, value in node.items() if key != first}
 
 
 def _foreign(callbacks: dict[str, Any]) -> list[Any]:

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 
 from lvm_lab.data.batches import SegmentBatches, WindowBatches
 from lvm_lab.data.parts import Parts
-from lvm_lab.data.sampler import DiverseBatches, FixedBatches
+from lvm_lab.data.sampler import DiverseBatches, FixedBatches, Resumable
 from lvm_lab.data.segments import Cuts, SegmentSampler, fixed_draws
 from lvm_lab.data.windows import Windows, sample_evenly
 from lvm_lab.training._lightning import pl
@@ -48,22 +48,27 @@ class VectorDataModule(pl.LightningDataModule):
         self.negatives, self.seed, self.shortest = negatives, seed, shortest
         self.stages = stages
         self._loaders: dict[int, DataLoader[Batch]] = {}
-        self._sampler: Any = None
+        self._train_batches: Any = None
 
     @property
     def targets_an_epoch(self) -> int:
         """How many targets this epoch's batches supervise, windows counting one each."""
-        if isinstance(self._sampler, SegmentSampler):
-            return self._sampler.targets
+        drawn = self._train_batches.sampler
+        if isinstance(drawn, SegmentSampler):
+            return drawn.targets
         assert self.trainer is not None
         return int(self.trainer.num_training_batches) * self.batch_size
+
+    def skip(self, batches: int) -> None:
+        """Leave out the first batches of the next epoch, without gathering them."""
+        self._train_batches.skip(batches)
 
     def train_dataloader(self) -> DataLoader[Batch]:
         if self.stages is None:
             loader = self._training_loader(self.parts.train, self.negatives)
         else:
             loader = self._stage_loader(self.stages.of(self.trainer.current_epoch if self.trainer else 0))
-        self._sampler = loader.sampler
+        self._train_batches = loader.sampler
         return loader
 
     def steps(self, accumulated: int) -> int | None:
@@ -99,7 +104,7 @@ class VectorDataModule(pl.LightningDataModule):
                 100 * seen / total,
                 self.max_per_doc,
             )
-        return _loader(WindowBatches(windows, negatives, *self._place()), sampler)
+        return _loader(WindowBatches(windows, negatives, *self._place()), Resumable(sampler))
 
     def _segment_loader(self, windows: Windows, negatives: int, shortest: int) -> DataLoader[Batch]:
         sampler = SegmentSampler(Cuts(windows, shortest), self.batch_size, self.max_per_doc, self.seed)
@@ -115,7 +120,7 @@ class VectorDataModule(pl.LightningDataModule):
         )
         if len(sampler) < total // self.batch_size:
             log.info("a batch takes at most %d segments of a document (data.max_per_doc)", self.max_per_doc)
-        return _loader(SegmentBatches(negatives, *self._place()), sampler)
+        return _loader(SegmentBatches(negatives, *self._place()), Resumable(sampler))
 
     def _place(self) -> tuple[int, int]:
         """Which of how many devices this one is."""

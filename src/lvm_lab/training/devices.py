@@ -9,7 +9,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +134,18 @@ def smaller_batch(batch_size: int, devices: int) -> str:
     if half < 2:
         return "set a smaller arch.width or device=cpu"
     return f"set trainer.batch_size={half}, half of it (which is another run), or a smaller arch"
+
+
+def any_of(flags: Sequence[bool], device: Any) -> list[bool]:
+    """Each of the flags, true where it is so for any process of the run; all of them have to ask at once."""
+    import torch
+    import torch.distributed as dist
+
+    if not (dist.is_available() and dist.is_initialized()):
+        return [*flags]
+    shared = torch.tensor(flags, dtype=torch.int32, device=device)
+    dist.all_reduce(shared, op=dist.ReduceOp.MAX)
+    return [bool(flag) for flag in shared.tolist()]
 
 
 def lost(launcher: Any) -> bool:

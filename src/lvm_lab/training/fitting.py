@@ -10,7 +10,7 @@ import torch
 
 from lvm_lab.config.settings import Settings
 from lvm_lab.data.parts import Parts
-from lvm_lab.errors import UserError
+from lvm_lab.errors import Terminated, UserError
 from lvm_lab.training import devices
 from lvm_lab.training.callbacks import assembly
 from lvm_lab.training.callbacks.base import RunContext
@@ -52,7 +52,8 @@ def fit(
         trainer.fit(module, datamodule=batches, ckpt_path=last, weights_only=True)
     except SystemExit:
         # Lightning turns Ctrl-C into an exit of its own.
-        raise KeyboardInterrupt from None
+        terminated = any(getattr(callback, "terminated", False) for callback in callbacks)
+        raise (Terminated if terminated else KeyboardInterrupt) from None
     except (RuntimeError, MemoryError) as error:
         if devices.lost(trainer.strategy.launcher):
             raise UserError(

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -17,8 +18,9 @@ from torch import Tensor, nn
 from lvm_lab.config.settings import OptimSettings
 from lvm_lab.model import KEY, LOSS, LatentVectorModel
 from lvm_lab.nn.gather import share
-from lvm_lab.training import weight_decay
+from lvm_lab.training import averaging, pieces, weight_decay
 from lvm_lab.training._lightning import pl
+from lvm_lab.training.averaging import WeightAverage
 from lvm_lab.training.datamodule import total_steps
 from lvm_lab.training.objective import WeightedTerms
 from lvm_lab.training.strategies.base import Stages
@@ -35,14 +37,24 @@ class LatentVectorModule(pl.LightningModule):
     metrics: the epoch's numbers so far; callbacks add theirs and History writes them down.
     loss_stats: the training data's statistics where the model's own are those that its first weights were learned with.
     optimiser_state: AdamW's, with its groups, to begin with.
+    accumulate: pieces that a batch is computed in. ema: decay of the average of the weights that is validated and kept.
     stages: those that the training goes through, where a strategy has any.
     """
 
     def __init__(
-        self, model: LatentVectorModel, loss: WeightedTerms, optim: OptimSettings, every_position: bool = False
+        self,
+        model: LatentVectorModel,
+        loss: WeightedTerms,
+        optim: OptimSettings,
+        every_position: bool = False,
+        accumulate: int = 1,
+        ema: float | None = None,
     ) -> None:
         super().__init__()
         self.model, self.loss, self.optim, self.every_position = model, loss, optim, every_position
+        self.accumulate, self.ema = accumulate, ema
+        self._average: WeightAverage | None = None
+        self._averaged: dict[str, Any] | None = None
         self.metrics: dict[str, Any] = {}
         self.loss_stats: Stats | None = None
         self.optimiser_state: dict[str, Any] | None = None
@@ -98,6 +110,14 @@ class LatentVectorModule(pl.LightningModule):
         prediction: Prediction = self.model.head(reading.hidden_NH, reading)
         return prediction.select(batch.index_N)
 
+    def on_fit_start(self) -> None:
+        if self.ema is None:
+            return
+        self._average = WeightAverage(nn.ModuleDict({"model": self.model, "loss": self.loss}), self.ema)
+        if self._averaged is not None:
+            self._average.restore(self.load_state_dict, **self._averaged)
+            self._averaged = None
+
     def on_train_epoch_start(self) -> None:
         self.metrics = {}
         self._sums, self._count = {}, 0
@@ -105,20 +125,44 @@ class LatentVectorModule(pl.LightningModule):
             stage = self.stages.of(self.current_epoch)
             log.info("stage %s: %d epochs", stage.name, stage.epochs)
 
+    def epoch_state(self) -> dict[str, Any]:
+        """What the epoch has come to so far, in what the weights-only unpickler reads."""
+        numbers = {name: float(x) if isinstance(x, float) else x for name, x in self.metrics.items()}
+        sums = {name: value.detach().cpu() for name, value in self._sums.items()}
+        return {"metrics": numbers, "sums": sums, "count": self._count}
+
+    def load_epoch_state(self, states: Sequence[dict[str, Any]]) -> None:
+        """Go on with `epoch_state`; of several devices' the mean, which is what an epoch's numbers are of."""
+        first = states[0]
+        self.metrics, self._count = dict(first["metrics"]), first["count"]
+        means = {name: torch.stack([state["sums"][name] for state in states]).mean(0) for name in first["sums"]}
+        self._sums = {name: value.to(self.device) for name, value in means.items()}
+
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor | None:
         if self.stages is not None:
             # Here, since an epoch that is gone on with inside does not begin.
             self.loss.begin(self.stages.of(self.current_epoch).loss)
-        prediction, supervised = self.supervised(batch)
+        if self.accumulate == 1:
+            prediction, supervised = self.supervised(batch)
+            outputs = None
+        else:
+            prediction, supervised, outputs = pieces.supervised(self.supervised, batch, self.accumulate)
         prediction, total, parts = self._judged(prediction, supervised, self.loss)
         if batch_idx == 0:
-            shares = self.loss.active.gradient_shares(prediction, parts)
+            shares = self.loss.active.gradient_shares(prediction, parts, outputs)
             self.metrics |= {f"gradient_share/{name}": share for name, share in shares.items()}
         self._add({"loss": total, **parts})
         return total if total.requires_grad else None
 
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        super().optimizer_step(*args, **kwargs)
+        if self._average is not None:
+            self._average.update()
+
     def on_validation_epoch_start(self) -> None:
         self.metrics |= self._means("train")
+        if self._average is not None:
+            self._average.exchange()
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         prediction, batch = self.supervised(batch, every=False)
@@ -135,6 +179,11 @@ class LatentVectorModule(pl.LightningModule):
         # A mean of trained members has no optimiser to ask.
         groups = [group for optimizer in self.trainer.optimizers for group in optimizer.param_groups]
         self.metrics["lr"] = groups[0]["lr"] if groups else 0.0
+
+    def on_train_epoch_end(self) -> None:
+        # After the callbacks, which judge the average and save it.
+        if self._average is not None:
+            self._average.exchange()
 
     def configure_optimizers(self) -> Any:
         if not any(parameter.requires_grad for parameter in self.parameters()):
@@ -157,14 +206,21 @@ class LatentVectorModule(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         # Here and not in state_dict, which wrappers of a strategy read too.
-        state = checkpoint["state_dict"]
-        checkpoint["state_dict"] = {name.removeprefix(MODEL): value for name, value in state.items()}
+        state = checkpoint["state_dict"] if self._average is None else self._average.weights()
+        checkpoint["state_dict"] = _names_there(state)
         identity = self.model.identity
-        checkpoint[KEY] = identity | {"golden_output": self.model.golden_output(identity["golden_input"])}
+        with nullcontext() if self._average is None else self._average.shown():
+            checkpoint[KEY] = identity | {"golden_output": self.model.golden_output(identity["golden_input"])}
+        if self._average is not None and "optimizer_states" in checkpoint:
+            own = {averaging.TRAINED: _names_there(self._average.trained_weights())}
+            checkpoint[averaging.KEY] = own | {"updates": self._average.updates}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         # Lightning loads the weights before it converts the module: those of float64 would be rounded on the way.
         self.to(checkpoint["state_dict"]["mean_D"].dtype)
+        if averaging.KEY in checkpoint:
+            self._averaged = {"weights": checkpoint["state_dict"], "updates": checkpoint[averaging.KEY]["updates"]}
+            checkpoint["state_dict"] = averaging.trained(checkpoint)
         for state in checkpoint.get("optimizer_states", []):
             # An interrupted run ends as it would have unbroken.
             self._decayed = weight_decay.of_state(state, self)
@@ -199,6 +255,11 @@ class LatentVectorModule(pl.LightningModule):
         means = {f"{prefix}/{name}": float(reduce(v, reduce_op="mean")) / self._count for name, v in self._sums.items()}
         self._sums, self._count = {}, 0
         return means
+
+
+def _names_there(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """A checkpoint's names for the module's own."""
+    return {name.removeprefix(MODEL): value for name, value in state.items()}
 
 
 def _names_here(module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:

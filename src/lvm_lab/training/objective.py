@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -46,17 +48,21 @@ class WeightedTerms(nn.Module):
         total = torch.stack([self.weights[name] * part for name, part in parts.items()]).sum()
         return total, parts
 
-    def gradient_shares(self, prediction: Prediction, parts: dict[str, Tensor]) -> dict[str, float]:
-        """Each weighted term's share of the gradient norms at what the head says: what the weights really weigh."""
-        if not prediction.output.requires_grad:
+    def gradient_shares(
+        self, prediction: Prediction, parts: dict[str, Tensor], outputs: Sequence[Tensor] | None = None
+    ) -> dict[str, float]:
+        """Each weighted term's share of the gradient norms at what the head says: what the weights really weigh.
+
+        outputs: the head's own of each piece, where the prediction was computed in pieces.
+        """
+        outputs = [prediction.output] if outputs is None else outputs
+        if not outputs[0].requires_grad:
             # A mean of trained members has nothing to learn.
             return {}
         norms = {}
         for name, part in parts.items():
-            (gradient,) = torch.autograd.grad(
-                self.weights[name] * part, prediction.output, retain_graph=True, allow_unused=True
-            )
-            squared = prediction.output.new_zeros(()) if gradient is None else gradient.square().sum()
-            norms[name] = float(summed(squared).sqrt())
+            gradients = torch.autograd.grad(self.weights[name] * part, outputs, retain_graph=True, allow_unused=True)
+            squared = [g.square().sum() for g in gradients if g is not None]
+            norms[name] = float(summed(torch.stack([outputs[0].new_zeros(()), *squared]).sum()).sqrt())
         total = sum(norms.values()) or 1.0
         return {name: norm / total for name, norm in norms.items()}

@@ -27,6 +27,8 @@ def trainer(settings: Settings, callbacks: Sequence[pl.Callback], folder: Path, 
     warnings.filterwarnings("ignore", message=".*LeafSpec.*")
     # Mixed precision hands bfloat16 to norms whose weights stay float32: slower, and as it should be.
     warnings.filterwarnings("ignore", message=".*Cannot dispatch to fused implementation.*")
+    # The batches of the epoch that are done are left out by a callback, which Lightning cannot see.
+    warnings.filterwarnings("ignore", message=".*your dataloader is not resumable.*")
     if settings.device.threads:
         torch.set_num_threads(settings.device.threads)
     strategies = StrategyRegistry.available_strategies()

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from lvm_lab.training import inside_epoch
 from lvm_lab.training._lightning import pl
 from lvm_lab.training.callbacks.base import Callback
 from lvm_lab.training.module import LatentVectorModule
@@ -22,6 +23,16 @@ class History(Callback):
     def __init__(self, write: Callable[[dict[str, Any]], None]) -> None:
         self.write = write
         self.started = 0.0
+        self.before = 0.0
+
+    def on_load_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        self.before = inside_epoch.progress(checkpoint).seconds
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        # An epoch that is gone on with does not start again.
+        self.started = time.perf_counter() - self.before
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.started = time.perf_counter()
