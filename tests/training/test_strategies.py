@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +26,7 @@ from lvm_lab.config.settings import settings
 from lvm_lab.data.parts import Parts, cut_parts
 from lvm_lab.data.source import Opened
 from lvm_lab.data.store import Store
-from lvm_lab.errors import UserError
+from lvm_lab.errors import Terminated, UserError
 from lvm_lab.jobs import session
 from lvm_lab.losses.cosine import Cosine
 from lvm_lab.losses.infonce import InfoNCE
@@ -319,3 +321,46 @@ def test_no_strategy_enters_nothing_and_one_makes_another_run() -> None:
     staged = config(*of("curriculum"))
     assert fingerprint(staged, {}) != fingerprint(plain, {})
     assert title(staged) == "gru-cosine-planted-curriculum"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_a_strategy_trains_on_whole_documents(strategy: str, tmp_path: Path) -> None:
+    """A stage's windows are then the places that are supervised."""
+    documents = ["data.windows=documents", "data.context_length=12", "data.min_context=3", "trainer.batch_size=8"]
+    loss = ["loss=infonce"] if strategy == "multi_resolution" else []
+    rows = history_of(tmp_path / "run", *of(strategy), *documents, *loss)
+    assert len(rows) == 4
+    assert all(np.isfinite(row["train/loss"]) for row in rows)
+    steps = np.diff([0, *(row["step"] for row in rows)])
+    if strategy in ("progressive", "curriculum"):
+        assert steps[0] == steps[1] <= steps[2] == steps[3]
+
+
+@pytest.mark.parametrize(
+    "strategy", ["pretrained", *(pytest.param(s, marks=pytest.mark.slow) for s in STRATEGIES if s != "pretrained")]
+)
+def test_a_run_terminated_inside_an_epoch_ends_as_unbroken(
+    strategy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unbroken = history_of(tmp_path / "unbroken", *of(strategy))
+    step = LatentVectorModule.training_step
+
+    def stepping(self: LatentVectorModule, batch: Batch, batch_idx: int) -> Any:
+        if (self.current_epoch, batch_idx) == (1, 0):
+            os.kill(os.getpid(), signal.SIGTERM)
+        return step(self, batch, batch_idx)
+
+    with monkeypatch.context() as terminating:
+        terminating.setattr(LatentVectorModule, "training_step", stepping)
+        with pytest.raises(Terminated):
+            history_of(tmp_path / "terminated", *of(strategy))
+    assert history_of(tmp_path / "terminated", *of(strategy)) == unbroken
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("strategy", ["multi_resolution", "pretrained"])
+def test_a_batch_in_pieces_and_an_average_of_the_weights(strategy: str, tmp_path: Path) -> None:
+    rows = history_of(tmp_path / "run", *of(strategy), "trainer.accumulate=2", "trainer.ema=0.9", "arch.dropout=0")
+    whole = history_of(tmp_path / "whole", *of(strategy), "trainer.ema=0.9", "arch.dropout=0")
+    assert [row["train/loss"] for row in rows] == pytest.approx([row["train/loss"] for row in whole], rel=1e-4)
