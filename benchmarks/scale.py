@@ -85,9 +85,7 @@ class Bench:
         few = [] if size is None else [f"data.train_windows={size}"]
         command = [*MODELS[model], f"trainer.max_epochs={EPOCHS[size]}", *few, f"seed={seed}"]
         common = ["5cat=off", "logger=none", "device=cpu", f"run.dir={self.folder(model, size, seed)}"]
-        subprocess.run(
-            [sys.executable, "-m", "lvm_lab.train", *self.overrides(), *command, *common], check=True
-        )
+        subprocess.run([sys.executable, "-m", "lvm_lab.train", *self.overrides(), *command, *common], check=True)
 
     @functools.lru_cache(maxsize=32)  # noqa: B019
     def parts(self, kind: str) -> Parts:

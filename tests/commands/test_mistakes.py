@@ -195,7 +195,7 @@ UNUSUAL = {
     "run.cache=/proc": "/proc/.planted",
     "callbacks=[]": "callbacks.reseed is missing",
     "trainer.optim=null": "trainer.optim=null does not fit; give it its keys (lr, weight_decay",
-    "trainer.checkpoint=foo": "give it its keys (every_n_epochs, keep_best)",
+    "trainer.checkpoint=foo": "give it its keys (every_n_epochs, keep_best, every_minutes)",
     "seed=null": "seed=null does not fit",
     "local=null": "local=null names no settings of your own; write local=NAME",
     "arch=${nope}": "arch=${nope} refers to no group; write the option's name itself",

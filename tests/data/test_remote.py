@@ -148,12 +148,14 @@ def test_a_copy_that_was_damaged_in_the_cache_is_told(cache: Path, url: str) -> 
 
 
 def test_predictions_take_an_address_too(two: Store, cache: Path, url: str) -> None:
-    contexts, own = open_contexts(url, cache, L), open_contexts(two.path, cache, L)
-    for (mine_BLD, places), (own_BLD, own_places) in zip(contexts.batches(4), own.batches(4), strict=True):
-        assert np.array_equal(mine_BLD, own_BLD)
+    contexts, own = (open_contexts(place, cache, DataSettings(context_length=L)) for place in (url, two.path))
+    for (mine, places), (theirs, own_places) in zip(contexts.batches(4), own.batches(4), strict=True):
+        for (some, mine_BLD), (own_some, own_BLD) in zip(mine, theirs, strict=True):
+            assert np.array_equal(some, own_some)
+            assert np.array_equal(mine_BLD, own_BLD)
         assert all(np.array_equal(places[name], own_places[name]) for name in own_places)
     with pytest.raises(UserError, match=f"^{re.escape(url)}: the model reads 9 vectors and the longest document has 6"):
-        open_contexts(url, cache, 9)
+        open_contexts(url, cache, DataSettings(context_length=9))
 
 
 def test_a_bank_does_not_go_with_a_store(two: Store, cache: Path, url: str) -> None:

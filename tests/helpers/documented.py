@@ -36,6 +36,8 @@ DOORS = summaries()
 # Arguments of plain commands that name what they write.
 WRITTEN = {("predict", "out"), ("convert_npz", "folder"), ("export_data", "out")}
 WRITTEN |= {("compare", "json"), ("diagnose", "json")}
+# Those that are words, since they may be addresses or patterns, and name what they read.
+NAMED = {("predict", "vectors"), ("diagnose", "models")}
 RUN = ("config.yaml", "result.json", *(f"checkpoints/{name}.ckpt" for name in ("best", "best_5cat", "last")))
 REPORT = ("index.html", "leaderboard.csv", "leaderboard.md")
 # What stands in documents and is not the lab's.
@@ -136,7 +138,7 @@ def _parsed(door: str, parsed: argparse.Namespace) -> Command:
         for one in value if isinstance(value, list) else [value]:
             if (door, name) in WRITTEN and one is not None:
                 command.writes.append(one)
-            elif (isinstance(one, Path) and name not in ("cache", "out")) or (door, name) == ("diagnose", "models"):
+            elif (isinstance(one, Path) and name not in ("cache", "out")) or (door, name) in NAMED:
                 command.reads.append(str(one))
     if door == "report":
         command.writes += [Path(parsed.out or parsed.folder, file) for file in REPORT]

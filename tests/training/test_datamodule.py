@@ -52,7 +52,7 @@ def test_an_epoch_of_documents_counts_segments_and_their_targets(
     logger.removeHandler(caplog.handler)
     first = [batch.target_ND for batch in loader]
     assert data.targets_an_epoch == sum(map(len, first)) > 3 * len(loader)
-    total = loader.sampler.segments
+    total = loader.sampler.sampler.segments
     expected = f"an epoch reads {3 * len(loader)} of {total} segments ({100 * 3 * len(loader) / total:.0f}%)"
     assert caplog.records[0].getMessage().startswith(expected)
     assert str(len(windows)) in caplog.records[0].getMessage()

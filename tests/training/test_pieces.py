@@ -31,7 +31,8 @@ def batch(negatives: int) -> Batch:
 
 
 def built(*overrides: str) -> LatentVectorModule:
-    stats = Stats(torch.zeros(DIM), torch.ones(DIM))
+    codes_QKD = torch.randn(2, 16, DIM, generator=torch.Generator().manual_seed(0))
+    stats = Stats(torch.zeros(DIM), torch.ones(DIM), codes_QKD=codes_QKD)
     return module(typed(*overrides), stats, {})
 
 
@@ -67,8 +68,9 @@ def model_negatives(*overrides: str) -> int:
 
 @pytest.mark.parametrize("loss", LOSSES)
 def test_pieces_have_the_gradient_of_the_batch_under_every_loss(loss: str) -> None:
-    check_pieces("arch=gru", "arch.width=16", f"loss={loss}", "arch.dropout=0")
-    check_pieces("arch=gru", "arch.width=16", f"loss={loss}", "arch.dropout=0", "trainer.supervision=all")
+    head = ("head=quantised", "head.levels=2", "head.codes=16", "head.hidden=16") if loss == "codes" else ()
+    check_pieces("arch=gru", "arch.width=16", f"loss={loss}", "arch.dropout=0", *head)
+    check_pieces("arch=gru", "arch.width=16", f"loss={loss}", "arch.dropout=0", "trainer.supervision=all", *head)
 
 
 @pytest.mark.slow

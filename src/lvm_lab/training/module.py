@@ -147,7 +147,7 @@ class LatentVectorModule(pl.LightningModule):
             outputs = None
         else:
             prediction, supervised, outputs = pieces.supervised(self.supervised, batch, self.accumulate)
-        prediction, total, parts = self._judged(prediction, supervised, self.loss)
+        prediction, total, parts = self._judged(prediction, supervised)
         if batch_idx == 0:
             shares = self.loss.active.gradient_shares(prediction, parts, outputs)
             self.metrics |= {f"gradient_share/{name}": share for name, share in shares.items()}
@@ -228,15 +228,15 @@ class LatentVectorModule(pl.LightningModule):
                 log.info("this run was begun when other parameters decayed, and goes on with those that it began with")
 
     def _judged(
-        self, prediction: Prediction, batch: Batch, loss: Callable[..., tuple[Tensor, dict[str, Tensor]]]
+        self, prediction: Prediction, batch: Batch, loss: Callable[..., tuple[Tensor, dict[str, Tensor]]] | None = None
     ) -> tuple[Prediction, Tensor, dict[str, Tensor]]:
-        """The prediction in float32 at least, its loss and the loss's parts.
+        """The prediction in float32 at least, its loss and the loss's parts. loss: None for what training minimises.
 
         Cosines of 8 bits, divided by a temperature, would leave a contrastive loss two digits.
         """
         with torch.autocast(self.device.type, enabled=False):
             prediction = prediction.float()
-            total, parts = loss(prediction, batch, self.stats)
+            total, parts = (loss or self.loss)(prediction, batch, self.stats)
         if batch.ragged:
             # Devices share segments evenly, and not what is supervised in them.
             part = share(len(batch.target_ND), total)
