@@ -2,8 +2,8 @@
 
     python benchmarks/documents.py [ARCH ...]
 
-Both train the same model with the same loss; a step of segments has many more targets than one of windows. docs/scale.md
-has the figures.
+Both train the same model with the same loss; a step of segments has many more targets than one of windows.
+docs/scale.md has the figures.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def measure(arch: str) -> str:
     pairs = [(sliding.block(), documents.block()) for _ in range(BLOCKS)]
     rates = [sorted(one)[BLOCKS // 2] for one in zip(*pairs, strict=True)]
     ratios = [theirs / ours for ours, theirs in pairs]
-    return f"{arch:12s} sliding {rates[0]:7.0f} targets/s, documents {rates[1]:7.0f}   documents / sliding {spread(ratios)}"
+    return f"{arch:12s} targets/s: {rates[0]:,.0f} sliding, {rates[1]:,.0f} documents; ratio {spread(ratios)}"
 
 
 if __name__ == "__main__":

@@ -209,9 +209,13 @@ def slope(bench: Bench) -> None:
             continue
         at = np.log10([bench.targets(size) for size, _, _ in there])
         ratios = [ratio(mine, metric, "following") for _, mine, metric in there]
-        rise = combine(lambda *y: np.polyfit(at, np.asarray(y, dtype=float), 1)[0], *ratios)
+        rise = combine(functools.partial(_rise, at), *ratios)
         lines.append([model, told(rise), _reached(at, ratios, rise)])
     replace_between(PAGE, "slope", table(f"model, ratio for ten times the targets, {GOAL:.2f} at", lines))
+
+
+def _rise(at: np.ndarray, *ratios: np.ndarray) -> np.ndarray:
+    return np.polyfit(at, np.asarray(ratios, dtype=float), 1)[0]
 
 
 def _reached(at: np.ndarray, ratios: Sequence[Number], rise: Number) -> str:

@@ -35,6 +35,7 @@ def pairs() -> tuple[Tensor, Tensor]:
 
 
 @pytest.mark.parametrize("each", [True, False], ids=["each feature", "all features"])
+@pytest.mark.slow
 def test_the_features_estimate_the_softmax_kernel_without_bias(each: bool) -> None:
     query_KP, key_KP = pairs()
     torch.manual_seed(0)

@@ -387,6 +387,7 @@ def test_a_checkpoint_comes_back_with_its_codebooks_and_streams(kind: Kind, outp
         lvm_lab.load(tmp_path / "without.ckpt")
 
 
+@pytest.mark.slow
 def test_a_model_loads_without_faiss(tmp_path: Path) -> None:
     model = module(settings(), stats_of("residual"), {})
     saved: dict[str, Any] = {"state_dict": model.state_dict()}
@@ -411,6 +412,7 @@ def test_every_position_is_taught_the_codes_of_its_own_next_vector() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.slow
 def test_codes_that_can_be_foretold_are_learned(kind: Kind) -> None:
     """The next vector is a fixed turn of the last one: its codes, and with them its direction, come to be known."""
     vectors_ND = torch.from_numpy(clustered(64, seed=1))

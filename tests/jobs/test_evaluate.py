@@ -246,6 +246,7 @@ def test_what_cannot_be_judged_is_skipped_among_many_and_an_error_alone(work: Pa
     assert not (work / "alone").exists()
 
 
+@pytest.mark.slow
 def test_who_had_a_validation_set_of_its_own_is_not_judged_on_what_it_was_trained_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -87,6 +87,7 @@ def stores(draw: st.DrawFn) -> dict[str, Any]:
 
 @settings(max_examples=25, deadline=None)
 @given(world=stores(), layout=st.sampled_from(sorted(LAYOUTS)), block=st.sampled_from([64, 8 << 20]))
+@pytest.mark.slow
 def test_an_import_gives_back_what_was_exported(world: dict[str, Any], layout: str, block: int) -> None:
     with tempfile.TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:
         patch.setattr(exporting, "BLOCK_BYTES", block)

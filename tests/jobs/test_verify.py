@@ -58,6 +58,7 @@ def test_a_store_agrees_with_its_own_encoder(home: Path) -> None:
     assert sorted(path.name for path in home.iterdir()) == ["own"]
 
 
+@pytest.mark.slow
 def test_the_sample_is_seeded_and_as_large_as_asked(home: Path) -> None:
     texts = [*TEXTS]
     texts[7] = "words that nobody has written here"

@@ -319,7 +319,7 @@ def test_a_part_of_the_windows_agrees(name: str, at_most: int, tool: str, parts:
     both(PREDICTORS[name], *parts, tool, at_most)
 
 
-@pytest.mark.parametrize("min_context", [2, 8])
+@pytest.mark.parametrize("min_context", [2, pytest.param(8, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     ("name", "tool"), [*itertools.product(["linear", "scattered", "tied", "backward"], TOOLS[:1]), ("linear", TOOLS[1])]
 )

@@ -239,6 +239,7 @@ def test_what_could_not_be_measured_is_left_out(tmp_path: Path) -> None:
     assert draw(read(folder)).keys() == drawn.keys()
 
 
+@pytest.mark.slow
 def test_drawing_again_gives_the_same_files_from_the_folder_alone(folder: Path) -> None:
     first = {name: file.read_bytes() for name, file in draw(read(folder)).items()}
     assert set(first) == set(FIGURES)

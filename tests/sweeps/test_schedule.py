@@ -109,6 +109,7 @@ def test_references_take_what_the_row_says() -> None:
 
 
 @pytest.mark.parametrize("row_id", ["w1-lstm-512-lr5e-4", "w2-hybrid-256x12", "w4-lcm-two-tower-large"])
+@pytest.mark.slow
 def test_a_rows_config_is_what_hydra_composes(row_id: str) -> None:
     row = next(row for row in table("hundred", "demo").rows if row.id == row_id)
     ours = rows.compose(row, ("device=cpu", "seed=3"))
@@ -120,6 +121,7 @@ def test_a_rows_config_is_what_hydra_composes(row_id: str) -> None:
     assert theirs["seed"] == 3
 
 
+@pytest.mark.slow
 def test_demo_shrinks_by_its_rules() -> None:
     full, demo = composed("hundred", None), composed("hundred", "demo")
     assert (full["w2-mamba2-768x18"]["arch"]["width"], full["w2-mamba2-768x18"]["arch"]["layers"]) == (768, 18)

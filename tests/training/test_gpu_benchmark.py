@@ -25,7 +25,7 @@ def gpu() -> ModuleType:
         return gpu
 
 
-@pytest.mark.parametrize("arch", ARCHS)
+@pytest.mark.parametrize("arch", [a if a == "gru" else pytest.param(a, marks=pytest.mark.slow) for a in ARCHS])
 def test_every_arch_is_measured(gpu: ModuleType, arch: str) -> None:
     sizes = gpu.Sizes(device="cpu", dim=16, width=32, rounds=1, batches={5: 2, 70: 2})
     line = gpu.rates(arch, sizes)

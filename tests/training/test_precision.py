@@ -75,6 +75,7 @@ def test_every_arch_trains_and_is_loaded(arch: str, precision: str, tmp_path: Pa
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.slow
 def test_an_ensemble_trains_and_is_loaded(precision: str, tmp_path: Path, cache: Path) -> None:
     more = ("trainer.max_epochs=1", f"run.cache={cache}")
     train(tmp_path / "gru", *overrides("gru", precision), *more)
@@ -109,6 +110,7 @@ def test_long_contexts_have_the_loss_of_float64_and_finite_gradients(arch: str) 
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.slow
 def test_an_interrupted_run_goes_on_as_if_it_had_not_been(
     precision: str, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
