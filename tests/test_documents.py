@@ -50,6 +50,7 @@ def test_every_block_says_its_language_and_can_be_read(document: Path) -> None:
                     assert all(hasattr(module, alias.name) for alias in node.names), block.place
 
 
+@pytest.mark.slow
 def test_every_command_can_be_typed_and_finds_its_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Those of README in one folder, and each other document's in one where README's were given before."""
     monkeypatch.setattr(sys, "path", [*sys.path])
