@@ -137,6 +137,7 @@ def test_what_is_parsed_and_not_run_is_known() -> None:
         ("README.md", "belongs to the installation"),
         ("README.md", "installs packages, minutes"),
         ("docs/command-line.md", "lines of shells' own files"),
+        ("docs/documents.md", "a batch of more documents than a small world has"),
         ("docs/encoders.md", "needs a store of texts"),
         ("docs/encoders.md", "minutes"),
         ("docs/loggers.md", "needs an account"),
