@@ -106,6 +106,7 @@ def ingest(settings: IngestSettings, advance: Advance) -> tuple[State, dict[str,
         record = finished(out, identity)
         if record is None:
             raise
+        staging.drop_if_of(identity)
     return "done", _examined(out, record, settings)
 
 
