@@ -213,7 +213,8 @@ def reference(
     B retrieval rank: R@1, R@5, MRR of the target among the chunks of its document (at least 6 besides the context; the
     old tool counts the context), and the chance level.
     C order ablations: change of cos(prediction, target), against the intact context.
-    D rollout: predictions fed back for H steps, the window sliding; mean over h of cos(h-th prediction, offset +h).
+    D rollout: predictions fed back for H steps, the window sliding once it has all L vectors; mean over h of cos(h-th
+    prediction, offset +h).
     E coherence bins: mean cos(prediction, target) on windows of low, normal and high internal coherence.
 
     One sample serves all gates; A and D use its eligible windows (all seven neighbours; H true next vectors) and
@@ -312,7 +313,8 @@ def reference(
             for h, row in enumerate(rows, start=1):
                 if h > 1:
                     fed_back = unit(step) if feedback == "unit" else step
-                    sliding = np.stack([*sliding[1:], fed_back])
+                    # Shorter than L, it reads on; else the window slides.
+                    sliding = np.stack([*sliding, fed_back][-context_length:])
                     step = ask(sliding)
                 d_cos[h].append(cosine(step, vectors[row]))
 

@@ -86,7 +86,7 @@ def test_rollout(windows, asked):
     model = linear(DIM)
     for normalised in (False, True):
         some = Windows(**{**vars(windows), "normalised": normalised})
-        found = rollout_cosines(Forward(model), *asked, some, 3)
+        found = rollout_cosines(Forward(model), *asked, some, 3, longest=windows.context_length)
         for w, row in enumerate(windows.target_row_W):
             if row + 2 >= windows.end_W[w]:
                 assert np.isnan(found["rollout"][w])

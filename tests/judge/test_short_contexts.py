@@ -24,8 +24,10 @@ from lvm_lab.judge.data_gate import data_gate
 from lvm_lab.judge.five_cat import measure, measure_part
 from lvm_lab.judge.gates.ablations import WHOLE
 from lvm_lab.judge.gates.retrieval import retrieval_scores
+from lvm_lab.judge.gates.rollout import rollout_cosines
 from lvm_lab.judge.metrics import part_metrics
 from lvm_lab.judge.part_report import Measures, report_part
+from lvm_lab.judge.predictions import Forward
 from lvm_lab.judge.store_retrieval import store_scores
 from lvm_lab.types import Prediction, Stats
 
@@ -78,7 +80,34 @@ def test_a_window_needs_at_most_fifteen_forwards(windows: Windows) -> None:
     forwards = {2: 11, 3: 12, 4: 13, 5: 14} | dict.fromkeys(range(6, 13), 15)
     lengths = Counter(whole.length_W.tolist())
     assert set(lengths) == set(forwards)
-    assert watching.asked == {length: count * forwards[length] for length, count in lengths.items()}
+    # Of these the last four are of contexts to which 1 to 4 predictions were appended, up to context_length.
+    expected = Counter({length: count * (forwards[length] - 4) for length, count in lengths.items()})
+    for length, count in lengths.items():
+        expected.update({length: 0})
+        for fed in range(1, 5):
+            expected[min(length + fed, 12)] += count
+    assert watching.asked == expected
+
+
+def test_fed_back_predictions_are_appended_to_a_short_context_until_it_is_full(tmp_path: Path) -> None:
+    """The mean of all that is read: of three vectors, then of these and one prediction, and so on."""
+    windows = windows_of(
+        tmp_path / "s", moving_average(3, length=12), 12, context_length=5, min_context=3, normalised=False
+    )
+    first = windows.select(windows.target_row_W - windows.start_W == 3)
+    mean = predictor(lambda x: x.mean(1))
+    forward = Forward(mean)
+    context_BLD = first.vectors(first.target_row_W[:, None] + np.arange(-3, 0))
+    raw_BD, unit_BD = forward(context_BLD, first.target_row_W)
+    found = rollout_cosines(forward, context_BLD, raw_BD, unit_BD, first, 5, longest=5)
+    for w, row in enumerate(first.target_row_W.tolist()):
+        read = list(context_BLD[w])
+        for h in range(5):
+            predicted_D = np.mean(read[-5:], axis=0)
+            truth_D = np.asarray(first.vectors_ND[row + h])
+            lengths = np.linalg.norm(predicted_D) * np.linalg.norm(truth_D)
+            assert found[f"h{h + 1}"][w] == pytest.approx(predicted_D @ truth_D / lengths, abs=1e-6)
+            read.append(predicted_D)
 
 
 def test_whole_contexts_are_broken_in_every_second_window_each_and_judged_by_nothing(windows: Windows) -> None:

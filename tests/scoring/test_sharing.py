@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from helpers.judge_data import preset
+from lvm_lab.build.seen import apart
 from lvm_lab.config.data import DataSettings
 from lvm_lab.data.parts import Parts, cut_parts
 from lvm_lab.data.seen import Trainings
@@ -88,6 +89,18 @@ def test_what_a_model_was_trained_on_is_a_target_of_nobody(parts: Parts, cache: 
     assert lost == {int(r) for r in first if r >= row}
     assert left.later["test"].target_row_W.tolist() == whole.later["test"].target_row_W.tolist()
     assert left.following["val"].digest != whole.following["val"].digest
+
+
+def test_what_first_weights_were_trained_on_is_no_target_of_their_run(parts: Parts, cache: Path) -> None:
+    """The first weights have seen one chunk of VAL, which windows and following leave out alike."""
+    start, row = int(parts.val.start_W[0]), int(parts.val.start_W[0]) + FROM
+    own = sketch(parts.val.vectors_ND, np.array([row]), None, {})
+    begun = apart(parts, {"m": Trainings((own,))})
+    whole, left = (Ground.of_run(one, ASKED, cache, FROM).later["val"] for one in (parts, begun))
+    gone = np.setdiff1d(whole.target_row_W, left.target_row_W)
+    same = whole.target_row_W[(whole.start_W == start) & (whole.target_row_W >= row)]
+    assert len(gone)
+    assert gone.tolist() == same.tolist()
 
 
 def test_lengths_without_common_windows_are_told(parts: Parts, longer: Parts, cache: Path) -> None:

@@ -405,6 +405,16 @@ def test_context_lengths_take_places_together_on_equal_target_sets_alone() -> No
     assert "judged on another VAL" in str(leaderboard.why_apart(elsewhere, [five, more]))
 
 
+def test_short_contexts_are_another_ground_than_whole_ones() -> None:
+    """Runs that read up to 16 vectors, of which one is judged on windows near a document's beginning too."""
+    whole = [reading(name, 16, margin) for name, margin in (("a", 0.2), ("b", 0.1))]
+    short = reading("short", 16, 0.9)
+    short.config["data"] |= {"windows": "documents", "min_context": None}
+    placed = leaderboard.ranked([*whole, short])
+    assert [r.name for r in placed] == ["a", "b"]
+    assert "it reads 5 to 16 vectors and most read 16" in str(leaderboard.why_apart(short, placed))
+
+
 def test_ood_chooses_nothing() -> None:
     """The verdict looks at OOD too; who is best must not change with it."""
     rows = []

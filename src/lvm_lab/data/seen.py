@@ -6,7 +6,7 @@ Shape suffixes: W windows, N rows of a store.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -88,10 +88,12 @@ class Cleaned:
 def hold_out(windows: Windows, trainings: Trainings, name: str, part: str, cut: str | None, way_out: str) -> Cleaned:
     """A part's windows without those that a model was trained on. name: the model's. cut: as in `trained_on`.
 
+    What it was trained on is marked in them (`seen_N`), in all stretches of their documents, read by a window or not.
     Raises UserError as `take_out` does.
     """
-    seen_N = trained_on(trainings.sketches, windows, cut)
-    return take_out(windows, seen_N, f"the {part} part", f"what {name} was trained on", way_out)
+    seen_N = trained_on(trainings.sketches, windows, cut, _rows_of_stretches(windows))
+    marked = replace(windows, seen_N=seen_N if windows.seen_N is None else windows.seen_N | seen_N)
+    return take_out(marked, seen_N, f"the {part} part", f"what {name} was trained on", way_out)
 
 
 def take_out(windows: Windows, seen_N: np.ndarray, part: str, training: str, way_out: str) -> Cleaned:
@@ -112,6 +114,15 @@ def take_out(windows: Windows, seen_N: np.ndarray, part: str, training: str, way
     if out > MOST * len(windows) or documents < DOCUMENTS_FOR_INTERVAL:
         raise UserError(f"{count} ({documents} documents would remain), so that it is not held out; {way_out}.")
     return Cleaned(left, f"{count} and are taken out")
+
+
+def _rows_of_stretches(windows: Windows) -> np.ndarray:
+    """Every row of the windows' documents, without those that stand in several."""
+    if windows.stretches_S3 is None:
+        return rows_of(windows)
+    spans = [np.arange(start, end) for _, start, end in windows.stretches_S3.tolist()]
+    rows = np.concatenate([*spans, np.empty(0, dtype=np.int64)])
+    return rows if windows.excluded_N is None else rows[~windows.excluded_N[rows]]
 
 
 def _spans(windows: Windows) -> tuple[np.ndarray, np.ndarray]:

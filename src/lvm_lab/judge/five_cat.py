@@ -74,7 +74,7 @@ def measurements(forward: Forward, windows: Windows, preset: Preset, at_most: in
     draws = {gate.letter: gate.draw(sample, preset.seed) for gate in gates}
     columns: dict[str, dict[str, np.ndarray]] = {gate.letter: {} for gate in gates}
     for positions, windows_B in [*sample.slices(SLICE)] or [(np.arange(0), sample)]:
-        part = predicted(forward, windows_B, preset)
+        part = predicted(forward, windows_B, preset, sample.context_length)
         for gate in gates:
             share = {name: x_W[positions] for name, x_W in draws[gate.letter].items()}
             for name, values_B in gate.measure(part, share).items():
@@ -85,9 +85,12 @@ def measurements(forward: Forward, windows: Windows, preset: Preset, at_most: in
     )
 
 
-def predicted(forward: Forward, windows: Windows, preset: Preset) -> Slice:
-    """The windows with their predictions: one forward a window, whatever number of gates look at it."""
+def predicted(forward: Forward, windows: Windows, preset: Preset, longest: int) -> Slice:
+    """The windows with their predictions: one forward a window, whatever number of gates look at it.
+
+    longest: as in `Slice`.
+    """
     context_BLD = windows.context()
     raw_BD, unit_BD = forward(context_BLD, windows.target_row_W)
     cos_B = cosines(unit_BD, windows.vectors(windows.target_row_W))
-    return Slice(windows, context_BLD, raw_BD, unit_BD, cos_B, forward, preset)
+    return Slice(windows, context_BLD, raw_BD, unit_BD, cos_B, forward, preset, longest)

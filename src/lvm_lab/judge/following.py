@@ -120,15 +120,6 @@ def without_seen(later: Windows, seen_N: np.ndarray) -> Windows:
     return later.select(np.flatnonzero(before[later.target_row_W + 1] == before[later.start_W]))
 
 
-def rows_before(later: Windows) -> np.ndarray:
-    """The rows of these targets and of everything in their stretches before them, each once and without those that
-    stand in several documents: a licence says of no document that it was trained on."""
-    # In store order, so that the last of a stretch stays.
-    last = dict(zip(later.start_W.tolist(), later.target_row_W.tolist(), strict=True))
-    rows = np.concatenate([np.arange(start, row + 1) for start, row in last.items()] or [np.empty(0, dtype=np.int64)])
-    return rows if later.excluded_N is None else rows[~later.excluded_N[rows]]
-
-
 def targets_of(later: Windows, judge_from: int, at_most: int, seed: int) -> Targets:
     """At most so many of them, drawn as the gates' sample is."""
     if later.isolated:
@@ -188,19 +179,17 @@ def units(predictor: Predictor, windows: Windows, device: str | torch.device = "
     Raises UnreadableError where a predictor fails on a length below its own.
     """
     unit_WD = np.empty((len(windows), windows.dim), dtype=np.float32)
-    for positions, some in windows.by_length():
-        for start in range(0, len(positions), SLICE):
-            context_BLD = some.context(slice(start, start + SLICE))
-            try:
-                raw_BD, unit_BD = predict(predictor, context_BLD, device=device)
-            except (UserError, ValueError, IndexError, RuntimeError) as error:
-                # Somebody's own class may know but one length: that costs one number, and no finished training.
-                if some.context_length == windows.context_length or isinstance(error, torch.OutOfMemoryError):
-                    raise
-                reads = f"reads {windows.context_length} vectors and cannot read {some.context_length}"
-                raise UnreadableError(f"{reads} ({str(error).partition(chr(10))[0]})") from error
-            finite_B1 = np.isfinite(raw_BD).all(axis=1, keepdims=True)
-            unit_WD[positions[start : start + SLICE]] = np.where(finite_B1, unit_BD, np.nan)
+    for positions, some in windows.slices(SLICE):
+        try:
+            raw_BD, unit_BD = predict(predictor, some.context(), device=device)
+        except (UserError, ValueError, IndexError, RuntimeError) as error:
+            # Somebody's own class may know but one length: that costs one number, and no finished training.
+            if some.context_length == windows.context_length or isinstance(error, torch.OutOfMemoryError):
+                raise
+            reads = f"reads {windows.context_length} vectors and cannot read {some.context_length}"
+            raise UnreadableError(f"{reads} ({str(error).partition(chr(10))[0]})") from error
+        finite_B1 = np.isfinite(raw_BD).all(axis=1, keepdims=True)
+        unit_WD[positions] = np.where(finite_B1, unit_BD, np.nan)
     return unit_WD
 
 

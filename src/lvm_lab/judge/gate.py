@@ -28,7 +28,7 @@ class Slice:
     """Some windows of a sample with the predictions for their own contexts, which all gates share.
 
     cos_B: cos(prediction, target). predict: the predictor on other contexts for the same windows; each call costs a
-    forward pass a window.
+    forward pass a window. longest: the context_length of the whole sample, of which these windows may read fewer.
     """
 
     windows: Windows
@@ -38,6 +38,7 @@ class Slice:
     cos_B: np.ndarray
     predict: Predict
     preset: Preset
+    longest: int
 
 
 class Gate:

@@ -77,7 +77,8 @@ def _numbers(letter: str, forward: Forward, windows: Windows, steps: int, seed: 
     if letter == "B":
         return retrieval_scores(unit_BD, windows, pessimistic=False)
     if letter == "D":
-        return rollout_cosines(forward, context_BLD, raw_BD, unit_BD, windows, steps, SHIFT)
+        longest = windows.context_length
+        return rollout_cosines(forward, context_BLD, raw_BD, unit_BD, windows, steps, SHIFT, longest=longest)
     target_BD = windows.vectors(windows.target_row_W)
     cos_B = cosines(unit_BD, target_BD)
     if letter == "E":

@@ -15,10 +15,10 @@ from lvm_lab.config.presets import Preset
 from lvm_lab.config.thresholds import DOCUMENTS_FOR_INTERVAL
 from lvm_lab.data.importers.npz import open_source
 from lvm_lab.data.parts import Parts, whole_windows
-from lvm_lab.data.seen import Trainings, hold_out, trained_on
+from lvm_lab.data.seen import Trainings, hold_out
 from lvm_lab.data.windows import Windows, sample_evenly
 from lvm_lab.errors import UserError
-from lvm_lab.judge.following import Targets, later_windows, rows_before, targets_of, without_seen
+from lvm_lab.judge.following import Targets, later_windows, targets_of, without_seen
 from lvm_lab.judge.part_report import windows_judged
 
 Kind = Literal["val", "test", "ood"]
@@ -76,7 +76,8 @@ class Ground:
                 del windows[part]
                 skipped[self.sources[part]] = str(error)
                 continue
-            seen_N = trained_on(trainings.sketches, later[part], cut, rows_before(later[part]))
+            seen_N = windows[part].seen_N
+            assert seen_N is not None, "what was trained on is marked"
             later[part] = without_seen(later[part], seen_N)
         notes += [note for note in trainings.notes if note not in notes]
         return replace(self, windows=windows, later=later, skipped=skipped, notes=tuple(notes))

@@ -199,7 +199,8 @@ def _judged_baselines(
     if scope.speed:
         # A time is not a function of the content.
         return judged()
-    rows = {name: windows.target_row_W.tolist() for name, windows in ground.windows.items()}
+    every = (ground.windows, ground.later)
+    rows = [{name: windows.target_row_W.tolist() for name, windows in parts.items()} for parts in every]
     measures = {kind: asdict(wanted) for kind, wanted in scope.parts.items()}
     judged_on = [rows, ground.judge_from, longest, dict(ground.stores)]
     return _last.get(digest(ground.parts, asdict(preset), device, judged_on, measures), judged)

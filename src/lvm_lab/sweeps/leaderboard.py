@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from lvm_lab.config.data import DataSettings
 from lvm_lab.config.presets import GATES
 from lvm_lab.config.thresholds import DOCUMENTS_FOR_VERDICT
 from lvm_lab.errors import UserError
@@ -126,13 +127,13 @@ class Entry:
     @property
     def judged_on(self) -> tuple[str, ...]:
         """What its VAL is made of and how it was judged: numbers of two runs compare where they have one of these in
-        common. The first is of its context length; the second, where it has one, of the targets of `following`, which
-        are the same whatever is read."""
+        common. The first is of the lengths of context that it reads; the second, where it has one, of the targets of
+        `following`, which are the same whatever is read."""
         data, preset = self.config.get("data", {}), {"gates": list(GATES)} | self.config.get("five_cat", {})
         source = ground(self.config, self.run.identity.content)
         judging = [source, data.get("skip_repeated"), [preset.get(key) for key in JUDGING]]
         following = self.result.following("val") if self.result else None
-        grounds: list[tuple[str, Any]] = [("reads", data.get("context_length"))]
+        grounds: list[tuple[str, Any]] = [("reads", _read(self))]
         if following is not None and following.digest is not None:
             grounds.append(("following", following.digest))
         return tuple(json.dumps([*one, *judging], sort_keys=True, default=str) for one in grounds)
@@ -201,8 +202,7 @@ def why_apart(entry: Entry, most: Sequence[Entry]) -> str | None:
     """Why an entry has no place among the comparable ones; None for one of them, and for what was not judged."""
     if entry.rank is None or not most or any(e is entry for e in most):
         return None
-    lengths = {e.config.get("data", {}).get("context_length") for e in most}
-    own = entry.config.get("data", {}).get("context_length")
+    lengths, own = {_read(e) for e in most}, _read(entry)
     if own in lengths:
         return "it was judged on another VAL, or by other gates, than most"
     known = [e.result.following("val") if e.result else None for e in (entry, *most)]
@@ -210,6 +210,13 @@ def why_apart(entry: Entry, most: Sequence[Entry]) -> str | None:
     if any(following is None or following.digest is None for following in known):
         return f"{read}, and without following on both they do not compare"
     return f"{read}, and their targets of following are not the same"
+
+
+def _read(entry: Entry) -> str:
+    """How many vectors the windows read that a run is judged on: `5`, or `5 to 64`."""
+    read = DataSettings.of_windows(entry.config.get("data", {}))
+    few = f"{read.shortest} to " if read.shortest < read.context_length else ""
+    return f"{few}{read.context_length}"
 
 
 def ranked(entries: Iterable[Entry], gated: bool = True) -> list[Entry]:

@@ -26,7 +26,13 @@ class Rollout(Gate):
 
     def measure(self, part: Slice, draws: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         return rollout_cosines(
-            part.predict, part.context_BLD, part.raw_BD, part.unit_BD, part.windows, part.preset.rollout_steps
+            part.predict,
+            part.context_BLD,
+            part.raw_BD,
+            part.unit_BD,
+            part.windows,
+            part.preset.rollout_steps,
+            longest=part.longest,
         )
 
 
@@ -38,12 +44,14 @@ def rollout_cosines(
     windows: Windows,
     steps: int,
     shift: int = 0,
+    *,
+    longest: int,
 ) -> dict[str, np.ndarray]:
     """cos(h-th prediction, vector at offset h + shift) by name `h1` to `h<steps>`, and their mean `rollout`.
 
-    raw_BD, unit_BD: the first predictions. What slides into the context is the vector as the encoder
-    would give it: unit where its vectors have unit length, else raw. NaN where the stretch has not so
-    many true next vectors.
+    raw_BD, unit_BD: the first predictions. What is fed back is the vector as the encoder would give it: unit where its
+    vectors have unit length, else raw. A context grows until it has `longest` vectors, as one that reads on in the
+    document does, and slides from then on. NaN where the stretch has not so many true next vectors.
     """
     cos_BH = np.full((len(windows), steps), np.nan)
     whole = np.array([], dtype=np.int64) if windows.isolated else np.flatnonzero(windows.has(1, steps + shift))
@@ -52,7 +60,8 @@ def rollout_cosines(
     for h in range(steps if len(whole) else 0):
         if h > 0:
             fed_BD = unit_BD if windows.normalised else raw_BD
-            context_BLD = np.concatenate([context_BLD[:, 1:], fed_BD[:, None]], axis=1)
+            kept_BLD = context_BLD[:, max(0, context_BLD.shape[1] + 1 - longest) :]
+            context_BLD = np.concatenate([kept_BLD, fed_BD[:, None]], axis=1)
             raw_BD, unit_BD = predict(context_BLD, eligible.target_row_W)
         cos_BH[whole, h] = cosines(unit_BD, windows.vectors(eligible.rows(h + 1 + shift)))
     return {f"h{h + 1}": cos_BH[:, h] for h in range(steps)} | {"rollout": cos_BH.mean(axis=1)}
