@@ -117,7 +117,7 @@ class Bench:
             )
         whole = {key: np.concatenate([piece[key] for piece in pieces]) for key in pieces[0]}
         file.parent.mkdir(parents=True, exist_ok=True)
-        write_arrays(file, whole)
+        write_arrays(file, **whole)
         return whole
 
     def of_model(self, model: str, size: int | None, seed: int) -> Scores | None:

@@ -50,6 +50,7 @@ def test_every_block_says_its_language_and_can_be_read(document: Path) -> None:
                     assert all(hasattr(module, alias.name) for alias in node.names), block.place
 
 
+@pytest.mark.slow
 def test_every_command_can_be_typed_and_finds_its_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Those of README in one folder, and each other document's in one where README's were given before."""
     monkeypatch.setattr(sys, "path", [*sys.path])
@@ -136,6 +137,7 @@ def test_what_is_parsed_and_not_run_is_known() -> None:
         ("README.md", "belongs to the installation"),
         ("README.md", "installs packages, minutes"),
         ("docs/command-line.md", "lines of shells' own files"),
+        ("docs/documents.md", "a batch of more documents than a small world has"),
         ("docs/encoders.md", "needs a store of texts"),
         ("docs/encoders.md", "minutes"),
         ("docs/loggers.md", "needs an account"),

@@ -17,10 +17,11 @@ transformers = pytest.importorskip("transformers")
 BOUND = {"float32": 1e-5, "float64": 1e-10}
 
 
-NAMES = ["gpt2", "mamba2", "rwkv", "transformer", "lcm_base"]
+NAMES = ["gpt2", "transformer", "lcm_base"]
+SLOW = ["lcm_two_tower", "mamba2", "rwkv"]
 
 
-@pytest.mark.parametrize("name", [*NAMES, pytest.param("lcm_two_tower", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", [*NAMES, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)])
 def test_equals_the_reference(name: str) -> None:
     rows = import_module(f"helpers.parity.{name}").comparisons()
     assert {length for _, _, length, _, _ in rows} == {5, 256}

@@ -281,6 +281,7 @@ def test_other_vectors_take_the_place_of_the_runs_own(work: Path) -> None:
     assert {p["source"] for p in data["parts"].values()} == {"others.npz"}
 
 
+@pytest.mark.slow
 def test_runs_on_different_data_are_each_judged_on_their_own(work: Path) -> None:
     bank(work / "second.npz", 90, seed=5)
     said = call(

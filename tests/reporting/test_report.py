@@ -375,7 +375,8 @@ def test_a_plain_multirun_that_really_trained(tmp_path: Path) -> None:
         assert float(row["throughput"]) > 0
         # A plain multirun has no weeks.
         empty = {key for key, cell in row.items() if cell == ""}
-        assert empty <= {"week", "place", "error"} | {key for key in row if key.startswith("skill/")}
+        none = {"week", "place", "error", "strategy", "following/mrr"}
+        assert empty <= none | {key for key in row if key.startswith("skill/")}
     (group,) = page_data(folder)["groups"]
     assert len(group["members"]) == 2
     run = page_data(folder)["runs"][0]

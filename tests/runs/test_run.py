@@ -411,7 +411,10 @@ def test_wandb_offline_holds_the_config_and_the_result(mirrored: Path) -> None:
     assert config["trainer"]["max_epochs"] == 2
     assert summary["status"] == "finished"
     assert summary["5cat"] == {key: result["five_cat"][key] for key in ("passed", "verdict")}
-    assert summary["val"] == {key: value for key, value in result["val"].items() if key != "five_cat"}
+    # Of `following`, what was measured, which is nothing on documents of this length.
+    assert summary["val"] == {
+        key: value for key, value in result["val"].items() if key not in ("five_cat", "following")
+    }
 
 
 @pytest.mark.slow

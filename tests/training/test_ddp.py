@@ -273,6 +273,7 @@ def one_of_two(rank: int, folder: str) -> None:
     torch.distributed.destroy_process_group()
 
 
+@pytest.mark.slow
 def test_every_term_sees_the_global_batch(tmp_path: Path) -> None:
     mp.start_processes(one_of_two, args=(str(tmp_path),), nprocs=2, start_method="forkserver")
     saved = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1)]

@@ -24,7 +24,7 @@ from lvm_lab.types import Stats
 
 GO_TOGETHER = (
     "loss=diffusion with head=diffusion or head=two_tower, loss=energy with head=energy, loss=codes with "
-    "head=quantised, and every other loss with head=dual, head=residual, head=linear or head=identity"
+    "head=quantised, and every other loss with head=dual, head=residual, head=adaptive, head=linear or head=identity"
 )
 # Vectors of a document that come with each window of a batch.
 MOST_NEGATIVES = 1024

@@ -78,28 +78,35 @@ def ingest(settings: IngestSettings, advance: Advance) -> tuple[State, dict[str,
     if staging.shard(settings.job).done() is None:
         # A store may have the documents of shards that are done: a process may have died while it added them.
         _check_first_document(parts.reader, present, settings.folder)
-    with staging.working(settings.job, identity, settings.restart) as shard:
-        pipeline = Pipeline(parts.reader, parts.chunker, encoding, settings.block, opening)
-        try:
-            # Another process of the same command may have finished it while this one waited.
-            if finished(out, identity) is None:
-                work(pipeline, shard, settings.job, settings.shards, advance, present, str(settings.folder))
-        except BaseException:
-            if settings.shards == 1 and not any(shard.folder.iterdir()):
-                # There is nothing to go on from.
-                with staging.held():
-                    staging.drop()
+    try:
+        with staging.working(settings.job, identity, settings.restart) as shard:
+            pipeline = Pipeline(parts.reader, parts.chunker, encoding, settings.block, opening)
+            try:
+                # Another process of the same command may have finished it while this one waited.
+                if finished(out, identity) is None:
+                    work(pipeline, shard, settings.job, settings.shards, advance, present, str(settings.folder))
+            except BaseException:
+                if settings.shards == 1 and not any(shard.folder.iterdir()):
+                    # There is nothing to go on from.
+                    with staging.held():
+                        staging.drop()
+                raise
+            # Still at work: with restart another process would throw away what is about to be published.
+            with staging.held():
+                record = finished(out, identity)
+                if record is None:
+                    missing = [n for n in range(settings.shards) if staging.shard(n).done() is None]
+                    if missing:
+                        return "waiting", {"missing": missing}
+                    blank = {"version": __version__, "settings": identity, "checks": None}
+                    record = publish(staging, settings.shards, contract, blank, parts.encoder.limit)
+                staging.drop()
+    except FileNotFoundError:
+        # Another process of the same command has published the blocks and dropped them while this one looked at them.
+        record = finished(out, identity)
+        if record is None:
             raise
-        # Still at work: with restart another process would throw away what is about to be published.
-        with staging.held():
-            record = finished(out, identity)
-            if record is None:
-                missing = [n for n in range(settings.shards) if staging.shard(n).done() is None]
-                if missing:
-                    return "waiting", {"missing": missing}
-                blank = {"version": __version__, "settings": identity, "checks": None}
-                record = publish(staging, settings.shards, contract, blank, parts.encoder.limit)
-            staging.drop()
+        staging.drop_if_of(identity)
     return "done", _examined(out, record, settings)
 
 

@@ -8,7 +8,7 @@ import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -47,9 +47,11 @@ class Done:
 
 @dataclass(frozen=True)
 class Shard:
-    """A shard's blocks."""
+    """A shard's blocks. was_done: whether all were there when it was taken, and another process may publish them and
+    drop the folder at any time."""
 
     folder: Path
+    was_done: bool = False
 
     def kept(self) -> tuple[int, Block | None]:
         """(how many blocks are there, the last of them)."""
@@ -123,10 +125,12 @@ class Staging:
                 self._begin({**settings, VERSIONS: _versions()}, restart)
                 # Before another process may begin: with restart it would throw away what this one is about to make.
                 stack.enter_context(self._locked(self.folder / f"shard-{number}.lock"))
-            shard = self.shard(number)
-            shard.folder.mkdir(exist_ok=True)
-            for torn in shard.folder.glob(".*"):
-                torn.unlink()
+                shard = self.shard(number)
+                shard.folder.mkdir(exist_ok=True)
+                for torn in shard.folder.glob(".*"):
+                    torn.unlink()
+                # Nobody publishes now, nor before this process has finished a shard that is not done.
+                shard = replace(shard, was_done=shard.done() is not None)
             yield shard
 
     def drop(self) -> None:

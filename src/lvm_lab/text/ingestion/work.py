@@ -39,7 +39,7 @@ def work(
     out: str = "",
 ) -> None:
     """Make what is missing of a shard's blocks; present, out: as in `read`."""
-    if shard.done() is not None:
+    if shard.was_done:
         return
     count, last = shard.kept()
     documents = read(pipeline.reader, last.after if last else 0, number, shards, present, out)
