@@ -147,6 +147,7 @@ def test_what_is_parsed_and_not_run_is_known() -> None:
         ("docs/reliability.md", "ten minutes"),
         ("docs/report.md", "half an hour, and a browser"),
         ("docs/scale.md", "hours"),
+        ("docs/schedule.md", "a GPU's work"),
         ("docs/strategies.md", "an hour, and vectors of real text"),
         ("docs/sweeps.md", "the extra optuna; nox -s optuna runs the like"),
     ]

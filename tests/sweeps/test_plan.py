@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lvm_lab.sweeps import plan
-from lvm_lab.sweeps.plan import TRIES, Standing, Step
+from lvm_lab.sweeps.plan import TRIES, Rate, Standing, Step, UnreadDataError, Work
 from lvm_lab.sweeps.schedule import TOP, Row
 
 STATUSES = ("missing", "started", "running", "damaged", "finished", "diverged", "failed")
@@ -108,3 +108,23 @@ def test_a_forecast_is_the_mean_of_finished_runs_of_the_architecture() -> None:
         ("b", "skip", 0.0),
         ("c", "go on", None),
     ]
+
+
+def test_where_no_run_of_the_architecture_is_finished_work_at_the_rate_of_others_says_it() -> None:
+    rows = [
+        Row(name, 1, 1, [f"arch={arch}"]) for name, arch in (("a", "gru"), ("b", "lstm"), ("c", "amn"), ("d", "s4"))
+    ]
+    works = {"a": Work(100, 50, 2), "b": Work(200, 50, 3), "c": UnreadDataError("no file")}
+    board = {"a": Standing("finished", "finished", 1.0, seconds=6.0), "b": Standing(), "c": Standing(), "d": Standing()}
+    rate = plan.rate_of(works, board)
+    assert rate == Rate(6 * 100 * 50 * 2 / 6.0, 1)
+    actions: dict[str, Any] = {"a": "skip", "b": "run", "c": "run", "d": "run"}
+    a, b, c, d = plan.forecast(rows, actions, {"gru": [6.0]}, works, rate)
+    assert (a.seconds, a.rate, a.work) == (0.0, None, works["a"])
+    assert (b.seconds, b.rate) == (6 * 200 * 50 * 3 / rate.flop_per_second, rate)
+    assert (c.seconds, c.work, c.unread) == (None, None, "no file")
+    assert (d.seconds, d.work, d.unread) == (None, None, None)
+    # Its own architecture's runs say more than others' work.
+    (known,) = plan.forecast([rows[1]], actions, {"lstm": [9.0]}, works, rate)
+    assert (known.seconds, known.rate) == (9.0, None)
+    assert plan.rate_of(works, dict.fromkeys("abcd", Standing())) is None

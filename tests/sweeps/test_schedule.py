@@ -33,7 +33,13 @@ def table(name: str, scale: str | None = None) -> Schedule:
 
 FIRM = [
     pytest.param(name, scale, row.id, id=f"{name}{f'-{scale}' if scale else ''}-{row.id}")
-    for name, scale in (("hundred", None), ("hundred", "demo"), ("production", None), ("smoke", None))
+    for name, scale in (
+        ("hundred", None),
+        ("hundred", "demo"),
+        ("hundred", "full"),
+        ("production", None),
+        ("smoke", None),
+    )
     for row in schedule.load(name).rows
     if not row.waits
 ]
@@ -89,7 +95,7 @@ def test_every_row_composes_and_settings_accept_it(name: str, scale: str | None,
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("scale", [None, "demo"])
+@pytest.mark.parametrize("scale", [None, "demo", "full"])
 def test_no_two_rows_are_the_same_run(scale: str | None) -> None:
     seen: dict[str, str] = {}
     for row_id, config in composed("hundred", scale).items():
@@ -137,7 +143,7 @@ def test_demo_shrinks_by_its_rules() -> None:
 
 
 def test_a_scale_that_is_not_there_is_told() -> None:
-    with pytest.raises(UserError, match="no scale tiny; there is demo"):
+    with pytest.raises(UserError, match="no scale tiny; there is demo, full"):
         schedule.load("hundred").scaled("tiny", rows.compose)
     with pytest.raises(UserError, match="no scale demo; it has none"):
         schedule.load("smoke").scaled("demo", rows.compose)

@@ -26,6 +26,7 @@ from lvm_lab.runs.identity import fingerprint
 from lvm_lab.runs.reading import Run
 from lvm_lab.runs.result import Outcome, Result
 from lvm_lab.sweeps import leaderboard, schedule, sweep
+from lvm_lab.sweeps.plan import UnreadDataError, Weigh, Work
 from lvm_lab.sweeps.sweep import Failure
 
 TABLE = {
@@ -253,11 +254,11 @@ def test_a_folder_of_another_schedule_is_refused(world: World, monkeypatch: pyte
         world.run()
 
 
-def dry(world: World, **more: Any) -> str:
+def dry(world: World, weigh: Weigh | None = None, **more: Any) -> str:
     console = Console(width=120, record=True, file=open(os.devnull, "w"))  # noqa: SIM115
     request = world.request(**more)
     table = schedule.load("little").scaled(None, rows.compose)
-    forecasts = sweep.Sweep(request, table, rows.HydraLauncher((), world.launch)).forecast()
+    forecasts = sweep.Sweep(request, table, rows.HydraLauncher((), world.launch)).forecast(weigh)
     sweep_tables.show("little", world.folder, forecasts, console)
     return console.export_text()
 
@@ -468,3 +469,45 @@ def test_best_architectures_are_one_run_each_and_no_ensembles() -> None:
     ]
     assert [r.name for r in leaderboard.best_architectures(rows, 3)] == ["g2", "l"]
     assert [r.name for r in leaderboard.best_architectures(rows, 1)] == ["g2"]
+
+
+def test_an_ensembles_members_read_as_many_vectors_as_it_does() -> None:
+    """A run of another length takes a place by `following`, and cannot be joined."""
+
+    def on(name: str, arch: str, margin: float, reads: int) -> leaderboard.Entry:
+        fields = ranked(4, margin, 0.5)
+        fields["val"] |= {"following": following(0.5)}
+        identity = {"content": {"planted": "c"}}
+        return entry_of(name, fields, arch, data={"context_length": reads}, identity=identity)
+
+    rows = [on("f", "linformer", 0.9, 16), on("g", "gru", 0.5, 64), on("l", "lstm", 0.4, 64)]
+    assert [r.name for r in leaderboard.best_architectures(rows, 2)] == ["f", "g"]
+    assert [r.name for r in leaderboard.best_architectures(rows, 2, reads=64)] == ["g", "l"]
+
+
+def test_a_dry_run_that_weighs_says_work_rate_and_what_it_cannot_read(world: World) -> None:
+    def weigh(config: dict[str, Any]) -> Work:
+        if config["arch"]["name"] == "amn":
+            raise UnreadDataError("the train part has no window.")
+        return Work(1_000_000, 2_000_000, config["trainer"]["max_epochs"])
+
+    text = dry(world, weigh)
+    (gru,) = (line.split("│") for line in text.splitlines() if "a-gru" in line)
+    assert [cell.strip() for cell in gru[-4:-1]] == ["unknown", "1,000,000", "12.00"]
+    assert "24.0 TFLOP for an epoch of 2 rows, 72.0 for all their epochs" in " ".join(text.split())
+    assert "1 row of unknown work: the train part has no window." in text
+    assert "6 rows of unknown time" in text
+    world.run(only="a-gru")
+    # 36 TFLOP in the 12 s of the finished run.
+    text = dry(world, weigh)
+    assert "about 0.0 hours by their work for others; 4 rows of unknown time" in text
+    assert "~ 12 s" in text
+    assert "~: that work at 3 TFLOP/s, the median of 1 finished run here" in text
+
+
+def test_a_row_that_training_would_refuse_is_told_by_the_dry_run(world: World) -> None:
+    def weigh(config: dict[str, Any]) -> Work:
+        raise UserError("arch=gru does not go with that; set another.")
+
+    with pytest.raises(UserError, match=r"row a-gru: arch=gru does not go with that; set another\."):
+        dry(world, weigh)

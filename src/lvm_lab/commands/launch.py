@@ -32,6 +32,7 @@ from lvm_lab.errors import Terminated, UserError
 from lvm_lab.runs import folder as runs
 from lvm_lab.streams import open_closed, reader_has_left
 from lvm_lab.sweeps import standings
+from lvm_lab.sweeps.plan import Weigh
 from lvm_lab.sweeps.sweep import Failure
 
 log = logging.getLogger(__name__)
@@ -46,6 +47,7 @@ def launch(
     *,
     files: Files | None = None,
     runs_schedules: bool = False,
+    weigh: Weigh | None = None,
     runs_shards: bool = False,
     interrupted: str = "the same command goes on from the last checkpoint",
     door: str | None = None,
@@ -54,9 +56,9 @@ def launch(
     """Compose `config_name` from the command line and call `job(config, sweep_dir)`, for a schedule row by row.
 
     config is resolved and in plain containers; sweep_dir is a multirun's folder, else None. files: the setting that
-    takes the arguments which are files. runs_schedules: whether schedule=NAME runs a table. runs_shards: whether a
-    multirun's jobs are the shards of one. interrupted: what is said after Ctrl-C. door: the command's name where it is
-    not the config's; header: its own words at the top of --help.
+    takes the arguments which are files. runs_schedules: whether schedule=NAME runs a table; weigh: how much work a row
+    of one is. runs_shards: whether a multirun's jobs are the shards of one. interrupted: what is said after Ctrl-C.
+    door: the command's name where it is not the config's; header: its own words at the top of --help.
     Exit codes: 0 done, 2 a user's mistake, 1 a failed job of a multirun or our own bug, 130 interrupted, 143 ended by
     SIGTERM.
     """
@@ -86,7 +88,7 @@ def launch(
         if request is None:
             multirun.check_folders(config_name, arguments)
             sweepers.check(config_name, arguments)
-        failures = hydra_run(arguments) if request is None else schedules.run(request, others, hydra_run)
+        failures = hydra_run(arguments) if request is None else schedules.run(request, others, hydra_run, weigh)
     except KeyboardInterrupt as error:
         print(f"interrupted; {interrupted}", file=sys.stderr)
         sys.exit(TERMINATED if isinstance(error, Terminated) else INTERRUPTED)

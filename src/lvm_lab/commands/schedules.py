@@ -13,6 +13,7 @@ from lvm_lab.config import binding
 from lvm_lab.errors import UserError
 from lvm_lab.reporting import sweep as sweep_tables
 from lvm_lab.sweeps import schedule
+from lvm_lab.sweeps.plan import Weigh
 from lvm_lab.sweeps.sweep import Failure, Sweep
 
 # Flags with which nothing runs.
@@ -22,12 +23,15 @@ REFUSED = ("run.dir", "hydra.sweep.dir")
 
 
 def run(
-    request: schedule.Request, arguments: Sequence[str], hydra: Callable[[Sequence[str]], list[Failure]]
+    request: schedule.Request,
+    arguments: Sequence[str],
+    hydra: Callable[[Sequence[str]], list[Failure]],
+    weigh: Weigh | None = None,
 ) -> list[Failure]:
     """Do what a command with a schedule asks for; what failed comes back.
 
-    arguments: the command's others, which every row gets. hydra: has Hydra run a command line. Raises UserError before
-    anything runs.
+    arguments: the command's others, which every row gets. hydra: has Hydra run a command line. weigh: how much work a
+    run is, for a dry run at a scale that asks for it. Raises UserError before anything runs.
     """
     others = tuple(a for a in arguments if a not in MULTIRUN)
     for key in REFUSED:
@@ -43,7 +47,8 @@ def run(
         return launcher.launch_one(sweep.one(write=False), sweep.folder)
     if request.dry_run:
         sweep.check()
-        sweep_tables.show(request.name, sweep.folder, sweep.forecast())
+        weighs = request.scale is not None and table.scales[request.scale].work
+        sweep_tables.show(request.name, sweep.folder, sweep.forecast(weigh if weighs else None))
         return []
     if len(arguments) == len(others):
         row = sweep.one()

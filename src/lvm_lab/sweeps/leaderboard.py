@@ -226,10 +226,15 @@ def ranked(entries: Iterable[Entry], gated: bool = True) -> list[Entry]:
     return sorted(sorted(eligible, key=lambda e: e.name), key=lambda e: e.rank or (), reverse=True)
 
 
-def best_architectures(entries: Iterable[Entry], count: int, gated: bool = True) -> list[Entry]:
-    """The best run of each of the best architectures, ensembles aside; fewer than `count` where there are fewer."""
+def best_architectures(
+    entries: Iterable[Entry], count: int, gated: bool = True, reads: int | None = None
+) -> list[Entry]:
+    """The best run of each of the best architectures, ensembles aside; fewer than `count` where there are fewer.
+
+    reads: only runs that read so many vectors at once (None: any).
+    """
     by_arch: dict[str, Entry] = {}
     for e in ranked(entries, gated):
-        if e.arch != "ensemble":
+        if e.arch != "ensemble" and reads in (None, e.config.get("data", {}).get("context_length")):
             by_arch.setdefault(e.arch, e)
     return list(by_arch.values())[:count]

@@ -1,11 +1,14 @@
-"""What is to be done with each row of a schedule, by what the runs' folders say; reads and writes nothing."""
+"""What is to be done with each row of a schedule and what it takes, by what the runs' folders say; reads and writes
+nothing."""
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping
+import statistics
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from lvm_lab.errors import UserError
 from lvm_lab.runs.reading import Status
 from lvm_lab.runs.result import Outcome
 from lvm_lab.sweeps.schedule import Row
@@ -96,18 +99,85 @@ def step(actions: Mapping[str, Action], tries: Mapping[str, int]) -> Step:
     return Step(wait_for=[row_id for row_id, what in actions.items() if what == "wait"])
 
 
+class UnreadDataError(UserError):
+    """Why the data of a run cannot be read, or cannot be trained on as its settings say."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """How much a run has to compute, as far as that can be said before it.
+
+    parameters: of its model. positions: vectors that an epoch reads, each as often as it is read.
+    """
+
+    parameters: int
+    positions: int
+    epochs: int
+
+    @property
+    def flop_per_epoch(self) -> int:
+        """6 floating-point operations a parameter and position: 2 forwards and 4 backwards (Kaplan et al. 2020,
+        arXiv:2001.08361)."""
+        return 6 * self.parameters * self.positions
+
+
+# How much work a run of this config is. Raises UnreadDataError, and UserError for what training would refuse.
+Weigh = Callable[[dict[str, Any]], Work]
+
+
+@dataclass(frozen=True)
+class Rate:
+    """flop_per_second: the work of finished runs by the seconds that they took, the median; runs: how many."""
+
+    flop_per_second: float
+    runs: int
+
+
 @dataclass(frozen=True)
 class Forecast:
-    """A row of a dry run. seconds: the estimate, None where it is unknown, 0 where nothing is to be done."""
+    """A row of a dry run.
+
+    seconds: the estimate, None where it is unknown, 0 where nothing is to be done. rate: by which it comes from the
+    row's work; None where finished runs of the architecture say it. unread: why its work is unknown.
+    """
 
     row: Row
     action: Action
     seconds: float | None
+    work: Work | None = None
+    rate: Rate | None = None
+    unread: str | None = None
 
 
-def forecast(rows: Iterable[Row], actions: Mapping[str, Action], seconds: Mapping[str, list[float]]) -> list[Forecast]:
-    """What each row will take. seconds: by architecture, how long its finished runs took."""
-    return [Forecast(row, actions[row.id], _estimate(actions[row.id], seconds.get(row.arch))) for row in rows]
+def forecast(
+    rows: Iterable[Row],
+    actions: Mapping[str, Action],
+    seconds: Mapping[str, list[float]],
+    works: Mapping[str, Work | UnreadDataError] | None = None,
+    rate: Rate | None = None,
+) -> list[Forecast]:
+    """What each row will take. seconds: by architecture, how long its finished runs took; works: by row id."""
+    forecasts = []
+    for row in rows:
+        work = (works or {}).get(row.id)
+        unread = str(work) if isinstance(work, UnreadDataError) else None
+        known = work if isinstance(work, Work) else None
+        estimate = _estimate(actions[row.id], seconds.get(row.arch))
+        by_rate = rate if estimate is None and known else None
+        if by_rate and known:
+            estimate = known.flop_per_epoch * known.epochs / by_rate.flop_per_second
+        forecasts.append(Forecast(row, actions[row.id], estimate, known, by_rate, unread))
+    return forecasts
+
+
+def rate_of(works: Mapping[str, Work | UnreadDataError], standings: Standings) -> Rate | None:
+    """How fast the finished ones of these runs were; None where none is finished."""
+    rates = [
+        work.flop_per_epoch * work.epochs / seconds
+        for row_id, work in works.items()
+        if isinstance(work, Work) and standings[row_id].outcome == "finished" and (seconds := standings[row_id].seconds)
+    ]
+    return Rate(statistics.median(rates), len(rates)) if rates else None
 
 
 def _estimate(what: Action, seconds: list[float] | None) -> float | None:

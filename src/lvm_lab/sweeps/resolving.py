@@ -12,7 +12,7 @@ from filelock import FileLock
 
 from lvm_lab.errors import UserError
 from lvm_lab.files import write_atomically
-from lvm_lab.sweeps import leaderboard, schedule, standings
+from lvm_lab.sweeps import leaderboard, scales, schedule, standings
 from lvm_lab.sweeps.schedule import Row, Schedule
 
 LOCK = ".resolved.lock"
@@ -22,12 +22,14 @@ LOCK = ".resolved.lock"
 class Resolution:
     """The rows of a sweep that refer to the leaderboard, with whose settings they took.
 
-    gated: whether only runs that pass their preset on VAL can be best. entries: by row id, as resolved.yaml has them.
+    gated: whether only runs that pass their preset on VAL can be best. reads: how many vectors a row reads at once,
+    as an ensemble's members have to. entries: by row id, as resolved.yaml has them.
     """
 
     schedule: Schedule
     folder: Path
     gated: bool
+    reads: Callable[[Row], int]
     entries: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -66,16 +68,20 @@ class Resolution:
     def _entry(self, row: Row) -> dict[str, Any]:
         """What a row is to run, and whose settings these are."""
         earlier = [self.written(other) for other in self.schedule.earlier(row)]
-        best = standings.best(self.folder, earlier, 3, self.gated)
+        reads = None if row.source else self.reads(row)
+        best = standings.best(self.folder, earlier, 3, self.gated, reads)
         place = int(schedule.BEST.fullmatch(row.source)[1]) if row.source else 3  # type: ignore[index]
         if len(best) < place:
             passing = " that pass their 5CAT preset on VAL" if self.gated else ""
+            reading = f", reading {reads} vectors as the ensemble does," if reads else ""
             way_out = "schedule.best=any takes the best of all" if self.gated else "let more rows finish"
-            raise UserError(f"week 5 needs {place} architectures{passing} and there are {len(best)}; {way_out}.")
+            raise UserError(
+                f"week 5 needs {place} architectures{passing}{reading} and there are {len(best)}; {way_out}."
+            )
         if row.source is None:
             folders = ",".join(f"'{folder}'" for folder, _ in best)
             members = f"arch.members=[{folders}]"
             overrides = [members if o == f"arch.members={schedule.TOP}" else o for o in row.overrides]
             return {"of": [folder.name for folder, _ in best], "overrides": overrides}
         folder, settings = best[place - 1]
-        return {"of": [folder.name], "overrides": schedule.merged([*settings, *row.overrides])}
+        return {"of": [folder.name], "overrides": scales.merged([*settings, *row.overrides])}

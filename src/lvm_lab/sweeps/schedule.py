@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import fnmatch
-import math
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
@@ -14,7 +13,8 @@ from typing import Any, Literal
 
 from lvm_lab.config import binding, conf
 from lvm_lab.errors import UserError
-from lvm_lab.sweeps import places
+from lvm_lab.sweeps import places, scales
+from lvm_lab.sweeps.scales import Scale, merged
 
 TOP = "top3"
 # The folder of schedules in conf/, and in a user's own folder of options.
@@ -84,14 +84,6 @@ Compose = Callable[[Row], dict[str, Any]]
 
 
 @dataclass(frozen=True)
-class Scale:
-    """set: overrides of every row; times: factors of numbers, where a row's model has them."""
-
-    set: list[str]
-    times: dict[str, float]
-
-
-@dataclass(frozen=True)
 class Schedule:
     """Phases run one after the other; common stands before every row's own overrides."""
 
@@ -109,7 +101,7 @@ class Schedule:
         if name is not None and name not in self.scales:
             there = f"there is {', '.join(self.scales)}" if self.scales else "it has none"
             raise UserError(f"schedule={self.name} has no scale {name}; {there}.")
-        scale = self.scales[name] if name else Scale([], {})
+        scale = self.scales[name] if name else Scale()
         return replace(self, rows=[self._written_out(row, scale, compose) for row in self.rows], common=[])
 
     def select(self, request: Request) -> list[Row]:
@@ -148,13 +140,10 @@ class Schedule:
         if row.source is not None:
             # It copies the settings of a row that is written out already.
             return row
-        written = replace(row, overrides=merged([*self.common, *scale.set, *row.overrides]))
-        config = compose(written) if scale.times else {}
-        for key, factor in scale.times.items():
-            value = _value(config, key)
-            if value is not None:
-                written = replace(written, overrides=merged([*written.overrides, f"{key}={_times(value, factor)}"]))
-        return written
+        written = replace(row, overrides=scale.written_out(row.id, self.common, row.overrides))
+        if not scale.times:
+            return written
+        return replace(written, overrides=merged([*written.overrides, *scale.multiplied(compose(written))]))
 
 
 def names(folders: Iterable[Path] = ()) -> list[str]:
@@ -196,18 +185,13 @@ def read(file: Path) -> Schedule:
         raise UserError(
             f"{twice[0].place}: schedule={name} has several rows called {twice[0].id}; give each row an id of its own."
         )
-    scales = {} if node.get("scales") is None else node["scales"]
-    if not isinstance(scales, dict) or not all(isinstance(entry, dict) for entry in scales.values()):
-        raise UserError(
-            f"{table.place('scales')}: scales={scales!r} does not fit; write NAME: {{set: [], times: {{}}}}."
-        )
-    read_scales = {key: _scale(entry, f"{table.place('scales')}: scales.{key}") for key, entry in scales.items()}
-    return Schedule(name, rows, conf.spell_out(node.get("common", [])), read_scales, node.get("best", "passed"))
-
-
-def merged(overrides: Iterable[str]) -> list[str]:
-    """Overrides with each key once, the later value standing; an option that is replaced drops nothing else."""
-    return list({o.partition("=")[0]: o for o in overrides}.values())
+    return Schedule(
+        name,
+        rows,
+        conf.spell_out(node.get("common", [])),
+        _scales(node.get("scales"), rows, table.place("scales")),
+        node.get("best", "passed"),
+    )
 
 
 def _row(entry: Any, place: str) -> Row:
@@ -235,19 +219,12 @@ def _row(entry: Any, place: str) -> Row:
     return replace(row, overrides=conf.spell_out(row.overrides), place=place)
 
 
-def _scale(entry: dict[str, Any], path: str) -> Scale:
-    scale: Scale = binding.dataclass_from(Scale, {"set": [], "times": {}} | entry, path)
-    return replace(scale, set=conf.spell_out(scale.set))
-
-
-def _value(config: dict[str, Any], key: str) -> Any:
-    """The value of a dotted key; None where the config has no such key."""
-    node: Any = config
-    for name in key.split("."):
-        node = node.get(name) if isinstance(node, dict) else None
-    return node
-
-
-def _times(value: float, factor: float) -> float:
-    """Whole numbers stay whole, rounded half up, and at least 1."""
-    return max(1, math.floor(value * factor + 0.5)) if isinstance(value, int) else value * factor
+def _scales(entries: Any, rows: Iterable[Row], place: str) -> dict[str, Scale]:
+    entries = {} if entries is None else entries
+    if not isinstance(entries, dict) or not all(isinstance(entry, dict) for entry in entries.values()):
+        raise UserError(f"{place}: scales={entries!r} does not fit; write NAME: {{set: [], times: {{}}}}.")
+    by_name = {key: scales.read(entry, f"{place}: scales.{key}") for key, entry in entries.items()}
+    own = [row.id for row in rows if row.source is None]
+    for key, scale in by_name.items():
+        scales.check_exceptions(scale, own, f"{place}: scales.{key}")
+    return by_name

@@ -48,13 +48,16 @@ def seconds_by_arch(sweep: Path) -> dict[str, list[float]]:
     return seconds
 
 
-def best(sweep: Path, rows: Iterable[Row], count: int, gated: bool) -> list[tuple[Path, list[str]]]:
+def best(
+    sweep: Path, rows: Iterable[Row], count: int, gated: bool, reads: int | None = None
+) -> list[tuple[Path, list[str]]]:
     """(folder, overrides) of the best run of each of the `count` best architectures among the rows' runs, best first.
 
-    gated: only runs that pass their preset on VAL. Fewer than `count` where there are fewer.
+    gated: only runs that pass their preset on VAL. reads: only runs that read so many vectors at once. Fewer than
+    `count` where there are fewer.
     """
     board = [leaderboard.entry(sweep / row.id, settings=row.overrides) for row in rows]
-    return [(run.folder, run.settings) for run in leaderboard.best_architectures(board, count, gated)]
+    return [(run.folder, run.settings) for run in leaderboard.best_architectures(board, count, gated, reads)]
 
 
 def _ended(folder: Path) -> float:

@@ -18,7 +18,19 @@ from lvm_lab.runs import reading
 from lvm_lab.runs.folder import record_failure
 from lvm_lab.sweeps import leaderboard, standings
 from lvm_lab.sweeps.checking import check_folder, check_turn, check_types, check_unchanged
-from lvm_lab.sweeps.plan import TRIES, Action, Forecast, Standings, forecast, plan, step
+from lvm_lab.sweeps.plan import (
+    TRIES,
+    Action,
+    Forecast,
+    Standings,
+    UnreadDataError,
+    Weigh,
+    Work,
+    forecast,
+    plan,
+    rate_of,
+    step,
+)
 from lvm_lab.sweeps.resolving import Resolution
 from lvm_lab.sweeps.schedule import Request, Row, Schedule
 
@@ -61,7 +73,7 @@ class Sweep:
         self.rows = schedule.select(request)
         self.since = time.time()
         gated = (request.best or schedule.best) == "passed"
-        self.resolution = Resolution(schedule, self.folder, gated)
+        self.resolution = Resolution(schedule, self.folder, gated, self._reads)
         self.launched: set[str] = set()
 
     def one(self, write: bool = True) -> Row:
@@ -108,11 +120,38 @@ class Sweep:
             self.folder.mkdir(parents=True, exist_ok=True)
             write_atomically(self.folder / leaderboard.TABLE, yaml.safe_dump(table, sort_keys=False, width=160))
 
-    def forecast(self) -> list[Forecast]:
-        """The dry run: each selected row with what would be done and how long that takes, as far as that is known."""
+    def forecast(self, weigh: Weigh | None = None) -> list[Forecast]:
+        """The dry run: each selected row with what would be done and how long that takes, as far as that is known.
+
+        weigh: says how much work a run is. Raises UserError for a row that it refuses.
+        """
         rows = [self.resolution.written(row) for row in self.rows]
-        actions = self._actions(rows, standings.read(self.folder, rows))
-        return forecast(rows, actions, standings.seconds_by_arch(self.folder))
+        board = standings.read(self.folder, rows)
+        works = self._works(rows, weigh) if weigh else {}
+        seconds = standings.seconds_by_arch(self.folder)
+        return forecast(rows, self._actions(rows, board), seconds, works, rate_of(works, board))
+
+    def _works(self, rows: Iterable[Row], weigh: Weigh) -> dict[str, Work | UnreadDataError]:
+        """By row id; without the rows that wait for the leaderboard, and ensembles, whose models are others'."""
+        works: dict[str, Work | UnreadDataError] = {}
+        for row in rows:
+            if self.resolution.open(row):
+                continue
+            config = self.launcher.compose(row)
+            if "members" in config["arch"]:
+                continue
+            try:
+                works[row.id] = weigh(config)
+            except UnreadDataError as unread:
+                works[row.id] = unread
+            except UserError as error:
+                raise UserError(row.refusal(str(error))) from error
+        return works
+
+    def _reads(self, row: Row) -> int:
+        """How many vectors a row's model reads at once."""
+        length: int = self.launcher.compose(row)["data"]["context_length"]
+        return length
 
     def _phase(self, rows: list[Row]) -> list[Failure]:
         """Work on a phase until every row of it is done, here or by another process."""
