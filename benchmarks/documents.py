@@ -21,10 +21,10 @@ from lvm_lab.config.settings import Settings
 from lvm_lab.training.datamodule import VectorDataModule
 
 ARCHS = ("transformer", "gru", "mamba2")
-WORLD = ("data.dim=384", "data.documents=300", "data.ood_documents=30", "data.length=80", "5cat=off")
+WORLD = ("data.dim=384", "data.documents=300", "data.ood_documents=30", "data.length=80", "five_cat=off")
 MODEL = ("arch.width=256", "arch.layers=4", "head=residual", "head.taps=16", "loss=within_document")
 SLIDING = ("data.windows=sliding", "data.context_length=16", "trainer.batch_size=256")
-DOCUMENTS = ("data.windows=documents", "data.context_length=64", "trainer.batch_size=32")
+DOCUMENTS = ("data.windows=documents", "data.context_length=64", "trainer.batch_size=64")
 BLOCKS = 7
 SECONDS = 2.0
 
