@@ -42,8 +42,8 @@ READ, LONGEST = 16, 64
 TARGETS_A_KIND = 2_000
 SIZES = (10_000, 30_000, 100_000, None)
 SEEDS = {("metric", 100_000): (0, 1, 2), ("transformer", 100_000): (0, 1, 2)}
-# Passes over the targets. One matrix goes through few targets more often; with 16 and 20 passes a transformer was best on
-# VAL after 2 (30,000) and 4 (10,000), and no better for them: .887 and .941 of the loss; with 8, .937 on 10,000.
+# Passes over the targets. One matrix goes through few targets more often; with 16 and 20 passes a transformer was best
+# on VAL after 2 (30,000) and 4 (10,000), and no better for them: .887 and .941 of the loss; with 8, .937 on 10,000.
 METRIC_EPOCHS = {10_000: 20, 30_000: 16, 100_000: 10, None: 6}
 SEQUENCE_EPOCHS = {10_000: 5, 30_000: 4, 100_000: 4, None: 5}
 SEQUENCE = ("recipe=real_text_sequence", "arch.width=256", "arch.layers=4", "arch.dropout=0.1")
