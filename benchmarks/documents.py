@@ -32,12 +32,14 @@ SECONDS = 2.0
 class Loop:
     """Training steps over a part's batches, without end."""
 
-    def __init__(self, chosen: Settings) -> None:
-        data = cut(chosen)
-        self.module = module(chosen, data.stats, {})
-        shortest = chosen.data.shortest if chosen.data.windows == "documents" else None
-        negatives = chosen.config["loss"]["negatives"]
-        feed = VectorDataModule(data, chosen.trainer.batch_size, chosen.data.max_per_doc, negatives, 0, shortest)
+    def __init__(self, run_settings: Settings) -> None:
+        data = cut(run_settings)
+        self.module = module(run_settings, data.stats, {})
+        shortest = run_settings.data.shortest if run_settings.data.windows == "documents" else None
+        negatives = run_settings.config["loss"]["negatives"]
+        feed = VectorDataModule(
+            data, run_settings.trainer.batch_size, run_settings.data.max_per_doc, negatives, 0, shortest
+        )
         self.loader = feed.train_dataloader()
         self.batches = self._endless()
         self.optimizer = torch.optim.AdamW(self.module.parameters(), lr=1e-4, fused=True)

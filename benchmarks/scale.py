@@ -154,7 +154,7 @@ def ratio(mine: Scores, theirs: Scores, mark: str, kind: int | None = None) -> N
     return combine(lambda x, y: x / y, number(mine, mark, kind), number(theirs, mark, kind))
 
 
-def told(value: Number, digits: int = 3) -> str:
+def cell(value: Number, digits: int = 3) -> str:
     return f"{value.value:.{digits}f} [{value.low:.{digits}f}, {value.high:.{digits}f}]"
 
 
@@ -169,12 +169,12 @@ def by_size(bench: Bench) -> None:
                 continue
             cells = [size_name(size), model, str(mine[1])]
             for mark in MARKS:
-                cells.append(told(number(mine[0], mark)))
-                cells.append("" if metric is None or model == "metric" else told(ratio(mine[0], metric[0], mark)))
+                cells.append(cell(number(mine[0], mark)))
+                cells.append("" if metric is None or model == "metric" else cell(ratio(mine[0], metric[0], mark)))
             lines.append(cells)
     for baseline in (CopyLast(), MeanOfContext()):
         scores = bench.scores(baseline.name, baseline, READ)
-        pairs = ((told(number(scores, mark)), "") for mark in MARKS)
+        pairs = ((cell(number(scores, mark)), "") for mark in MARKS)
         lines.append(["", baseline.name.replace("_", "-"), "", *(cell for pair in pairs for cell in pair)])
     heads = "targets, model, seeds, following, / metric, unseen, / metric"
     replace_between(PAGE, "sizes", table(heads, lines))
@@ -183,12 +183,12 @@ def by_size(bench: Bench) -> None:
 def by_kind(bench: Bench) -> None:
     """The ratio to the metric among following chunks by kind of text, at the largest size where both are there."""
     lines = []
-    for number_, kind in enumerate(bench.kinds):
+    for kind_number, kind in enumerate(bench.kinds):
         documents = len(np.unique(bench.judged(kind).document_W))
         cells = [kind, str(documents)]
         for model in MODELS:
             if model != "metric":
-                cells.append(_of_kind(bench, model, number_))
+                cells.append(_of_kind(bench, model, kind_number))
         lines.append(cells)
     replace_between(PAGE, "kinds", table(", ".join(["kind", "documents", *list(MODELS)[1:]]), lines))
 
@@ -197,7 +197,7 @@ def _of_kind(bench: Bench, model: str, kind: int) -> str:
     for size in reversed(SIZES):
         mine, metric = bench.mean(model, size), bench.mean("metric", size)
         if mine and metric:
-            return f"{told(ratio(mine[0], metric[0], 'following', kind), 2)} ({size_name(size)})"
+            return f"{cell(ratio(mine[0], metric[0], 'following', kind), 2)} ({size_name(size)})"
     return "not run"
 
 
@@ -213,7 +213,7 @@ def slope(bench: Bench) -> None:
         at = np.log10([bench.targets(size) for size, _, _ in there])
         ratios = [ratio(mine, metric, "following") for _, mine, metric in there]
         rise = combine(functools.partial(_rise, at), *ratios)
-        lines.append([model, told(rise), _reached(at, ratios, rise)])
+        lines.append([model, cell(rise), _reached(at, ratios, rise)])
     replace_between(PAGE, "slope", table(f"model, ratio for ten times the targets, {GOAL:.2f} at", lines))
 
 

@@ -119,11 +119,11 @@ class Alternate(pl.Callback):
 
 
 def measure(arch: str, sizes: Sizes) -> str:
-    chosen = sizes.settings(arch)
-    data = cut(chosen)
-    negatives = chosen.config["loss"]["negatives"]
-    alternate = Alternate(Bare(module(chosen, data.stats, {}), data, negatives, sizes))
-    folder = chosen.cache / "runs" / arch
+    run_settings = sizes.settings(arch)
+    data = cut(run_settings)
+    negatives = run_settings.config["loss"]["negatives"]
+    alternate = Alternate(Bare(module(run_settings, data.stats, {}), data, negatives, sizes))
+    folder = run_settings.cache / "runs" / arch
     run = runs.RunFolder(folder, "", "new")
     folder.mkdir(parents=True, exist_ok=True)
     callbacks = [
@@ -131,11 +131,11 @@ def measure(arch: str, sizes: Sizes) -> str:
         Divergence(),
         RunProgress(to_terminal(leader=False)),
         History(run.append_history),
-        Checkpoints(run.checkpoints, chosen.trainer.checkpoint),
+        Checkpoints(run.checkpoints, run_settings.trainer.checkpoint),
         alternate,
     ]
-    trainer = make_trainer(chosen, callbacks, folder)
-    trainer.fit(module(chosen, data.stats, {}), datamodule=VectorDataModule(data, sizes.batch, 8, negatives, 0))
+    trainer = make_trainer(run_settings, callbacks, folder)
+    trainer.fit(module(run_settings, data.stats, {}), datamodule=VectorDataModule(data, sizes.batch, 8, negatives, 0))
     rates = [sizes.steps * sizes.batch / ours for ours, _ in alternate.pairs]
     ratios = [theirs / ours for ours, theirs in alternate.pairs]
     return f"{arch:18s} {sorted(rates)[len(rates) // 2]:9,.0f} windows/s   trainer / bare {spread(ratios)}"
