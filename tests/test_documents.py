@@ -210,12 +210,8 @@ def run(document: Path, folder: Path, bin_folder: Path) -> None:
         if block.file is not None:
             write(block, folder)
             if block.language == "python" and "/" in block.file:
-                give(
-                    f"python -c 'import {block.file.removesuffix('.py').replace('/', '.')}'",
-                    block.place,
-                    folder,
-                    bin_folder,
-                )
+                module = block.file.removesuffix(".py").replace("/", ".")
+                give(f"python -c 'import {module}'", block.place, folder, bin_folder)
         elif block.language == "python":
             (folder / "snippet.py").write_text(block.text)
             give("python snippet.py", block.place, folder, bin_folder)
@@ -246,6 +242,8 @@ def shrunk(line: str) -> str:
         more = [*JUDGE]
     if words[:2] == ["lvm-lab", "train"]:
         more = [*TRAINING, *JUDGE]
+        # Where a document names no logger, W&B's, which takes as long as the training; docs/loggers.md has it run.
+        more += [] if any(word.startswith("logger=") for word in words) else ["logger=none"]
         more += [] if "data=npz" in words else WORLD
         more += [] if any(choice in words for choice in WITHOUT_WIDTH) else [WIDTH]
         named = [word.partition("=")[2] for word in words if word.startswith("schedule=")]
