@@ -7,6 +7,8 @@ it: filelock, from 3.30 on, takes no file that has lost its name, and removes no
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -32,8 +34,8 @@ def take(file: Path, make: Callable[[], None] | None = None, timeout: float = -1
     lock = FileLock(file)
     while not lock.is_locked:
         (make or (lambda: make_folder(file.parent)))()
-        # Who held it may have removed the folder since.
-        with suppress(FileNotFoundError):
+        # Who held it may have removed the folder since. filelock makes it too, with exist_ok.
+        with suppress(FileNotFoundError, FileExistsError):
             lock.acquire(timeout=timeout)
     return lock
 
@@ -41,6 +43,17 @@ def take(file: Path, make: Callable[[], None] | None = None, timeout: float = -1
 def make_folder(folder: Path) -> None:
     """Make a folder that another process may remove at any moment."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    # With exist_ok a folder that goes between two looks is an error.
-    with suppress(FileExistsError):
+    try:
         folder.mkdir()
+    except FileExistsError:
+        # exist_ok would look twice, and raise for a folder that is gone at the second look.
+        if _is_other(folder):
+            raise
+
+
+def _is_other(place: Path) -> bool:
+    """Whether something lies there that is no folder."""
+    try:
+        return not stat.S_ISDIR(os.stat(place).st_mode)
+    except FileNotFoundError:
+        return place.is_symlink()
