@@ -57,7 +57,7 @@ class Shard:
         file = self.folder / DONE
         try:
             return Done(**json.loads(file.read_text()))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         except (ValueError, TypeError) as error:
             raise UserError(
