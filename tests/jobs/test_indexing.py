@@ -1,4 +1,4 @@
-"""`lvm-lab index`: what it finds is held against an exact search written out here; what does not belong is one sentence."""
+"""`lvm-lab index`: held against an exact search that is written out here; what does not belong is one sentence."""
 
 from __future__ import annotations
 
@@ -127,10 +127,8 @@ def test_an_index_of_another_store_or_encoder_is_refused(home: Path) -> None:
     own = open_store(home / "own")
     with pytest.raises(UserError, match=r"is an index of another store \(own, 2000 vectors\); make one of this store"):
         open_index(home / "own.flat.index", other.vectors_ND, other.content)
-    with pytest.raises(UserError, match="is over vectors of another encoder \\(encoder .*search with vectors of its"):
-        open_index(
-            home / "own.flat.index", own.vectors_ND, own.content, EncoderContract(encoder="gtr-t5-base", dim=16)
-        )
+    with pytest.raises(UserError, match=r"is over vectors of another encoder \(encoder .*search with vectors of its"):
+        open_index(home / "own.flat.index", own.vectors_ND, own.content, EncoderContract(encoder="gtr-t5-base", dim=16))
     with pytest.raises(UserError, match="over vectors of 16 dims"):
         opened(home, "flat").search(np.ones((2, 8), np.float32), 3)
 
@@ -150,7 +148,8 @@ def damaged(folder: Path, how: str) -> None:
     elif how == "gone":
         file.unlink()
     else:
-        manifest.write_text({"torn": '{"store": ', "list": "[]", "older": json.dumps(node | {"schema_version": 0})}[how])
+        older = json.dumps(node | {"schema_version": 0})
+        manifest.write_text({"torn": '{"store": ', "list": "[]", "older": older}[how])
 
 
 @pytest.mark.parametrize("how", ["cut", "flipped", "foreign", "gone", "torn", "list", "older"])

@@ -49,6 +49,7 @@ class Kind(ABC):
 
     def set_effort(self, index: Any, effort: int) -> None:
         """Have an index look so hard; the number is written with it."""
+        raise NotImplementedError
 
     def settings(self, index: Any) -> dict[str, Any]:
         """What the index has where a setting is null, by the settings' names."""

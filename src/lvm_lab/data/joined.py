@@ -10,6 +10,8 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from lvm_lab.data.contract import EncoderContract
 from lvm_lab.data.documents import concatenate
 from lvm_lab.data.rows import JoinedRows
@@ -19,9 +21,20 @@ from lvm_lab.errors import UserError
 
 @dataclass(frozen=True)
 class JoinedStore(Store):
-    """A store whose rows lie in several others."""
+    """A store whose rows lie in several others. weights: how often training draws of each; empty: of all alike."""
 
     stores: tuple[Store, ...] = ()
+    weights: tuple[float, ...] = ()
+
+    @property
+    def weight_D(self) -> np.ndarray | None:
+        """The weight of every document, by its number; None where all are alike."""
+        if not self.weights:
+            return None
+        number_S = self.documents.numbers()
+        weight_D = np.ones(int(number_S.max()) + 1)
+        weight_D[number_S] = np.asarray(self.weights)[self.documents.store]
+        return weight_D
 
     def texts(self) -> list[str] | None:
         """Every store's texts, empty where one has none; None where no store has any."""
@@ -32,13 +45,15 @@ class JoinedStore(Store):
         return [text for texts, empty in zip(by_store, none, strict=True) for text in (texts or empty)]
 
 
-def join_stores(stores: Sequence[Store]) -> Store:
+def join_stores(stores: Sequence[Store], weights: Sequence[float] = ()) -> Store:
     """One store of several; equal ids in two of them are two documents, each in the part that it has alone.
 
-    The order of the stores counts for nothing. Raises UserError for the same content twice, for stores of another
-    encoder or dim, and for isolated windows beside whole documents.
+    weights: of each store, in their order; none: all are alike. The order of the stores counts for nothing. Raises
+    UserError for the same content twice, for stores of another encoder or dim, and for isolated windows beside whole
+    documents.
     """
-    stores = sorted(stores, key=lambda store: store.content)
+    order = sorted(range(len(stores)), key=lambda place: stores[place].content)
+    stores = [stores[place] for place in order]
     first = stores[0]
     if len(stores) == 1:
         return first
@@ -71,6 +86,7 @@ def join_stores(stores: Sequence[Store]) -> Store:
         documents_known=all(store.documents_known for store in stores),
         content=hashlib.sha256("".join(store.content for store in stores).encode()).hexdigest(),
         stores=tuple(stores),
+        weights=tuple(float(weights[place]) for place in order) if len(set(weights)) > 1 else (),
     )
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from lvm_lab.config.data import DataSettings
+from lvm_lab.config.mix import MIX
 from lvm_lab.config.settings import NormaliserName
 from lvm_lab.data.contract import EncoderContract
 from lvm_lab.data.joined import either
@@ -23,7 +24,7 @@ from lvm_lab.data.source import Opened
 from lvm_lab.data.split import part_of
 from lvm_lab.data.stats import training_stats
 from lvm_lab.data.store import Store
-from lvm_lab.data.training_part import TrainingPart, first_by_hash
+from lvm_lab.data.training_part import TrainingPart, first_by_hash, of_first_documents
 from lvm_lab.data.windows import Windows, index_windows
 from lvm_lab.errors import UserError
 from lvm_lab.types import Predictor, Stats
@@ -124,6 +125,9 @@ def cut_parts(
     train = windows_of("train")
     if settings.train_windows is not None:
         train = train.select(first_by_hash(train, settings.train_windows, store))
+    if settings.first is not None:
+        train = train.select(of_first_documents(train, settings.first, store))
+    if settings.train_windows is not None or settings.first is not None:
         in_train = np.isin(store.documents.numbers(), train.document_W)
         stretches["train"] = [stretch for stretch in stretches["train"] if in_train[stretch]]
     apart = _Apart(chunks, train, settings, cache, [])
@@ -160,6 +164,8 @@ def _unknown(opened: Opened) -> list[str]:
 def _cut(content: dict[str, str], settings: DataSettings) -> dict[str, str]:
     """By held-out part, a digest of what makes it what it is."""
     by = [settings.fold, settings.skip_repeated]
+    # Weights choose what training draws, and are no vectors.
+    content = {name: digest for name, digest in content.items() if name != MIX}
     split = {name: digest for name, digest in content.items() if name != "ood"}
 
     def digest(part: str, read: dict[str, str]) -> str:

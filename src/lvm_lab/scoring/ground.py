@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from lvm_lab.config.data import DataSettings
+from lvm_lab.config.mix import paths_of
 from lvm_lab.config.presets import Preset
 from lvm_lab.config.thresholds import DOCUMENTS_FOR_INTERVAL
 from lvm_lab.data.importers.npz import open_source
@@ -169,7 +170,7 @@ def open_ground(
 def source_of(node: Mapping[str, Any], part: str) -> str:
     """What a part was read from, in a user's words; node: the data node of a config."""
     source = node.get(f"{part}_path") or node.get("path") or node["name"]
-    return ", ".join(source) if isinstance(source, list) else str(source)
+    return ", ".join(paths_of(source))
 
 
 def store_label(path: Path, taken: Container[str]) -> str:

@@ -56,8 +56,8 @@ class NearestNeighbour(Baseline):
         return Prediction.from_raw(torch.from_numpy(self.train.vectors(row_B)).to(context_BLD))
 
     def _find(self, last_BD: np.ndarray) -> np.ndarray:
-        """The rows that came next, each vector looked up once: ablations and rollouts bring the same few chunks over and
-        over."""
+        """The rows that came next, each vector looked up once: ablations and rollouts bring the same few chunks
+        over and over."""
         if len(self.known) > KNOWN:
             self.known.clear()
         digests_B = row_digests(last_BD)
