@@ -9,6 +9,7 @@ import hashlib
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import PurePath
 
 import numpy as np
 
@@ -17,6 +18,9 @@ from lvm_lab.data.documents import concatenate
 from lvm_lab.data.rows import JoinedRows
 from lvm_lab.data.store import Store
 from lvm_lab.errors import UserError
+
+# The source of documents whose file names none (`lvm_lab.data.importers.npz`).
+UNNAMED = "npz"
 
 
 @dataclass(frozen=True)
@@ -88,6 +92,18 @@ def join_stores(stores: Sequence[Store], weights: Sequence[float] = ()) -> Store
         stores=tuple(stores),
         weights=tuple(float(weights[place]) for place in order) if len(set(weights)) > 1 else (),
     )
+
+
+def document_sources(store: Store) -> list[str]:
+    """Where each document is from, by its number: the source that its text had; of a file without any its store."""
+    names = store.documents.source
+    if isinstance(store, JoinedStore):
+        files = [PurePath(one.name).stem for one in store.stores]
+        names = [
+            files[one] if name == UNNAMED else name for name, one in zip(names, store.documents.store, strict=True)
+        ]
+    of_number = dict(zip(store.documents.numbers().tolist(), names, strict=True))
+    return [of_number[number] for number in range(len(of_number))]
 
 
 def either(mine: EncoderContract, theirs: EncoderContract) -> EncoderContract:

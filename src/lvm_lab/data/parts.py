@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from lvm_lab.config.data import DataSettings
 from lvm_lab.config.mix import MIX
 from lvm_lab.config.settings import NormaliserName
 from lvm_lab.data.contract import EncoderContract
-from lvm_lab.data.joined import either
+from lvm_lab.data.joined import document_sources, either
 from lvm_lab.data.mixing import Mixing
 from lvm_lab.data.repeated import Chunks, repeated_rows, rows_within
 from lvm_lab.data.seen import rows_of, take_out
@@ -42,6 +42,7 @@ class Parts:
     documents: how many documents the store has, all parts together. notes: what a reader of numbers has to know of
     them. mixing: VAL's halves, where an ensemble learns the weights of its members. cut: what makes each part what it
     is, as a digest: two data sets of equal ones hold out the same windows. training: what `train` is cut from.
+    origins: by held-out part where each document is from, by its number.
     """
 
     train: Windows
@@ -57,6 +58,7 @@ class Parts:
     notes: tuple[str, ...] = ()
     mixing: Mixing | None = None
     training: TrainingPart | None = None
+    origins: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def sketches(self) -> list[Sketch]:
         """What a model that is trained on these parts has seen, for its checkpoints."""
@@ -147,7 +149,15 @@ def cut_parts(
         cut=_cut(opened.content, settings),
         notes=(*_unknown(opened), *apart.notes),
         training=training,
+        origins=_origins(opened),
     )
+
+
+def _origins(opened: Opened) -> dict[str, list[str]]:
+    own = document_sources(opened.store)
+    stores = {"val": opened.val_store, "ood": opened.ood_store}
+    apart = {part: document_sources(store) for part, store in stores.items() if store is not None}
+    return {"val": own, "test": own} | apart
 
 
 def _unknown(opened: Opened) -> list[str]:
