@@ -43,4 +43,4 @@ def _weighed(item: str | dict[str, Any], place: str) -> tuple[str, float]:
         raise UserError(
             f"{place}.weight={weight!r} does not fit; give it a number above 0, 1 for every window once an epoch."
         )
-    return path, float(weight)
+    return str(path), float(weight)
