@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lvm_lab.build.data import on_other_data
 from lvm_lab.config.data import DataSettings
 from lvm_lab.config.mix import MIX, paths_of
 from lvm_lab.data.parts import Parts, cut_parts
@@ -171,11 +170,6 @@ def test_first_and_train_windows_together_are_refused() -> None:
         DataSettings(first=5, train_windows=9)
     with pytest.raises(UserError, match=r"data\.first=0 leaves nothing"):
         DataSettings(first=0)
-
-
-def test_other_data_is_cut_as_the_run_cut_its_own() -> None:
-    own = {"name": "npz", "path": "a", "first": 5, "context_length": 7}
-    assert on_other_data(own, {"name": "npz", "path": "b", "first": None}) == own | {"path": "b"}
 
 
 def test_segments_of_a_mix_are_as_many_every_epoch(make_store: Any, tmp_path: Path) -> None:

@@ -32,9 +32,7 @@ def parts(settings: Settings) -> Parts:
 
 def on_other_data(own: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
     """Another data node for a model: how data is cut, and how much of it is read at once, goes with the model."""
-    # An option may say of such a key that nothing is asked for.
-    given = {key: value for key, value in data.items() if key not in DATA_KEYS or value is not None}
-    return {key: value for key, value in own.items() if key in DATA_KEYS} | given
+    return {key: value for key, value in own.items() if key in DATA_KEYS} | data
 
 
 def as_judged(
