@@ -33,12 +33,18 @@ class Server:
         """Of a user whom the server asks for a password."""
         return f"postgresql://{user}:{password}@/postgres?host={self.data}"
 
-    def execute(self, query: str, values: Any = ()) -> list[Any]:
+    def execute(self, query: str, values: Any = None) -> list[Any]:
         import psycopg
 
         with psycopg.connect(self.admin, autocommit=True) as connection:
             cursor = connection.execute(query, values)
             return cursor.fetchall() if cursor.description else []
+
+    def insert(self, statement: str, rows: list[list[Any]]) -> None:
+        import psycopg
+
+        with psycopg.connect(self.admin) as connection:
+            connection.cursor().executemany(statement, rows)
 
     def start(self) -> None:
         options = f"-c listen_addresses='' -c unix_socket_directories={self.data} -c fsync=off"
