@@ -1,5 +1,7 @@
-"""`export-data STORE into=postgres` against a real server: all rows or none, replaced in one transaction, gone on with."""
+"""`export-data STORE into=postgres` against a real server: all rows or none, swapped at once, gone on with."""
 
+# A case is a line.
+# ruff: noqa: E501
 from __future__ import annotations
 
 import re
@@ -225,7 +227,7 @@ def test_documents_called_by_words_go_into_no_column_of_numbers(server: Server, 
     made = make_documents([3], ids=["river"])
     store = write_store(tmp_path / "store", np.ones((3, D), np.float32), made, EncoderContract())
     with pytest.raises(
-        UserError, match="article_index of cpe_entry is of the type integer and a document is called 'ri"
+        UserError, match="article_index of cpe_entry is of the type integer and the documents' ids are no"
     ):
         written(store)
     assert left_beside(server) == []

@@ -1,5 +1,7 @@
 """`reader=postgres` against a real server: rows to documents in order, vectors as they are, and what is refused."""
 
+# A case is a line.
+# ruff: noqa: E501
 from __future__ import annotations
 
 import re

@@ -144,6 +144,12 @@ class Target:
             del columns["id"]
         for use, column in columns.items():
             _check_type(use, column, table.name)
+        article = columns["article"]
+        if article.type in WHOLE and not chunks.numbered:
+            raise UserError(
+                f"{article.name} of {table.name} is of the type {article.declared} and the documents' ids are no whole "
+                "numbers; name a column of texts with article=COLUMN."
+            )
         return cls(table.name, columns, False, counted)
 
     @classmethod
@@ -157,7 +163,8 @@ class Target:
         columns = {
             use: Column(column, own[use][1], own[use][0], own[use][2], "", False, -1, False)
             for use, column in wanted.named().items()
-            if use in chunks.have
+            # A reader looks for a column of texts, even where none are in it.
+            if use in chunks.have or use == "text"
         }
         return cls(name, columns, True)
 
@@ -165,7 +172,7 @@ class Target:
         """What some rows of the store have for each column, column by column."""
         number_K = chunks.export.document_N[row_K].tolist()
         place_K = chunks.export.place_N[row_K].tolist()
-        texts = chunks.export.texts or []
+        texts = chunks.export.texts or [""] * len(chunks.store.vectors_ND)
         of_use: dict[str, Callable[[Column], list[Any]]] = {
             "id": lambda column: [
                 _id(column, chunks.sources[number], chunks.ids[number], place)
@@ -173,7 +180,9 @@ class Target:
             ],
             "text": lambda _: [texts[row] or None for row in row_K.tolist()],
             "vector": lambda column: list(encoded(np.asarray(chunks.store.vectors_ND[row_K], np.float32), column.type)),
-            "article": lambda column: [_article(column, chunks.ids[number], self.name) for number in number_K],
+            "article": lambda column: [
+                (int if column.type in WHOLE else str)(chunks.ids[number]) for number in number_K
+            ],
             "chunk": lambda column: place_K if column.type in WHOLE else [f"{place:09d}" for place in place_K],
             "dataset": lambda _: [chunks.sources[number] for number in number_K],
             "title": lambda _: [chunks.titles[number] or None for number in number_K],
@@ -194,15 +203,3 @@ def _id(column: Column, source: str, document: str, place: int) -> Any:
     if column.type == "uuid":
         return uuid.uuid5(NAMESPACE, f"{source}\x1f{document}\x1f{place}")
     return f"{source}/{document}/{place}"
-
-
-def _article(column: Column, name: str, table: str) -> Any:
-    if column.type not in WHOLE:
-        return name
-    try:
-        return int(name)
-    except ValueError:
-        raise UserError(
-            f"{column.name} of {table} is of the type {column.declared} and a document is called {name!r}; name a "
-            "column of texts with article=COLUMN."
-        ) from None

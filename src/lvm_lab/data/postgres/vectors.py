@@ -44,6 +44,9 @@ def encoded(vectors_ND: np.ndarray, type: str) -> list[Packed]:
 
 def dims(column: Column) -> str:
     """SQL for how many dims a vector has; NULL where it is none, has a gap, or is a table of numbers."""
+    if column.type == "vector" and column.modifier > 0:
+        # By its declaration; looking would fetch each vector once more.
+        return f"CASE WHEN {column.sql} IS NOT NULL THEN {column.modifier} END"
     if column.type == "vector":
         return f"(octet_length({column.send}({column.sql})) - {VECTOR.size}) / 4"
     whole = f"array_ndims({column.sql}) = 1 AND array_position({column.sql}, NULL) IS NULL"

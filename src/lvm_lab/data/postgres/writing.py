@@ -70,8 +70,9 @@ class Writing:
 
     def move(self) -> None:
         """Puts the rows in their place, in one transaction."""
+        way_out = f"nothing in {self.target.name} has changed; mend that and give the same command again."
         try:
-            with telling(f"write {self.target.name}", self.way_out), self.connection.transaction():
+            with telling(f"write {self.target.name}", way_out), self.connection.transaction():
                 self._move()
         except UserError:
             # What the table does not take is of no use beside it; from a server that is gone nothing can be dropped.
@@ -130,8 +131,9 @@ class Writing:
     def _copy_block(self, first: int, values: Sequence[Sequence[Any]]) -> None:
         columns = list(self.target.columns.values())
         names = ", ".join([NUMBER, *(column.sql for column in columns)])
-        statement = f"COPY {self.beside_sql} ({names}) FROM STDIN (FORMAT BINARY)"
-        with self.connection.transaction(), self.connection.cursor() as cursor, cursor.copy(statement, []) as copy:
+        # It takes no values, so that a sign of percent stands once.
+        statement = f"COPY {self.beside_sql} ({names}) FROM STDIN (FORMAT BINARY)".replace("%%", "%")
+        with self.connection.transaction(), self.connection.cursor() as cursor, cursor.copy(statement) as copy:
             copy.set_types([20, *(column.oid for column in columns)])
             for number, row in enumerate(zip(*values, strict=True), first):
                 copy.write_row((number, *row))
