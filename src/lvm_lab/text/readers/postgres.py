@@ -155,7 +155,7 @@ class Postgres(Collection):
 
     def _columns(self) -> Columns:
         chunk = self.chunk if self.article is not None else None
-        return Columns(self.id, self.text, self.vector, self.article, chunk, self.dataset, self.title, None)
+        return Columns(self.id, self.text, self.vector, self.article, chunk, self.dataset, self.title)
 
     def _check_columns(self, table: Table) -> None:
         named, default = self._columns().named(), Columns().named()
