@@ -145,6 +145,7 @@ def test_what_is_parsed_and_not_run_is_known() -> None:
         ("docs/index.md", "vectors of real text, which are not shipped"),
         ("docs/loggers.md", "needs an account"),
         ("docs/loggers.md", "needs an account"),
+        ("docs/postgres.md", "needs a server"),
         ("docs/real_text.md", "hours, and vectors of real text"),
         ("docs/real_text.md", "vectors of real text, which are not shipped"),
         ("docs/reliability.md", "ten minutes"),
