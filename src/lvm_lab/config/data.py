@@ -23,6 +23,8 @@ class DataSettings:
     windows: how training reads documents. sliding: windows of context_length vectors, each with its target. documents:
         segments of up to context_length + 1 chunks, supervised at every place that has read min_context of them.
     min_context: the fewest vectors that a window reads. None: context_length with sliding windows, else FEWEST_READ.
+    tmd: how models are conditioned on the TMD codes of the chunks that they read: concat (16 more dims), film (a
+        learned scale and shift), or not at all.
     judge_from: the first row of a document whose rank among the following chunks every run records, whatever it reads.
     """
 
@@ -35,6 +37,7 @@ class DataSettings:
     windows: Literal["sliding", "documents"] = "sliding"
     min_context: int | None = None
     judge_from: int = 16
+    tmd: Literal["concat", "film"] | None = None
 
     def __post_init__(self) -> None:
         if self.context_length < 1:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from lvm_lab.config.settings import OptimSettings
+from lvm_lab.data.tmd import Names
 from lvm_lab.model import KEY, LOSS, LatentVectorModel
 from lvm_lab.nn.gather import share
 from lvm_lab.training import averaging, pieces, weight_decay
@@ -72,6 +73,11 @@ class LatentVectorModule(pl.LightningModule):
             return own
         return Stats(self.loss_stats.mean_D.to(own.mean_D), self.loss_stats.std_D.to(own.std_D))
 
+    @property
+    def tmd(self) -> Names | None:
+        """The table of the TMD codes that it reads, as of its model."""
+        return self.model.tmd
+
     def predict(self, context_BLD: Tensor) -> Prediction:
         """The next vector after each context."""
         return self.model.forward(context_BLD)
@@ -87,7 +93,7 @@ class LatentVectorModule(pl.LightningModule):
             next_BLD = torch.cat([batch.context_BLD[:, 1:], batch.target_ND[:, None]], dim=1)
             documents_N = batch.document_N.repeat_interleave(next_BLD.shape[1])
             batch = replace(batch, target_ND=next_BLD.flatten(0, 1), document_N=documents_N)
-        reading = self.model.read(batch.context_BLD, every)
+        reading = self.model.read(batch.read_BLD, every)
         return self._learned(batch.target_ND, reading), batch
 
     def _learned(self, target_ND: Tensor, reading: Reading) -> Prediction:
@@ -96,7 +102,7 @@ class LatentVectorModule(pl.LightningModule):
 
     def _supervised_segments(self, batch: Batch, index_N: Tensor) -> Prediction:
         """Computed at every place, so that heads see whole contexts, and kept at the supervised ones."""
-        reading = self.model.read(batch.context_BLD, every=True)
+        reading = self.model.read(batch.read_BLD, every=True)
         # A place that is not supervised learns towards nothing: what is predicted there is dropped.
         target_ND = batch.target_ND.new_zeros(len(reading.hidden_NH), batch.target_ND.shape[1])
         target_ND[index_N] = batch.target_ND
@@ -105,8 +111,8 @@ class LatentVectorModule(pl.LightningModule):
     def _predicted(self, batch: Batch) -> Prediction:
         """What a decoder would get at the supervised positions."""
         if batch.index_N is None:
-            return self.predict(batch.context_BLD)
-        reading = self.model.read(batch.context_BLD, every=True)
+            return self.predict(batch.read_BLD)
+        reading = self.model.read(batch.read_BLD, every=True)
         prediction: Prediction = self.model.head(reading.hidden_NH, reading)
         return prediction.select(batch.index_N)
 
