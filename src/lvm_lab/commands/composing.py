@@ -31,6 +31,7 @@ EACH = "add -m to run them all"
 SMALLER = {
     "ingest": "set a smaller block, fewer threads or shards at once, or an encoder of fewer dims",
     "verify": "set a smaller sample",
+    "tmd": "take an encoder of fewer dims",
 }
 
 

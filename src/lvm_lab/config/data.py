@@ -11,6 +11,8 @@ from lvm_lab.errors import UserError
 FOLDS = 5
 # Vectors that a window of data.windows=documents reads at least, where nothing else is asked for.
 FEWEST_READ = 5
+# How many bits of a TMD code each field has, the most significant first; one bit is spare.
+TMD_BITS = {"domains": 4, "tasks": 5, "modifiers": 6}
 
 
 @dataclass(frozen=True)

@@ -69,6 +69,9 @@ CONTRACTS = {
         ("contract", "encode", "tokens"),
         way="derive it from lvm_lab.text.encoder.Encoder",
     ),
+    "text.tmd": Contract(
+        "coder", "lvm_lab.text.coder.Coder", ("codes",), way="derive it from lvm_lab.text.coder.Coder"
+    ),
     "judge.gates": Contract("Gate", "lvm_lab.judge.gate.Gate", way="derive it from lvm_lab.judge.gate.Gate"),
     "judge.baselines": Contract(
         "Baseline", "lvm_lab.judge.baseline.Baseline", way="derive it from lvm_lab.judge.baseline.Baseline"

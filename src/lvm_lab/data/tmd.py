@@ -13,15 +13,16 @@ from typing import Any
 
 import numpy as np
 
+from lvm_lab.config.data import TMD_BITS
 from lvm_lab.errors import UserError
 
+FIELDS = tuple(TMD_BITS)
 # By field, how far its lowest bit lies from bit 0, and how many names there may be.
 SHIFTS = {"domains": 12, "tasks": 7, "modifiers": 1}
-MOST = {"domains": 16, "tasks": 32, "modifiers": 64}
-FIELDS = tuple(MOST)
+MOST = {key: 1 << bits for key, bits in TMD_BITS.items()}
 # A chunk without a code: no true code has the spare bit.
 MISSING = 0xFFFF
-COLUMNS = 15
+COLUMNS = sum(TMD_BITS.values())
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lvm_lab.data.tmd import COLUMNS, FIELDS, MOST
+from lvm_lab.config.data import TMD_BITS
 
 # The matrix of the field's 16-D form: other numbers would make another form.
 SEED, FORM = 1337, 16
@@ -25,7 +25,7 @@ class Concat(nn.Module):
 
     def __init__(self, dim: int) -> None:
         super().__init__()
-        matrix = np.random.default_rng(SEED).standard_normal((FORM, COLUMNS))
+        matrix = np.random.default_rng(SEED).standard_normal((FORM, sum(TMD_BITS.values())))
         self.register_buffer("matrix", torch.from_numpy(matrix).float())
 
     matrix: Tensor
@@ -44,7 +44,7 @@ class Film(nn.Module):
 
     def __init__(self, dim: int) -> None:
         super().__init__()
-        self.embeddings = nn.ModuleDict({key: nn.Embedding(MOST[key], EMBEDDED) for key in FIELDS})
+        self.embeddings = nn.ModuleDict({key: nn.Embedding(1 << bits, EMBEDDED) for key, bits in TMD_BITS.items()})
         self.change = nn.Linear(EMBEDDED, 2 * dim)
         nn.init.zeros_(self.change.weight)
         nn.init.zeros_(self.change.bias)
@@ -52,8 +52,7 @@ class Film(nn.Module):
     def forward(self, x_BLD: Tensor, code_BLC: Tensor) -> Tensor:
         bits_BLC, first = (code_BLC > 0).long(), 0
         embedded_BLE: Tensor | float = 0.0
-        for key in FIELDS:
-            width = (MOST[key] - 1).bit_length()
+        for key, width in TMD_BITS.items():
             powers = 2 ** torch.arange(width - 1, -1, -1, device=code_BLC.device)
             number_BL = (bits_BLC[..., first : first + width] * powers).sum(-1)
             embedded_BLE = embedded_BLE + self.embeddings[key](number_BL)
