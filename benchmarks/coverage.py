@@ -23,8 +23,8 @@ def main() -> None:
     for name in (*PAIRED, *ALONE):
         for store in STORES:
             cells = [by_store[store][count][name] for count in DOCUMENTS]
-            said = [f"{100 * cell.covered:.1f} / {100 * cell.false:.1f}" for cell in cells]
-            lines.append(f"| {name.replace('_', '-')} | {store} | {' | '.join(said)} |")
+            shares = [f"{100 * cell.covered:.1f} / {100 * cell.false:.1f}" for cell in cells]
+            lines.append(f"| {name.replace('_', '-')} | {store} | {' | '.join(shares)} |")
             print(lines[-1], flush=True)
     replace_between(PAGE, "coverage", "\n".join(lines))
 

@@ -21,10 +21,10 @@ from lvm_lab.config.settings import Settings
 from lvm_lab.training.datamodule import VectorDataModule
 
 ARCHS = ("transformer", "gru", "mamba2")
-WORLD = ("data.dim=384", "data.documents=300", "data.ood_documents=30", "data.length=80", "5cat=off")
+WORLD = ("data.dim=384", "data.documents=300", "data.ood_documents=30", "data.length=80", "five_cat=off")
 MODEL = ("arch.width=256", "arch.layers=4", "head=residual", "head.taps=16", "loss=within_document")
 SLIDING = ("data.windows=sliding", "data.context_length=16", "trainer.batch_size=256")
-DOCUMENTS = ("data.windows=documents", "data.context_length=64", "trainer.batch_size=32")
+DOCUMENTS = ("data.windows=documents", "data.context_length=64", "trainer.batch_size=64")
 BLOCKS = 7
 SECONDS = 2.0
 
@@ -32,12 +32,14 @@ SECONDS = 2.0
 class Loop:
     """Training steps over a part's batches, without end."""
 
-    def __init__(self, chosen: Settings) -> None:
-        data = cut(chosen)
-        self.module = module(chosen, data.stats, {})
-        shortest = chosen.data.shortest if chosen.data.windows == "documents" else None
-        negatives = chosen.config["loss"]["negatives"]
-        feed = VectorDataModule(data, chosen.trainer.batch_size, chosen.data.max_per_doc, negatives, 0, shortest)
+    def __init__(self, run_settings: Settings) -> None:
+        data = cut(run_settings)
+        self.module = module(run_settings, data.stats, {})
+        shortest = run_settings.data.shortest if run_settings.data.windows == "documents" else None
+        negatives = run_settings.config["loss"]["negatives"]
+        feed = VectorDataModule(
+            data, run_settings.trainer.batch_size, run_settings.data.max_per_doc, negatives, 0, shortest
+        )
         self.loader = feed.train_dataloader()
         self.batches = self._endless()
         self.optimizer = torch.optim.AdamW(self.module.parameters(), lr=1e-4, fused=True)

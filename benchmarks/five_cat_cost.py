@@ -34,17 +34,19 @@ def main(sizes: list[int]) -> None:
     # What is judged makes no difference to the cost, so that training windows serve as well: there are more of them.
     torch.set_num_threads(1)
     most = max(sizes)
-    chosen = settings("arch=amn", f"data.documents={most // 9 + 100}", f"data.ood_documents={most // 15 + 10}")
-    data = cut(chosen)
+    run_settings = settings("arch=amn", f"data.documents={most // 9 + 100}", f"data.ood_documents={most // 15 + 10}")
+    data = cut(run_settings)
     assert data.ood is not None
-    model = module(chosen, data.stats, {}).eval()
-    print(f"5CAT on VAL + OOD windows, arch=amn, {chosen.preset.resamples} resamples; CPU seconds; {machine()}")
-    found = [cost(model, sample_evenly(data.train, n, 0), sample_evenly(data.ood, n, 0), chosen, n) for n in sizes]
-    for size, seconds in zip(sizes, found, strict=True):
+    model = module(run_settings, data.stats, {}).eval()
+    print(f"5CAT on VAL + OOD windows, arch=amn, {run_settings.preset.resamples} resamples; CPU seconds; {machine()}")
+    costs = [
+        cost(model, sample_evenly(data.train, n, 0), sample_evenly(data.ood, n, 0), run_settings, n) for n in sizes
+    ]
+    for size, seconds in zip(sizes, costs, strict=True):
         print(f"{size:,} a part: {1e6 * seconds / (2 * size):.0f} us a window")
 
 
-def cost(model: LatentVectorModule, val: Windows, ood: Windows, chosen: Settings, windows: int) -> float:
+def cost(model: LatentVectorModule, val: Windows, ood: Windows, run_settings: Settings, windows: int) -> float:
     """Prints one size; the median seconds of a judgement."""
     sizes: list[int] = []
     bootstrap: list[float] = []
@@ -63,7 +65,7 @@ def cost(model: LatentVectorModule, val: Windows, ood: Windows, chosen: Settings
     def judge(predictor=model.predict) -> float:
         bootstrap.append(0.0)
         start = time.process_time()
-        measure(predictor, val, ood, chosen.preset, at_most=windows)
+        measure(predictor, val, ood, run_settings.preset, at_most=windows)
         return time.process_time() - start
 
     some = torch.from_numpy(np.ascontiguousarray(val.context(slice(0, BATCH))))

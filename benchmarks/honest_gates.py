@@ -37,10 +37,10 @@ def main(place: Path) -> None:
     from lvm_lab.judge.five_cat import measure
 
     model = trained(place)
-    chosen = settings(*MODEL)
-    parts = cut(chosen)
+    run_settings = settings(*MODEL)
+    parts = cut(run_settings)
     compat = settings(*MODEL, "five_cat=lnsp_compat").preset
-    for mark, preset in (("honest", chosen.preset), ("old", compat)):
+    for mark, preset in (("honest", run_settings.preset), ("old", compat)):
         lines = [f"| {' | '.join(HEADS)} |", "|" + "---|" * len(HEADS)]
         for case in cases(parts, model.predict):
             judged = measure(case.predictor, case.val, case.ood, preset)

@@ -60,13 +60,13 @@ class Bench:
         """Settings that read these stores together, with the novel as the other domain."""
         files = ",".join(str(self.data / f"{name}_minilm.npz") for name in names)
         ood = self.data / "novel_minilm.npz"
-        found = ["data=npz", f"data.path=[{files}]", f"data.ood_path={ood}", f"run.cache={self.root / 'cache'}"]
-        return found if fold is None else [*found, f"data.fold={fold}"]
+        overrides = ["data=npz", f"data.path=[{files}]", f"data.ood_path={ood}", f"run.cache={self.root / 'cache'}"]
+        return overrides if fold is None else [*overrides, f"data.fold={fold}"]
 
     def trained(self, overrides: Sequence[str], seed: int, fold: int | None = None) -> Predictor:
         """A model of these settings, trained now or found trained."""
-        said = [o for o in overrides if not o.startswith("trainer.max_epochs")]
-        name = [*(o.partition("=")[2] for o in said), f"seed{seed}"] + ([] if fold is None else [f"fold{fold}"])
+        words = [o for o in overrides if not o.startswith("trainer.max_epochs")]
+        name = [*(o.partition("=")[2] for o in words), f"seed{seed}"] + ([] if fold is None else [f"fold{fold}"])
         place = self.root / "-".join(name)
         data = self.overrides("peps", "wikipedia", fold=fold)
         common = [*data, "5cat=off", "logger=none", "device=cpu", "device.threads=1"]
@@ -76,8 +76,8 @@ class Bench:
 
     @functools.lru_cache(maxsize=32)  # noqa: B019
     def parts(self, length: int, *names: str, fold: int | None = None) -> Parts:
-        chosen = settings(*self.overrides(*names, fold=fold), f"data.context_length={length}")
-        return cut(chosen)
+        run_settings = settings(*self.overrides(*names, fold=fold), f"data.context_length={length}")
+        return cut(run_settings)
 
     def judged(self, length: int, fold: int | None = None) -> dict[str, Windows]:
         """The test windows of each store."""
@@ -90,8 +90,8 @@ class Bench:
     def baselines(self, length: int, fold: int | None = None) -> dict[str, dict[str, Scores]]:
         """Every baseline of the closing tables, fitted on the training part of both stores."""
         parts = self.parts(length, "peps", "wikipedia", fold=fold)
-        found = fitted_baselines.baselines(parts, self.root / "cache", "cpu")
-        return {name: self.scores(predictor, length, fold) for name, predictor in found.items()}
+        fitted = fitted_baselines.baselines(parts, self.root / "cache", "cpu")
+        return {name: self.scores(predictor, length, fold) for name, predictor in fitted.items()}
 
     def scores(self, predictor: Predictor, length: int, fold: int | None = None) -> dict[str, Scores]:
         return {name: window_scores(predictor, windows) for name, windows in self.judged(length, fold).items()}
@@ -117,7 +117,7 @@ def mean_of(several: Sequence[Scores]) -> Scores:
     return {key: np.mean([scores[key] for scores in several], axis=0) for key in several[0]}
 
 
-def told(number: Number, sign: str = "") -> str:
+def cell(number: Number, sign: str = "") -> str:
     return f"{number.value:{sign}.3f} [{number.low:{sign}.3f}, {number.high:{sign}.3f}]"
 
 
@@ -136,8 +136,8 @@ def table(heads: str, lines: Sequence[Sequence[str]]) -> str:
 
 def grid(bench: Bench) -> None:
     """Five architectures under four losses."""
-    found = bench.baselines(5)
-    rows = dict(found)
+    fitted = bench.baselines(5)
+    rows = dict(fitted)
     for arch in ARCHS:
         for loss in LOSSES:
             rows[f"{arch}, {loss}"] = bench.scores(bench.trained([f"arch={arch}", f"loss={loss}", *GRID], 0), 5)
@@ -145,8 +145,8 @@ def grid(bench: Bench) -> None:
     for name, stores in rows.items():
         cells = [name.replace("_", "-"), f"{mean(stores['peps'], 'cos').value:.3f}"]
         for store in STORES:
-            cells.append(told(mean(stores[store])))
-            cells.append("" if name in found else told(over(stores[store], found["copy_last"][store]), "+"))
+            cells.append(cell(mean(stores[store])))
+            cells.append("" if name in fitted else cell(over(stores[store], fitted["copy_last"][store]), "+"))
         lines.append(cells)
     heads = "model, cos (peps), peps, over copy-last, wikipedia, over copy-last, novel, over copy-last"
     replace_between(PAGE, "grid", table(heads, lines))
@@ -167,10 +167,10 @@ def recipe(bench: Bench) -> None:
         for name, stores in rows.items():
             cells, apart = [str(length), name.replace("_", "-")], [str(length), name.replace("_", "-")]
             for store in STORES:
-                cells.append(told(mean(stores[store])))
+                cells.append(cell(mean(stores[store])))
                 cells.append(f"{mean(best[store]).value / mean(stores[store]).value:.2f}")
                 above = sum(over(mine[store], stores[store]).low > 0 for mine in seeds[RECIPE])
-                apart.append(f"{told(over(best[store], stores[store]), '+')}, {above} of {len(SEEDS)}")
+                apart.append(f"{cell(over(best[store], stores[store]), '+')}, {above} of {len(SEEDS)}")
             lines.append(cells)
             if name != RECIPE:
                 differences.append(apart)
@@ -196,30 +196,30 @@ def folds(bench: Bench) -> None:
     for name, stores in {RECIPE: best, **rows}.items():
         cells = [name.replace("_", "-")]
         for store in names:
-            cells.append(told(mean(stores[store])))
+            cells.append(cell(mean(stores[store])))
             if name == RECIPE:
                 cells.append("")
                 continue
             above = sum(over(mine[store], stores[store]).low > 0 for mine in seeds)
-            cells.append(f"{told(over(best[store], stores[store]), '+')}, {above} of {len(SEEDS)}")
+            cells.append(f"{cell(over(best[store], stores[store]), '+')}, {above} of {len(SEEDS)}")
         lines.append(cells)
     replace_between(PAGE, "folds", table("model, peps, recipe over it, wikipedia, recipe over it", lines))
 
 
 def joined(by_fold: Sequence[dict[str, Scores]], without: dict[str, set[int]]) -> dict[str, Scores]:
     """The windows of all folds together, without those documents."""
-    found = {}
+    clear = {}
     for store, left_out in without.items():
         whole = {key: np.concatenate([one[store][key] for one in by_fold]) for key in by_fold[0][store]}
         kept = ~np.isin(whole["document"], list(left_out))
-        found[store] = {key: values[kept] for key, values in whole.items()}
-    return found
+        clear[store] = {key: values[kept] for key, values in whole.items()}
+    return clear
 
 
 def scaling(bench: Bench) -> None:
     """What more training windows bring to the recipe's linear metric and to a sequence model beside it."""
     length, lines = CONTEXTS[0], []
-    found = bench.baselines(length)["copy_last"]
+    copy_last = bench.baselines(length)["copy_last"]
     total = len(bench.parts(length, "peps", "wikipedia").train)
     for size, epochs in PASSES.items():
         few = [f"data.context_length={length}"]
@@ -232,8 +232,8 @@ def scaling(bench: Bench) -> None:
         model = bench.seeds([*SEQUENCE_MODEL, *few], length, SEEDS[:1])[0]
         cells = [f"{size or total:,}", str(epochs)]
         for store in STORES[:2]:
-            cells += [told(over(one[store], found[store]), "+") for one in (metric, model)]
-            cells.append(told(over(model[store], metric[store]), "+"))
+            cells += [cell(over(one[store], copy_last[store]), "+") for one in (metric, model)]
+            cells.append(cell(over(model[store], metric[store]), "+"))
         lines.append(cells)
     columns = "metric over copy-last, GRU over copy-last, GRU over metric"
     replace_between(PAGE, "scaling", table(f"windows, epochs, peps: {columns}, wikipedia: {columns}", lines))

@@ -171,7 +171,7 @@ def main(rows: int = 1_000_000, windows: int = 100_000) -> None:
         time.sleep(3)
         opened, imported = measured("open_it", folder), measured("open_bank", folder)
         all_windows = measured("windows_of_store", folder)
-        found = measured("repeated", folder)
+        repeated = measured("repeated", folder)
         few = measured("windows_of_store", folder, windows)
         written, copies = measured("write_copies", folder, windows), measured("windows_of_copies", folder)
         print(f"\n| {rows:,} x {DIM} float16 | | anonymous memory |\n|---|---|---|")
@@ -181,7 +181,7 @@ def main(rows: int = 1_000_000, windows: int = 100_000) -> None:
         print(f"| opening by the `.npz` | {imported['seconds']:.3f} s | {imported['grown_mib']:.0f} MiB |")
         rate = f"{all_windows['per_second']:,.0f} windows a second"
         print(f"| batches of {BATCH} | {rate} | {all_windows['grown_mib']:.0f} MiB |")
-        print(f"| repeated chunks | {found['seconds']:.0f} s | {found['grown_mib']:.0f} MiB |")
+        print(f"| repeated chunks | {repeated['seconds']:.0f} s | {repeated['grown_mib']:.0f} MiB |")
         print(f"\n| {copies['windows']:,} windows | store | copies, compressed |\n|---|---|---|")
         share = taken["disk_mb"] * copies["windows"] / all_windows["windows"]
         print(f"| disk | {share:.0f} MB | {written['disk_mb']:.0f} MB |")

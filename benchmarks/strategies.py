@@ -19,7 +19,7 @@ from pathlib import Path
 
 from common import settings
 from parity_table import ROOT, replace_between
-from real_text import Scores, mean, mean_of, table, told, window_scores
+from real_text import Scores, cell, mean, mean_of, table, window_scores
 
 import lvm_lab
 from lvm_lab.build.data import parts as cut
@@ -69,9 +69,9 @@ class Bench:
 
     def epoch(self, name: str, *overrides: str) -> int:
         """The batches of an epoch of plain training."""
-        chosen = settings(*self.overrides(name), *overrides, *self.own)
+        run_settings = settings(*self.overrides(name), *overrides, *self.own)
         documents_W = self.parts(name, *overrides).train.document_W
-        return count_batches(documents_W, chosen.trainer.batch_size, chosen.data.max_per_doc)
+        return count_batches(documents_W, run_settings.trainer.batch_size, run_settings.data.max_per_doc)
 
     def scores(self, name: str, run: Path) -> Scores:
         """Of the weights of a run's last epoch, on the test part."""
@@ -101,7 +101,7 @@ def line(bench: Bench, name: str, strategy: str) -> list[str]:
     for key in NUMBERS:
         above = sum(over(one, other, key).low > 0 for one, other in zip(*scores, strict=True))
         cells += [f"{mean(both[1], key).value:.3f}", f"{mean(both[0], key).value:.3f}"]
-        cells.append(f"{told(over(*both, key), '+')}, {above} of {len(SEEDS)}")
+        cells.append(f"{cell(over(*both, key), '+')}, {above} of {len(SEEDS)}")
     return cells
 
 

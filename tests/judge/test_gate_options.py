@@ -19,7 +19,8 @@ from lvm_lab.judge import gates, options
 from lvm_lab.judge.five_cat import measure
 from lvm_lab.judge.gate import Gate
 from lvm_lab.reporting.tables import part_table
-from lvm_lab.runs.judgement import Scores, typed
+from lvm_lab.runs.judgement import Scores
+from lvm_lab.runs.typed import typed
 
 OWN = """
 import numpy as np

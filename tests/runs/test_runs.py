@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import yaml
+from filelock import FileLock
 
 from lvm_lab.errors import UserError
 from lvm_lab.files import write_atomically
@@ -21,6 +22,7 @@ from lvm_lab.runs import identity
 from lvm_lab.runs.folder import RunFolder, claim
 from lvm_lab.runs.identity import computing, fingerprint, ground, reads_files
 from lvm_lab.runs.process import commit
+from lvm_lab.runs.reading import locked
 from lvm_lab.runs.result import Result
 
 CONTENT = {"store": "a" * 64, "ood": "b" * 64}
@@ -423,3 +425,49 @@ def test_weights_to_begin_with_enter_by_their_content_alone(setting: str) -> Non
     bare = {"data": CONFIG["data"] | {"path": None, "ood_path": None}}
     assert (reads_files(here | bare), reads_files(given(None) | bare)) == (True, False)
     assert ground(here, content) == ground(CONFIG, CONTENT)
+
+
+def test_a_failed_start_keeps_its_lock_until_the_file_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who waits for it would hold a file without a name, and a third process would work beside him."""
+    run, held, unlink = tmp_path / "run", [], os.unlink
+
+    def unlinking(path: Any, **named: Any) -> None:
+        if Path(path) == run / ".lock":
+            held.append(locked(run))
+        unlink(path, **named)
+
+    monkeypatch.setattr(os, "unlink", unlinking)
+    with (
+        pytest.raises(UserError, match="no such thing"),
+        claim(CONFIG, CONTENT, directory=str(run), root=tmp_path, force=False),
+    ):
+        raise UserError("no such thing.")
+    assert held == [True]
+    assert not run.exists()
+
+
+@pytest.mark.parametrize("error", [FileNotFoundError, FileExistsError])
+def test_a_folder_that_a_failed_start_takes_away_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[OSError]
+) -> None:
+    """Between two steps of taking its lock."""
+    run, acquire = tmp_path / "run", FileLock.acquire
+
+    def acquiring(lock: FileLock, **named: Any) -> None:
+        monkeypatch.setattr(FileLock, "acquire", acquire)
+        run.rmdir()
+        raise error(str(run))
+
+    monkeypatch.setattr(FileLock, "acquire", acquiring)
+    with claim(CONFIG, CONTENT, directory=str(run), root=tmp_path, force=False) as claimed:
+        assert claimed.state == "new"
+        assert locked(run)
+
+
+def test_no_folder_is_waited_for_where_it_can_never_be(tmp_path: Path) -> None:
+    (tmp_path / "run").symlink_to(tmp_path / "gone")
+    with (
+        pytest.raises(FileExistsError),
+        claim(CONFIG, CONTENT, directory=str(tmp_path / "run"), root=tmp_path, force=False),
+    ):
+        pass

@@ -20,7 +20,7 @@ from lvm_lab.data.store import open_store
 from lvm_lab.errors import UserError
 from lvm_lab.text.ingestion import publishing, work
 from lvm_lab.text.ingestion.record import read_records
-from lvm_lab.text.ingestion.staging import Shard
+from lvm_lab.text.ingestion.shard import Shard
 
 
 class Killed(BaseException):

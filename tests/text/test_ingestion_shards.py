@@ -14,7 +14,6 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import cast
 
 import pytest
 
@@ -24,8 +23,7 @@ from helpers.text_parts import Letters, Stories
 from lvm_lab.data.store import open_store
 from lvm_lab.jobs import ingestion
 from lvm_lab.text.ingestion.record import read_records
-from lvm_lab.text.ingestion.staging import Done, Staging
-from lvm_lab.text.ingestion.work import Pipeline, work
+from lvm_lab.text.ingestion.staging import Staging
 
 KILLS = 20
 
@@ -131,18 +129,6 @@ def test_another_number_of_shards_does_not_go_on(tmp_path: Path) -> None:
     refused = give(tmp_path, "-m", "shards=2", "out=store", "threads=1")
     assert refused.code == 1
     assert "shards 3 there, 2 now" in refused.err
-
-
-def test_a_shard_that_was_done_asks_nothing_of_a_folder_that_another_publishes(tmp_path: Path) -> None:
-    """Its process has taken it, and before it looks again the store is made and the blocks are gone."""
-    place = Staging(tmp_path / "store")
-    with place.working(1, {}, restart=False) as shard:
-        assert not shard.was_done
-        shard.finish(Done(0, {}, [], 0.0, 0.0))
-    with place.working(1, {}, restart=False) as shard:
-        place.drop()
-        work(cast(Pipeline, None), shard, 1, 2, lambda documents, chunks: None)
-    assert not place.folder.exists()
 
 
 @pytest.mark.slow

@@ -9,6 +9,7 @@ from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -41,6 +42,7 @@ from lvm_lab.losses.mse import MSE
 from lvm_lab.losses.variance import Variance
 from lvm_lab.model import LatentVectorModel
 from lvm_lab.runs import folder as runs
+from lvm_lab.training import length_groups
 from lvm_lab.training.module import LatentVectorModule
 from lvm_lab.training.objective import WeightedTerms
 from lvm_lab.types import Batch, Prediction, Reading, Stats
@@ -126,6 +128,23 @@ def test_documents_are_the_mean_over_their_prefixes(arch: str, batch: Batch) -> 
     assert any(gradient.any() for gradient in mine.values())
     for name, gradient in mine.items():
         torch.testing.assert_close(gradient, theirs[name], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("arch", ARCHS)
+def test_groups_of_like_length_change_nothing(arch: str, batch: Batch, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = module_of(arch)
+    prediction, supervised = module.supervised(batch)
+    whole, _ = module.loss(prediction, supervised, STATS)
+    of_whole = gradients(module, whole)
+    monkeypatch.setattr(length_groups, "PLACES", 8)
+    read = Mock(wraps=module.model.backbone.forward)
+    monkeypatch.setattr(module.model.backbone, "forward", read)
+    prediction, supervised = module.supervised(batch)
+    assert sorted(call.args[0].shape[1] for call in read.call_args_list) == [2, 5, 8, 8]
+    total, _ = module.loss(prediction, supervised, STATS)
+    torch.testing.assert_close(total, whole, rtol=1e-9, atol=1e-9)
+    for name, gradient in gradients(module, total).items():
+        torch.testing.assert_close(gradient, of_whole[name], rtol=1e-7, atol=1e-9)
 
 
 @pytest.mark.parametrize("length", [1, 3, CONTEXT])

@@ -70,45 +70,61 @@ def ingest(settings: IngestSettings, advance: Advance) -> tuple[State, dict[str,
     text_content = call(parts.reader.content, "the reader")
     opening = time.perf_counter() - since
     identity = _identity(settings, parts, encoding, text_content)
+    staging = Staging(out)
     record = finished(out, identity)
     if record is not None:
-        Staging(out).drop_if_of(identity)
+        staging.drop_if_of(identity)
         return "already", _coded(out, _examined(out, record, settings), settings, parts.encoder)
+    missing: list[int] = []
+    try:
+        pipeline = Pipeline(parts.reader, parts.chunker, encoding, settings.block, opening)
+        missing = _make(settings, staging, identity, pipeline, contract, advance)
+    except UserError:
+        # Another process of the same command may have made the store since, which is what is refused then, or what
+        # came after it.
+        if finished(out, identity) is None:
+            raise
+    # Also where shards were missing: who published may have left the folder to the last one that was at work in it.
+    record = finished(out, identity)
+    if record is None:
+        return "waiting", {"missing": missing}
+    staging.drop_if_of(identity)
+    return "done", _coded(out, _examined(out, record, settings), settings, parts.encoder)
+
+
+def _make(
+    settings: IngestSettings,
+    staging: Staging,
+    identity: dict[str, Any],
+    pipeline: Pipeline,
+    contract: EncoderContract,
+    advance: Advance,
+) -> list[int]:
+    """Make the job's blocks, and the store where no other shard is missing; returns those that are."""
     present = _present(settings, contract)
-    staging = Staging(out)
     if staging.shard(settings.job).done() is None:
         # A store may have the documents of shards that are done: a process may have died while it added them.
-        _check_first_document(parts.reader, present, settings.folder)
-    try:
-        with staging.working(settings.job, identity, settings.restart) as shard:
-            pipeline = Pipeline(parts.reader, parts.chunker, encoding, settings.block, opening)
-            try:
-                # Another process of the same command may have finished it while this one waited.
-                if finished(out, identity) is None:
-                    work(pipeline, shard, settings.job, settings.shards, advance, present, str(settings.folder))
-            except BaseException:
-                if settings.shards == 1 and not any(shard.folder.iterdir()):
-                    # There is nothing to go on from.
-                    with staging.held():
-                        staging.drop()
-                raise
-            # Still at work: with restart another process would throw away what is about to be published.
-            with staging.held():
-                record = finished(out, identity)
-                if record is None:
-                    missing = [n for n in range(settings.shards) if staging.shard(n).done() is None]
-                    if missing:
-                        return "waiting", {"missing": missing}
-                    blank = {"version": __version__, "settings": identity, "checks": None}
-                    record = publish(staging, settings.shards, contract, blank, parts.encoder.limit)
-                staging.drop()
-    except FileNotFoundError:
-        # Another process of the same command has published the blocks and dropped them while this one looked at them.
-        record = finished(out, identity)
-        if record is None:
+        _check_first_document(pipeline.reader, present, settings.folder)
+    with staging.working(settings.job, identity, settings.restart) as shard:
+        try:
+            # Another process of the same command may have finished it while this one waited.
+            if finished(staging.out, identity) is None:
+                work(pipeline, shard, settings.job, settings.shards, advance, present, str(settings.folder))
+        except BaseException:
+            if settings.shards == 1 and not any(shard.folder.iterdir()):
+                # There is nothing to go on from, and no other shard that could be at work.
+                with staging.held():
+                    staging.drop()
             raise
-        staging.drop_if_of(identity)
-    return "done", _coded(out, _examined(out, record, settings), settings, parts.encoder)
+        # Still at work: with restart another process would throw away what is about to be published.
+        with staging.held():
+            if finished(staging.out, identity) is not None:
+                return []
+            missing = [n for n in range(settings.shards) if staging.shard(n).done() is None]
+            if not missing:
+                blank = {"version": __version__, "settings": identity, "checks": None}
+                publish(staging, settings.shards, contract, blank, pipeline.encoding.encoder.limit)
+            return missing
 
 
 def estimate(settings: IngestSettings) -> dict[str, Any]:

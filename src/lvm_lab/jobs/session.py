@@ -28,9 +28,10 @@ from lvm_lab.reporting.plots import record
 from lvm_lab.runs import folder as runs
 from lvm_lab.runs import reading
 from lvm_lab.runs.identity import check_own
-from lvm_lab.runs.judgement import Scores, typed
+from lvm_lab.runs.judgement import Scores
 from lvm_lab.runs.process import commit, is_leader
 from lvm_lab.runs.result import Result
+from lvm_lab.runs.typed import typed
 from lvm_lab.scoring.data_gate import data_gate
 from lvm_lab.scoring.ground import Ground, sizes
 from lvm_lab.scoring.scores import TRAINING, score

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
-from lvm_lab import __version__
+from lvm_lab import __version__, locks
 from lvm_lab.config.sources import without_secrets, without_secrets_of_failed
 from lvm_lab.errors import UserError
 from lvm_lab.files import write_atomically
@@ -104,10 +104,8 @@ def claim(
         yield RunFolder(path, own, _state(path))
         return
     new_folders = [folder for folder in (path, *path.parents) if not folder.exists()]
-    path.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(path / LOCK)
     try:
-        lock.acquire(timeout=LOCK_SECONDS)
+        lock = locks.take(path / LOCK, timeout=LOCK_SECONDS)
     except Timeout:
         raise Busy(f"another process is working on {path}; wait for it, or choose another run.dir.") from None
     claimed = False
@@ -133,8 +131,11 @@ def claim(
         if _state(path) == "new":
             if claimed:
                 written.remove(path)
+            if path in new_folders:
+                # Still held: another process may have waited for it, and goes on in a folder of its own.
+                (path / LOCK).unlink(missing_ok=True)
             lock.release()
-            _remove(new_folders, path)
+            _remove(new_folders)
         raise
     finally:
         lock.release()
@@ -163,9 +164,8 @@ def record_failure(path: Path, config: dict[str, Any], error: str) -> None:
     if path.exists() and not (path / CONFIG).exists() and not written.is_empty(path):
         # It is not a run's, and nothing of ours belongs there.
         return
-    path.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(path / LOCK, timeout=LOCK_SECONDS):
+        with locks.held(path / LOCK, timeout=LOCK_SECONDS):
             if (path / RESULT).exists():
                 return
             config, error = without_secrets_of_failed(config, error)
@@ -222,10 +222,8 @@ def _state(path: Path) -> State:
     return "resume" if started else "new"
 
 
-def _remove(new_folders: list[Path], path: Path) -> None:
+def _remove(new_folders: list[Path]) -> None:
     """Remove the folders that this process made, innermost first, while they are empty."""
-    if path in new_folders:
-        (path / LOCK).unlink(missing_ok=True)
     for folder in new_folders:
         try:
             folder.rmdir()

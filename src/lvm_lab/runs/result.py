@@ -16,14 +16,13 @@ from lvm_lab.runs.judgement import (
     Following,
     Gate,
     Half,
-    Misfit,
     Number,
     Part,
     Scores,
     Summary,
     Verdict,
-    typed,
 )
+from lvm_lab.runs.typed import Misfit, typed
 
 SCHEMA = 2
 FILE = "result.json"

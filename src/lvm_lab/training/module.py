@@ -23,6 +23,7 @@ from lvm_lab.training import averaging, pieces, weight_decay
 from lvm_lab.training._lightning import pl
 from lvm_lab.training.averaging import WeightAverage
 from lvm_lab.training.datamodule import total_steps
+from lvm_lab.training.length_groups import read_segments
 from lvm_lab.training.objective import WeightedTerms
 from lvm_lab.training.strategies.base import Stages
 from lvm_lab.types import Batch, Prediction, Reading, Stats
@@ -102,7 +103,7 @@ class LatentVectorModule(pl.LightningModule):
 
     def _supervised_segments(self, batch: Batch, index_N: Tensor) -> Prediction:
         """Computed at every place, so that heads see whole contexts, and kept at the supervised ones."""
-        reading = self.model.read(batch.read_BLD, every=True)
+        reading = read_segments(self.model, batch)
         # A place that is not supervised learns towards nothing: what is predicted there is dropped.
         target_ND = batch.target_ND.new_zeros(len(reading.hidden_NH), batch.target_ND.shape[1])
         target_ND[index_N] = batch.target_ND
@@ -112,7 +113,7 @@ class LatentVectorModule(pl.LightningModule):
         """What a decoder would get at the supervised positions."""
         if batch.index_N is None:
             return self.predict(batch.read_BLD)
-        reading = self.model.read(batch.read_BLD, every=True)
+        reading = read_segments(self.model, batch)
         prediction: Prediction = self.model.head(reading.hidden_NH, reading)
         return prediction.select(batch.index_N)
 

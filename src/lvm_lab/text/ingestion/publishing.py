@@ -22,7 +22,8 @@ from lvm_lab.errors import UserError
 from lvm_lab.files import to_disk
 from lvm_lab.text.ingestion.block_file import Block
 from lvm_lab.text.ingestion.record import write_record
-from lvm_lab.text.ingestion.staging import Shard, Staging
+from lvm_lab.text.ingestion.shard import Shard
+from lvm_lab.text.ingestion.staging import Staging
 from lvm_lab.text.ingestion.tally import Tally
 
 

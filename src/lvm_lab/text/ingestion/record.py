@@ -6,6 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
+
+from lvm_lab.data.appending import LOCK
 from lvm_lab.errors import UserError
 from lvm_lab.files import write_atomically
 
@@ -31,9 +34,11 @@ def read_records(store: Path) -> list[dict[str, Any]]:
 
 def write_record(store: Path, record: dict[str, Any]) -> None:
     """Put a record in the place of the one with its settings, or behind the others."""
-    records = [one for one in read_records(store) if one.get("settings") != record["settings"]]
-    whole = {"schema_version": SCHEMA_VERSION, "ingestions": [*records, record]}
-    write_atomically(store / FILE, json.dumps(whole, indent=2, allow_nan=False))
+    # Another process may add its own: one looks at what the last ingestion made while the next one appends.
+    with FileLock(store / LOCK):
+        records = [one for one in read_records(store) if one.get("settings") != record["settings"]]
+        whole = {"schema_version": SCHEMA_VERSION, "ingestions": [*records, record]}
+        write_atomically(store / FILE, json.dumps(whole, indent=2, allow_nan=False))
 
 
 def finished(store: Path, settings: dict[str, Any]) -> dict[str, Any] | None:

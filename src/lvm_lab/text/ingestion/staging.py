@@ -1,27 +1,36 @@
-"""Where an ingestion keeps its blocks until all are there: a folder beside the store, made to go on from."""
+"""Where an ingestion keeps its blocks until all are there: a folder beside the store, made to go on from.
+
+Two kinds of locks lie in it. `lock` is held for moments, to take a shard, to publish and to drop; `shard-N.lock` by the
+process that works on that shard, from where it is taken until the store is made or other shards are missing. A shard is
+taken under `lock`, and blocks are dropped by a process that holds `lock` and the locks of all shards: nobody at work
+loses a block, and nobody begins in a folder that is being dropped (`lvm_lab.locks`). Who holds a shard may wait for
+`lock`; who holds `lock` waits for a shard LOCK_SECONDS at most, so that no two wait for each other. Whoever lets go of
+a shard looks whether the store is there, and drops: the last one always does.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 import platform
 import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
-from lvm_lab import __version__
+from lvm_lab import __version__, locks
 from lvm_lab.errors import UserError
 from lvm_lab.files import write_atomically
-from lvm_lab.text.ingestion.block_file import Block
+from lvm_lab.text.ingestion.shard import Shard
 
 LOCK_SECONDS = 0.5
-SETTINGS, DONE, BLOCK = "settings.json", "done.json", "block-{:06d}.npz"
+LOCK, SETTINGS = "lock", "settings.json"
 VERSIONS = "versions"
 # The lab's own names in the folder; anything else there is somebody's, and the folder is left alone.
 OWN = re.compile(r"settings\.json|lock|store|shard-\d+(\.lock)?|\.settings\.json\.\d+")
@@ -29,60 +38,6 @@ OWN = re.compile(r"settings\.json|lock|store|shard-\d+(\.lock)?|\.settings\.json
 
 class AtWork(UserError):
     """Another process works on a shard."""
-
-
-@dataclass(frozen=True)
-class Done:
-    """What a shard leaves when its last block is there. skipped: what the reader left out, reason to number of
-    documents, of all shards together. origins: where its sources' texts come from. writing: seconds of the last block;
-    opening: those before the reader's first document.
-    """
-
-    blocks: int
-    skipped: dict[str, int]
-    origins: list[dict[str, str | None]]
-    writing: float
-    opening: float
-
-
-@dataclass(frozen=True)
-class Shard:
-    """A shard's blocks. was_done: whether all were there when it was taken, and another process may publish them and
-    drop the folder at any time."""
-
-    folder: Path
-    was_done: bool = False
-
-    def kept(self) -> tuple[int, Block | None]:
-        """(how many blocks are there, the last of them)."""
-        count = 0
-        while self._file(count).exists():
-            count += 1
-        return count, Block.read(self._file(count - 1), vectors=False) if count else None
-
-    def blocks(self, vectors: bool = True) -> Iterator[Block]:
-        """All of a shard that is done; vectors: as of `Block.read`."""
-        done = self.done()
-        assert done is not None, f"{self.folder} is not done"
-        return (Block.read(self._file(number), vectors) for number in range(done.blocks))
-
-    def write(self, number: int, block: Block) -> None:
-        block.write(self._file(number))
-
-    def finish(self, done: Done) -> None:
-        write_atomically(self.folder / DONE, json.dumps(asdict(done)))
-
-    def done(self) -> Done | None:
-        file = self.folder / DONE
-        try:
-            return Done(**json.loads(file.read_text())) if file.exists() else None
-        except (ValueError, TypeError) as error:
-            raise UserError(
-                f"{file} is damaged ({error}); delete the folder {self.folder.parent} and give the command again."
-            ) from error
-
-    def _file(self, number: int) -> Path:
-        return self.folder / BLOCK.format(number)
 
 
 @dataclass(frozen=True)
@@ -101,17 +56,13 @@ class Staging:
     @contextmanager
     def held(self) -> Iterator[None]:
         """Held for moments, to begin, and by the shard that publishes."""
-        lock = FileLock(self.folder / "lock")
-        while not lock.is_locked:
-            self._check()
-            self._make()
-            # Who held it may have dropped the folder.
-            with suppress(FileNotFoundError):
-                lock.acquire()
         try:
-            yield
+            with locks.held(self.folder / LOCK, self._make):
+                yield
         finally:
-            lock.release()
+            # It is empty where it was dropped.
+            with suppress(OSError):
+                self.folder.rmdir()
 
     @contextmanager
     def working(self, number: int, settings: Mapping[str, Any], restart: bool) -> Iterator[Shard]:
@@ -129,16 +80,20 @@ class Staging:
                 shard.folder.mkdir(exist_ok=True)
                 for torn in shard.folder.glob(".*"):
                     torn.unlink()
-                # Nobody publishes now, nor before this process has finished a shard that is not done.
-                shard = replace(shard, was_done=shard.done() is not None)
             yield shard
 
     def drop(self) -> None:
-        """What is of no use any more."""
+        """What is of no use any more; the caller holds the folder, and no other process a shard."""
         self._check()
         # First: blocks without settings are nobody's to go on from, should this process die here.
         (self.folder / SETTINGS).unlink(missing_ok=True)
-        shutil.rmtree(self.folder, ignore_errors=True)
+        for item in [item for item in self.folder.iterdir() if item.name != LOCK]:
+            if item.is_dir() and not item.is_symlink():
+                shutil.rmtree(item, ignore_errors=True)
+            else:
+                item.unlink(missing_ok=True)
+        # Last: from here on another process may begin.
+        (self.folder / LOCK).unlink(missing_ok=True)
 
     def drop_if_of(self, settings: Mapping[str, Any]) -> None:
         """What an ingestion of these settings left after its end; that of others is theirs, at work or not."""
@@ -152,18 +107,17 @@ class Staging:
 
     def _begin(self, settings: Mapping[str, Any], restart: bool) -> None:
         file = self.folder / SETTINGS
-        if file.exists():
-            differing = _difference(_read(file), settings)
-            if differing is None:
-                return
-            if not restart:
+        differing = _difference(_read(file), settings) if file.exists() else None
+        if file.exists() and differing is None:
+            return
+        with self._no_shard_at_work():
+            if differing is not None and not restart:
                 is_version = differing.startswith(f"{VERSIONS}.")
                 other, way = (VERSIONS, "install that one") if is_version else ("settings", "give its settings")
                 raise UserError(
                     f"{self.folder} holds what an interrupted ingestion with other {other} has made ({differing}); "
                     f"{way} to go on, or restart=true to throw it away."
                 )
-        with self._no_shard_at_work():
             file.unlink(missing_ok=True)
             for folder in self.folder.glob("shard-*"):
                 if folder.is_dir():
@@ -194,8 +148,9 @@ class Staging:
             lock.release()
 
     def _make(self) -> None:
+        self._check()
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            locks.make_folder(self.folder)
         except OSError as error:
             raise UserError(
                 f"no folder can be made beside out={self.out} ({error.strerror or error}); name an out in a folder of "
@@ -204,9 +159,16 @@ class Staging:
 
     def _check(self) -> None:
         """UserError where the folder's name stands for something that the lab has not made."""
-        if self.folder.is_symlink() or (self.folder.exists() and not self.folder.is_dir()):
+        try:
+            # Looked at once: another process may drop it at any moment.
+            names = None if self.folder.is_symlink() else os.listdir(self.folder)
+        except FileNotFoundError:
+            return
+        except NotADirectoryError:
+            names = None
+        if names is None:
             raise UserError(f"{self.folder} is no folder of the lab's; move it away, or name another out.")
-        others = [file.name for file in self.folder.glob("*") if not OWN.fullmatch(file.name)]
+        others = sorted(name for name in names if not OWN.fullmatch(name))
         if others:
             raise UserError(
                 f"{self.folder} holds {others[0]}, which is not the lab's; move it away, or name another out."

@@ -10,7 +10,7 @@ import numpy as np
 
 from lvm_lab.text.ingestion.block_file import STAGES, Block
 from lvm_lab.text.ingestion.encoding import Tokens
-from lvm_lab.text.ingestion.staging import Done
+from lvm_lab.text.ingestion.shard import Done
 
 # Documents that are listed as the slowest.
 SLOWEST = 5

@@ -11,7 +11,7 @@ from lvm_lab.text.ingestion.block_file import Block
 from lvm_lab.text.ingestion.chunking import Pieces, blocks
 from lvm_lab.text.ingestion.encoding import Encoding
 from lvm_lab.text.ingestion.reading import call, read
-from lvm_lab.text.ingestion.staging import Done, Shard
+from lvm_lab.text.ingestion.shard import Done, Shard
 from lvm_lab.text.reader import Reader
 
 # Documents and chunks of a block that is there now.
@@ -39,7 +39,7 @@ def work(
     out: str = "",
 ) -> None:
     """Make what is missing of a shard's blocks; present, out: as in `read`."""
-    if shard.was_done:
+    if shard.done() is not None:
         return
     count, last = shard.kept()
     documents = read(pipeline.reader, last.after if last else 0, number, shards, present, out)
