@@ -15,8 +15,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = sys.argv[1:] if argv is None else argv
     if any(word.startswith(export_postgres.INTO) for word in words):
         return export_postgres.main(words)
-    others = "docs/data.md has the arrays; STORE into=postgres writes to a database: docs/postgres.md."
-    parser = plain.parser("export_data", "A store in the layouts that others read.", others)
+    parser = plain.parser(
+        "export_data", "A store as others read it.", "Or: STORE into=postgres KEY=VALUE (docs/postgres.md)."
+    )
     parser.add_argument("store", type=Path, metavar="STORE", help="a store's folder")
     parser.add_argument("out", type=Path, metavar="OUT.npz", help="where the arrays go")
     parser.add_argument("layout", metavar="layout=NAME", help=LAYOUT)

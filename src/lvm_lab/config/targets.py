@@ -69,6 +69,9 @@ CONTRACTS = {
         ("contract", "encode", "tokens"),
         way="derive it from lvm_lab.text.encoder.Encoder",
     ),
+    "data.indices": Contract(
+        "kind of index", "lvm_lab.data.index_kind.Kind", way="derive it from lvm_lab.data.index_kind.Kind"
+    ),
     "judge.gates": Contract("Gate", "lvm_lab.judge.gate.Gate", way="derive it from lvm_lab.judge.gate.Gate"),
     "judge.baselines": Contract(
         "Baseline", "lvm_lab.judge.baseline.Baseline", way="derive it from lvm_lab.judge.baseline.Baseline"

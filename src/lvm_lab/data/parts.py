@@ -5,16 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from lvm_lab.config.data import DataSettings
+from lvm_lab.config.mix import MIX
 from lvm_lab.config.settings import NormaliserName
 from lvm_lab.data.contract import EncoderContract
-from lvm_lab.data.joined import either
+from lvm_lab.data.joined import document_sources, either
 from lvm_lab.data.mixing import Mixing
 from lvm_lab.data.repeated import Chunks, repeated_rows, rows_within
 from lvm_lab.data.seen import rows_of, take_out
@@ -23,7 +24,7 @@ from lvm_lab.data.source import Opened
 from lvm_lab.data.split import part_of
 from lvm_lab.data.stats import training_stats
 from lvm_lab.data.store import Store
-from lvm_lab.data.training_part import TrainingPart, first_by_hash
+from lvm_lab.data.training_part import TrainingPart, first_by_hash, of_first_documents
 from lvm_lab.data.windows import Windows, index_windows
 from lvm_lab.errors import UserError
 from lvm_lab.types import Predictor, Stats
@@ -41,6 +42,7 @@ class Parts:
     documents: how many documents the store has, all parts together. notes: what a reader of numbers has to know of
     them. mixing: VAL's halves, where an ensemble learns the weights of its members. cut: what makes each part what it
     is, as a digest: two data sets of equal ones hold out the same windows. training: what `train` is cut from.
+    origins: by held-out part where each document is from, by its number.
     """
 
     train: Windows
@@ -56,6 +58,7 @@ class Parts:
     notes: tuple[str, ...] = ()
     mixing: Mixing | None = None
     training: TrainingPart | None = None
+    origins: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def sketches(self) -> list[Sketch]:
         """What a model that is trained on these parts has seen, for its checkpoints."""
@@ -124,6 +127,9 @@ def cut_parts(
     train = windows_of("train")
     if settings.train_windows is not None:
         train = train.select(first_by_hash(train, settings.train_windows, store))
+    if settings.first is not None:
+        train = train.select(of_first_documents(train, settings.first, store))
+    if settings.train_windows is not None or settings.first is not None:
         in_train = np.isin(store.documents.numbers(), train.document_W)
         stretches["train"] = [stretch for stretch in stretches["train"] if in_train[stretch]]
     apart = _Apart(chunks, train, settings, cache, [])
@@ -143,7 +149,15 @@ def cut_parts(
         cut=_cut(opened.content, settings),
         notes=(*_unknown(opened), *apart.notes),
         training=training,
+        origins=_origins(opened),
     )
+
+
+def _origins(opened: Opened) -> dict[str, list[str]]:
+    own = document_sources(opened.store)
+    stores = {"val": opened.val_store, "ood": opened.ood_store}
+    apart = {part: document_sources(store) for part, store in stores.items() if store is not None}
+    return {"val": own, "test": own} | apart
 
 
 def _unknown(opened: Opened) -> list[str]:
@@ -160,6 +174,8 @@ def _unknown(opened: Opened) -> list[str]:
 def _cut(content: dict[str, str], settings: DataSettings) -> dict[str, str]:
     """By held-out part, a digest of what makes it what it is."""
     by = [settings.fold, settings.skip_repeated]
+    # Weights choose what training draws, and are no vectors.
+    content = {name: digest for name, digest in content.items() if name != MIX}
     split = {name: digest for name, digest in content.items() if name != "ood"}
 
     def digest(part: str, read: dict[str, str]) -> str:
