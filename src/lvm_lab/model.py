@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from lvm_lab import __version__
 from lvm_lab.config.data import DataSettings
 from lvm_lab.config.sources import without_secrets
+from lvm_lab.data.tmd import COLUMNS, Names
 from lvm_lab.errors import UserError
 from lvm_lab.nn.head import Head
 from lvm_lab.nn.normaliser import Normaliser
@@ -34,19 +35,28 @@ class LatentVectorModel(nn.Module):
     normaliser: what the context goes through on its way in, where one is asked for.
     identity: what its checkpoint says of it: config, contract (of the encoder), version, golden_input and, once it was
         saved, golden_output.
+    condition: what conditions it on TMD codes, whose columns then stand behind every vector that it reads.
     loss_parameters: how many numbers the loss of its training learned; they are not loaded.
     """
 
     mean_D: Tensor
     std_D: Tensor
 
-    def __init__(self, backbone: nn.Module, head: Head, stats: Stats, identity: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        backbone: nn.Module,
+        head: Head,
+        stats: Stats,
+        identity: dict[str, Any],
+        condition: nn.Module | None = None,
+    ) -> None:
         super().__init__()
         self.backbone: Backbone | nn.Module = backbone
         self.head = head
         self.register_buffer("mean_D", stats.mean_D.clone())
         self.register_buffer("std_D", stats.std_D.clone())
         self.normaliser = nn.Identity() if stats.centre_D is None else Normaliser(stats)
+        self.condition = condition
         self.identity = identity
         self.loss_parameters = 0
 
@@ -61,6 +71,11 @@ class LatentVectorModel(nn.Module):
         """What made the vectors that it was trained on."""
         contract: dict[str, Any] = self.identity["contract"]
         return contract
+
+    @property
+    def tmd(self) -> Names | None:
+        """What the TMD codes mean that it reads; None: it reads vectors alone."""
+        return None if self.condition is None else Names.read(self.identity.get("tmd", {}).get("names", {}))
 
     @property
     def context_length(self) -> int:
@@ -80,12 +95,22 @@ class LatentVectorModel(nn.Module):
         """The backbone's states over the context, for a prediction after its end or after every position."""
         # A model in training may be of float64, and vectors are float32.
         context_BLD = context_BLD.to(self.mean_D.dtype)
-        return Reading(context_BLD, self.backbone(self.normaliser(context_BLD)), every)
+        vectors_BLD = context_BLD[..., : len(self.mean_D)]
+        return Reading(vectors_BLD, self.backbone(self._conditioned(context_BLD)), every)
+
+    def _conditioned(self, context_BLD: Tensor) -> Tensor:
+        """What the backbone gets: normalised vectors, conditioned on the columns of codes behind them."""
+        if self.condition is None:
+            return self.normaliser(context_BLD)
+        dim = len(self.mean_D)
+        x: Tensor = self.condition(self.normaliser(context_BLD[..., :dim]), context_BLD[..., dim:])
+        return x
 
     def predict(self, context_BLD: Tensor) -> Prediction:
         """The next vector after each context.
 
-        context_BLD: a float tensor on the model's device, windows x length x dim, oldest vector first, all finite.
+        context_BLD: a float tensor on the model's device, windows x length x dim, oldest vector first, all finite; for
+        data.tmd with the 15 columns of each chunk's code behind its vector.
         Raises TypeError and ValueError, with the shape that is wanted, for any other.
         """
         self._check(context_BLD)
@@ -99,8 +124,12 @@ class LatentVectorModel(nn.Module):
 
     def _check(self, context_BLD: Tensor) -> None:
         dim = len(self.mean_D)
+        if self.condition is not None:
+            dim += COLUMNS
         shape = f"(windows, {self.windows_read.length_words}, {dim})"
         wanted = f"a context is a float tensor of shape {shape}, oldest vector first"
+        if self.condition is not None:
+            wanted += f", the {COLUMNS} columns of each chunk's TMD code (lvm_lab.data.tmd.columns) behind its vector"
         if not isinstance(context_BLD, Tensor):
             way_out = " (torch.from_numpy makes one of an array)" if hasattr(context_BLD, "__array__") else ""
             raise TypeError(f"this is {type(context_BLD).__name__}; {wanted}{way_out}.")
@@ -131,7 +160,8 @@ class LatentVectorModel(nn.Module):
                 "call predict on the context."
             )
         before: dict[str, Any] = {} if state is None else state
-        hidden_BH, inner = backbone.step(self.normaliser(x_BD), before.get("backbone"))
+        hidden_BH, inner = backbone.step(self._conditioned(x_BD), before.get("backbone"))
+        x_BD = x_BD[:, : len(self.mean_D)]
         context_BKD = _longer(before.get("context_BKD"), x_BD)[:, -self.head.looks_back :]
         hidden_BLH = _longer(before.get("hidden_BLH") if self.head.reads_every_state else None, hidden_BH)
         sum_BD, count = before.get("sum_BD", 0) + x_BD, before.get("count", 0) + x_BD.new_ones(())
@@ -158,7 +188,11 @@ def _longer(past_BLX: Tensor | None, x_BX: Tensor) -> Tensor:
 def identity(config: dict[str, Any], contract: dict[str, Any], dim: int) -> dict[str, Any]:
     """What every checkpoint of a run says of itself, with the input of the golden pair."""
     generator = torch.Generator().manual_seed(0)
-    golden_BLD = F.normalize(torch.randn(2, config["data"]["context_length"], dim, generator=generator), dim=-1)
+    length = config["data"]["context_length"]
+    golden_BLD = F.normalize(torch.randn(2, length, dim, generator=generator), dim=-1)
+    if config["data"].get("tmd"):
+        codes_BLC = torch.randint(2, (2, length, COLUMNS), generator=generator) * 2.0 - 1
+        golden_BLD = torch.cat([golden_BLD, codes_BLC], dim=-1)
     return {"config": without_secrets(config), "contract": contract, "version": __version__, "golden_input": golden_BLD}
 
 

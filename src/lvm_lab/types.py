@@ -81,6 +81,8 @@ class Batch:
     negatives_BMD, negatives_mask_BM: other chunks of the same document and which of them are real; None when the loss
         asks for none. A window's are none of its context and target; a segment's may be its own: see `place_BM`.
 
+    code_BLC: the columns of the TMD code of each vector of the context, for a model that reads them.
+
     Of segments alone, None for windows:
     index_N: the supervised places, ascending, as b * L + t.
     pool_B: for each segment the row of N that stands for it among the in-batch candidates.
@@ -96,6 +98,14 @@ class Batch:
     index_N: Tensor | None = None
     pool_B: Tensor | None = None
     place_BM: Tensor | None = None
+    code_BLC: Tensor | None = None
+
+    @property
+    def read_BLD(self) -> Tensor:
+        """What a model reads: the context, with the columns of codes behind its vectors where there are any."""
+        if self.code_BLC is None:
+            return self.context_BLD
+        return torch.cat([self.context_BLD, self.code_BLC.to(self.context_BLD)], dim=-1)
 
     @property
     def ragged(self) -> bool:

@@ -91,6 +91,8 @@ def _conflict(member: LatentVectorModel, settings: Settings, dim: int, contract:
     """What of a member contradicts the data, in a user's words."""
     data, own_dim = member.config["data"], len(member.mean_D)
     length, fold = settings.data.context_length, settings.data.fold
+    if member.tmd is not None:
+        return f"data.tmd={data['tmd']}, and an ensemble reads vectors alone"
     if own_dim != dim:
         return f"dim {dim} against {own_dim}"
     if member.context_length != length:

@@ -12,6 +12,7 @@ from lvm_lab.config import targets
 from lvm_lab.config.settings import nameless
 from lvm_lab.errors import UserError
 from lvm_lab.model import LatentVectorModel
+from lvm_lab.nn.condition import CONDITIONS
 from lvm_lab.types import Stats
 
 # What PyTorch says where the machine has no such memory, in a RuntimeError like any other.
@@ -31,7 +32,9 @@ def assemble(
     Raises UserError for values that do not fit arch or head.
     """
     arch = nameless(config["arch"])
-    parts: dict[str, Any] = {"dim": len(stats.mean_D), "context_length": config["data"]["context_length"]}
+    form = config["data"].get("tmd")
+    widens = CONDITIONS[form].widens if form else 0
+    parts: dict[str, Any] = {"dim": len(stats.mean_D) + widens, "context_length": config["data"]["context_length"]}
     if "members" in arch:
         del arch["members"]
         parts["members"] = members
@@ -43,4 +46,6 @@ def assemble(
         if NO_MEMORY not in str(error):
             raise
         raise UserError("the model does not fit into this machine's memory; set arch and head smaller.") from error
-    return LatentVectorModel(backbone, head, stats, identity)
+    # Last, so that the other weights are those of the same model without codes.
+    condition = CONDITIONS[form](len(stats.mean_D)) if form else None
+    return LatentVectorModel(backbone, head, stats, identity, condition)

@@ -16,7 +16,7 @@ from lvm_lab.data.parts import Parts
 from lvm_lab.errors import UserError
 from lvm_lab.judge import baselines, gates
 from lvm_lab.model import LatentVectorModel, identity
-from lvm_lab.runs.identity import fingerprint
+from lvm_lab.runs.identity import CODES, fingerprint
 from lvm_lab.training.module import LatentVectorModule
 from lvm_lab.training.objective import WeightedTerms
 from lvm_lab.training.strategies.base import Material, Stages, Strategy, check_epochs
@@ -52,11 +52,16 @@ def prepare(settings: Settings) -> Training:
     parts = codebooks.given(settings, build_data.parts(settings))
     weights = origin.read(settings, parts)
     content = parts.content | members.content(settings.config) | (weights.content if weights else {})
+    if settings.data.tmd is not None:
+        assert parts.codes_content is not None, "data without codes were refused"
+        content |= {CODES: parts.codes_content}
     recorded = {
         "fingerprint": fingerprint(settings.config, content),
         "content": content,
         "ancestors": weights.ancestors if weights else [],
     }
+    if settings.data.tmd is not None and parts.tmd is not None:
+        recorded["tmd"] = {"form": settings.data.tmd, "names": parts.tmd.recorded()}
     built = module(settings, parts.stats, parts.contract.recorded(), recorded)
     if strategy is not None:
         _follow(strategy, built, parts, settings)
@@ -83,6 +88,8 @@ def module(
     """
     config = settings.config
     dim = len(stats.mean_D)
+    if settings.data.tmd is not None and "members" in config["arch"]:
+        raise UserError("an ensemble's members read what they were trained on; set data.tmd=null.")
     models = members.load_all(settings, dim, contract)
     if models:
         # What the checkpoint says of the ensemble holds all that its members are, so that it needs no other file.

@@ -11,6 +11,8 @@ from lvm_lab.errors import UserError
 FOLDS = 5
 # Vectors that a window of data.windows=documents reads at least, where nothing else is asked for.
 FEWEST_READ = 5
+# How many bits of a TMD code each field has, the most significant first; one bit is spare.
+TMD_BITS = {"domains": 4, "tasks": 5, "modifiers": 6}
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,8 @@ class DataSettings:
     windows: how training reads documents. sliding: windows of context_length vectors, each with its target. documents:
         segments of up to context_length + 1 chunks, supervised at every place that has read min_context of them.
     min_context: the fewest vectors that a window reads. None: context_length with sliding windows, else FEWEST_READ.
+    tmd: how models are conditioned on the TMD codes of the chunks that they read: concat (16 more dims), film (a
+        learned scale and shift), or not at all.
     judge_from: the first row of a document whose rank among the following chunks every run records, whatever it reads.
     """
 
@@ -37,6 +41,7 @@ class DataSettings:
     min_context: int | None = None
     judge_from: int = 16
     first: int | None = None
+    tmd: Literal["concat", "film"] | None = None
 
     def __post_init__(self) -> None:
         if self.context_length < 1:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,6 +21,7 @@ MOST_THREADS = 1_024
 class IngestSettings:
     """reader, chunker, encoder: nodes of their options. shard: which of `shards` this job is; None for the only one.
 
+    tmd: the node of what gives the chunks their TMD codes, once their vectors are written.
     block: so many chunks are encoded, written and kept at once. threads: of an encoding job; None: the machine's,
     shared by the shards. restart: throw away what an ingestion with other settings has left. checks: whether the
     store is examined at the end.
@@ -29,6 +30,7 @@ class IngestSettings:
     reader: dict[str, Any]
     chunker: dict[str, Any]
     encoder: dict[str, Any]
+    tmd: dict[str, Any] = field(default_factory=lambda: {"name": "none"})
     out: str | None = None
     append: bool = False
     dry_run: bool = False
@@ -83,7 +85,7 @@ class IngestSettings:
     @property
     def allowed(self) -> frozenset[str]:
         """What parts may be built of: the user composed the nodes that name them."""
-        return targets.named([self.reader, self.chunker, self.encoder])
+        return targets.named([self.reader, self.chunker, self.encoder, self.tmd])
 
     @classmethod
     def from_dict(cls, config: dict[str, Any]) -> IngestSettings:

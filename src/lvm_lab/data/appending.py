@@ -16,8 +16,9 @@ from lvm_lab.data.contract import EncoderContract
 from lvm_lab.data.documents import Documents
 from lvm_lab.data.joined import either
 from lvm_lab.data.manifest import FILE, PART_NAME, PARTS, Manifest, Origin, folder_of, read_manifest
-from lvm_lab.data.part_files import CHUNKS, DOCUMENTS, VECTORS, Part
+from lvm_lab.data.part_files import CHUNKS, CODES, CODES_FILE, DOCUMENTS, VECTORS, Part, write_codes
 from lvm_lab.data.store import Store, open_store
+from lvm_lab.data.tmd import Names
 from lvm_lab.errors import UserError
 from lvm_lab.files import to_disk, write_atomically
 
@@ -34,19 +35,22 @@ def add_part(
     isolated: bool = False,
     reason: str = "",
     documents_known: bool = True,
+    table: Names | None = None,
 ) -> Store:
     """Move a closed part (`PartWriter`) into the store at `path`, which is made where there is none, and open that.
 
     folder: where the part lies, on the store's file system. Its documents get into the part (train, val or test) that
     their source and id say, and move no other; the rows of a store are counted in the order of its parts' content, so
     that the store of some parts is the same whoever came first. A process that dies on the way leaves the store as it
-    was.
+    was. table: what the part's TMD codes mean; a store of another table has them mapped to its own.
 
     Raises UserError, and leaves `folder` where it is, for a part or a document that is there already, and for one that
-    does not go with the store: another encoder or dtype, isolated windows beside documents.
+    does not go with the store: another encoder or dtype, isolated windows beside documents, TMD codes of names that
+    it has not.
     """
     path.mkdir(parents=True, exist_ok=True)
-    new = Manifest(_measured(contract, folder), (part,), isolated, reason, documents_known, tuple(origins))
+    names = (table or Names()) if CODES in part.sha256 else None
+    new = Manifest(_measured(contract, folder), (part,), isolated, reason, documents_known, tuple(origins), names)
     with FileLock(path / LOCK):
         is_store = (path / FILE).exists()
         _remove_orphans(path, read_manifest(path).parts if is_store else ())
@@ -89,6 +93,7 @@ def _joined(path: Path, folder: Path, new: Manifest) -> Manifest:
             f"{path} has {len(twice)} of these documents already (such as {ident!r} of the source {source!r}); "
             "append documents of other ids, or name another store."
         )
+    part = _recoded(path, folder, part, new.tmd, old.tmd)
     # A store of schema 1 does not say how many rows it has.
     parts = [replace(one, rows=one.rows or len(store.vectors_ND)) for one in old.parts]
     return Manifest(
@@ -98,7 +103,44 @@ def _joined(path: Path, folder: Path, new: Manifest) -> Manifest:
         "; ".join(sorted({reason for reason in (old.reason, new.reason) if reason})),
         old.documents_known and new.documents_known,
         (*old.origins, *new.origins),
+        old.tmd if old.tmd is not None else new.tmd,
     )
+
+
+def _recoded(path: Path, folder: Path, part: Part, table: Names | None, wanted: Names | None) -> Part:
+    """A part with its codes as the table of the store has them."""
+    if table is None or wanted is None or table == wanted:
+        return part
+    file = folder / part.files[CODES]
+    codes_N = table.mapped(np.load(file, allow_pickle=False), wanted, f"what is appended to {path}")
+    recoded = replace(part, sha256=part.sha256 | {CODES: write_codes(folder, codes_N)})
+    if recoded != part:
+        file.unlink()
+    return recoded
+
+
+def set_codes(path: Path, codes_N: np.ndarray, table: Names) -> Store:
+    """Give the chunks of a store their TMD codes, one a row in the order of its rows, and open it.
+
+    Vectors and content stay what they are; a reader that has the store open goes on with the codes that it opened.
+    """
+    with FileLock(path / LOCK):
+        manifest = read_manifest(path)
+        store = open_store(path)
+        assert codes_N.shape == (len(store.vectors_ND),), "one code a chunk"
+        parts, ends = [], 0
+        for part, rows in zip(manifest.parts, store.part_rows, strict=True):
+            digest = write_codes(path / folder_of(part), codes_N[ends : ends + rows])
+            parts.append(replace(part, rows=rows, sha256=part.sha256 | {CODES: digest}))
+            ends += rows
+        write_atomically(path / FILE, replace(manifest, parts=tuple(parts), tmd=table).text())
+        for old, new in zip(manifest.parts, parts, strict=True):
+            # Who has just read the old manifest is about to open the codes that it lists.
+            listed = {part.files.get(CODES) for part in (old, new)}
+            for file in (path / folder_of(old)).iterdir():
+                if CODES_FILE.fullmatch(file.name) and file.name not in listed:
+                    file.unlink()
+    return open_store(path)
 
 
 def _remove_orphans(path: Path, parts: Sequence[Part]) -> None:
@@ -107,5 +149,9 @@ def _remove_orphans(path: Path, parts: Sequence[Part]) -> None:
     listed = {part.name for part in parts}
     for folder in (path / PARTS).glob("*"):
         orphan = PART_NAME.fullmatch(folder.name) and folder.name not in listed and not folder.is_symlink()
-        if orphan and folder.is_dir() and {file.name for file in folder.iterdir()} <= ours:
+        if (
+            orphan
+            and folder.is_dir()
+            and all(file.name in ours or CODES_FILE.fullmatch(file.name) for file in folder.iterdir())
+        ):
             shutil.rmtree(folder)

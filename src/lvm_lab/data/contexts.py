@@ -21,6 +21,7 @@ from lvm_lab.data.importers.npz_file import BLOCK_BYTES, NpzFile
 from lvm_lab.data.remote import is_url
 from lvm_lab.data.rows import Rows
 from lvm_lab.data.store import Store
+from lvm_lab.data.tmd import Names, columns
 from lvm_lab.errors import UserError
 
 NEEDED = "a store's folder or address, an article bank, vectors (N x D) of one document, or contexts (N x L x D)"
@@ -58,6 +59,7 @@ class DocumentContexts:
     min_context: how many vectors the first window of a stretch reads; the others read one more each, up to
     context_length.
     document_S: the number of each stretch's document. file_row_N: where each row lies in the user's file, if elsewhere.
+    codes_N, table: the rows' TMD codes, whose columns then stand behind the vectors, and what they mean.
     """
 
     vectors_ND: Rows
@@ -69,6 +71,8 @@ class DocumentContexts:
     contract: EncoderContract
     documents: dict[str, np.ndarray] = field(default_factory=dict)
     file_row_N: np.ndarray | None = None
+    codes_N: np.ndarray | None = None
+    table: Names | None = None
 
     @property
     def places(self) -> tuple[str, ...]:
@@ -100,7 +104,10 @@ class DocumentContexts:
             for length in np.unique(length_B).tolist():
                 some = np.flatnonzero(length_B == length)
                 rows_BL = next_B[some, None] + np.arange(-length, 0)
-                contexts.append((some, self.vectors_ND[rows_BL].astype(np.float32)))
+                context_BLD = self.vectors_ND[rows_BL].astype(np.float32)
+                if self.codes_N is not None:
+                    context_BLD = np.concatenate([context_BLD, columns(self.codes_N[rows_BL])], axis=-1)
+                contexts.append((some, context_BLD))
             yield contexts, {name: places[name] for name in self.places}
 
     def _in_file(self, rows_B: np.ndarray) -> np.ndarray:
@@ -177,7 +184,8 @@ def _of_store(store: Store, settings: DataSettings, file_row_N: np.ndarray | Non
     }
     ends = (documents.start, documents.length, number_S)
     lengths = (settings.context_length, settings.shortest)
-    return DocumentContexts(store.vectors_ND, *ends, *lengths, store.contract, names, file_row_N)
+    coded = (store.codes_N, store.tmd)
+    return DocumentContexts(store.vectors_ND, *ends, *lengths, store.contract, names, file_row_N, *coded)
 
 
 def _of_document(path: Path, vectors_ND: np.ndarray, settings: DataSettings) -> DocumentContexts:

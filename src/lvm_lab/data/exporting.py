@@ -11,6 +11,7 @@ from functools import cached_property
 
 import numpy as np
 
+from lvm_lab.data import tmd
 from lvm_lab.data.split import PARTS, part_of
 from lvm_lab.data.store import Store
 from lvm_lab.errors import UserError
@@ -99,6 +100,22 @@ class Export:
             )
         return row_W
 
+    def codes_of(self, name: str, row_K: np.ndarray, prefix: str = "") -> Members:
+        """The TMD codes of some rows under a name, -1 for none, with what they mean where that is known."""
+        if self.store.codes_N is None or self.store.tmd is None:
+            return {}
+        codes_K = self.store.codes_N[row_K]
+        numbers = {key[:-1]: values.astype(np.int16) for key, values in tmd.unpack(codes_K).items()}
+        signed_K = np.where(codes_K == tmd.MISSING, -1, codes_K.astype(np.int32))
+        names = {f"tmd_{key}": np.array(getattr(self.store.tmd, key)) for key in tmd.FIELDS if self.store.tmd}
+        members = {name: signed_K} | {f"{prefix}{key}_codes": values for key, values in numbers.items()} | names
+        return {key: whole(values) for key, values in members.items()}
+
+    def ids_of(self, row_K: np.ndarray) -> Members:
+        """What some rows are called, where the store knows."""
+        ids = self.store.chunk_ids()
+        return {} if ids is None else {"cpe_ids": whole(np.array([ids[row] for row in row_K.tolist()]))}
+
     def vectors(self, row_K: np.ndarray) -> Member:
         """The vectors of some rows."""
         return self._gathered(row_K, np.zeros(1, dtype=np.int64), ())
@@ -159,6 +176,8 @@ def _bank(export: Export, articles: str, places: str, first: int) -> Members:
         articles: whole(export.ids[export.document_N[row_K]]),
         places: whole(export.place_N[row_K] + first),
         **export.texts_of("concept_texts", row_K),
+        **export.ids_of(row_K),
+        **export.codes_of("tmd_codes", row_K),
     }
 
 
@@ -182,7 +201,7 @@ def split(export: Export) -> Members:
         # Without windows there is nothing that an import could tell from damage.
         if len(row_W):
             names = (f"{part}_contexts", f"{part}_targets", f"{part}_article_ids", f"{part}_target_indices")
-            members |= _windows(export, row_W, *names, texts=f"{part}_target_texts")
+            members |= _windows(export, row_W, *names, prefix=f"{part}_")
             members[f"{part}_masks"] = whole(np.ones(len(row_W), dtype=np.int8))
     return members
 
@@ -199,14 +218,15 @@ def _windows(
     targets: str,
     ids: str | None = None,
     places: str | None = None,
-    texts: str = "target_texts",
+    prefix: str = "",
 ) -> Members:
     members = {contexts: export.contexts(row_W), targets: export.vectors(row_W)}
     if ids is not None:
         members[ids] = whole(export.ids[export.document_N[row_W]])
     if places is not None:
         members[places] = whole(export.place_N[row_W])
-    return members | export.texts_of(texts, row_W)
+    codes = export.codes_of(f"{prefix}target_tmds", row_W, prefix)
+    return members | export.texts_of(f"{prefix}target_texts", row_W) | codes
 
 
 LAYOUTS: dict[str, Callable[[Export], Members]] = {

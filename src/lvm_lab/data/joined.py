@@ -17,6 +17,7 @@ from lvm_lab.data.contract import EncoderContract
 from lvm_lab.data.documents import concatenate
 from lvm_lab.data.rows import JoinedRows
 from lvm_lab.data.store import Store
+from lvm_lab.data.tmd import join, join_tables
 from lvm_lab.errors import UserError
 
 # The source of documents whose file names none (`lvm_lab.data.importers.npz`).
@@ -42,11 +43,16 @@ class JoinedStore(Store):
 
     def texts(self) -> list[str] | None:
         """Every store's texts, empty where one has none; None where no store has any."""
-        by_store = [store.texts() for store in self.stores]
-        if all(texts is None for texts in by_store):
+        return self._one_after_the_other([store.texts() for store in self.stores])
+
+    def chunk_ids(self) -> list[str] | None:
+        return self._one_after_the_other([store.chunk_ids() for store in self.stores])
+
+    def _one_after_the_other(self, by_store: list[list[str] | None]) -> list[str] | None:
+        if all(values is None for values in by_store):
             return None
         none = ([""] * len(store.vectors_ND) for store in self.stores)
-        return [text for texts, empty in zip(by_store, none, strict=True) for text in (texts or empty)]
+        return [value for values, empty in zip(by_store, none, strict=True) for value in (values or empty)]
 
 
 def join_stores(stores: Sequence[Store], weights: Sequence[float] = ()) -> Store:
@@ -80,6 +86,9 @@ def join_stores(stores: Sequence[Store], weights: Sequence[float] = ()) -> Store
         contract = either(contract, store.contract)
     rows = JoinedRows([store.vectors_ND for store in stores])
     documents = concatenate([store.documents for store in stores], [len(store.vectors_ND) for store in stores])
+    table, codes = join_tables(
+        [store.tmd for store in stores], [store.codes_N for store in stores], [store.name for store in stores]
+    )
     return JoinedStore(
         path=first.path.parent,
         vectors_ND=rows,
@@ -89,6 +98,8 @@ def join_stores(stores: Sequence[Store], weights: Sequence[float] = ()) -> Store
         reason="; ".join(dict.fromkeys(store.reason for store in stores if store.reason)),
         documents_known=all(store.documents_known for store in stores),
         content=hashlib.sha256("".join(store.content for store in stores).encode()).hexdigest(),
+        codes_N=join(codes, [len(store.vectors_ND) for store in stores]),
+        tmd=table,
         stores=tuple(stores),
         weights=tuple(float(weights[place]) for place in order) if len(set(weights)) > 1 else (),
     )

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from lvm_lab.data.contract import EncoderContract, read_contract
-from lvm_lab.data.part_files import CHUNKS, VECTORS, Part
+from lvm_lab.data.part_files import CHUNKS, CODES, VECTORS, Part
+from lvm_lab.data.tmd import Names
 from lvm_lab.errors import UserError
 
 SCHEMA_VERSION = 2
@@ -37,7 +38,7 @@ class DamagedStore(UserError):
 @dataclass(frozen=True)
 class Manifest:
     """parts: in the order in which their rows are counted, that of their content: who was appended first counts for
-    nothing. isolated, reason, documents_known: see `lvm_lab.data.store.Store`."""
+    nothing. isolated, reason, documents_known, tmd: see `lvm_lab.data.store.Store`."""
 
     contract: EncoderContract
     parts: tuple[Part, ...]
@@ -45,6 +46,7 @@ class Manifest:
     reason: str = ""
     documents_known: bool = True
     origins: tuple[Origin, ...] = ()
+    tmd: Names | None = None
 
     @property
     def content(self) -> str:
@@ -62,7 +64,7 @@ class Manifest:
             "documents_known": self.documents_known,
             "origins": sort_origins(self.origins),
             "parts": [_listed(part) for part in sort_parts(self.parts)],
-        }
+        } | ({} if self.tmd is None else {"tmd": self.tmd.recorded()})
         return json.dumps(whole, indent=2)
 
 
@@ -110,6 +112,7 @@ def parse(text: str, name: object) -> Manifest:
             str(whole.get("reason", "")),
             bool(whole.get("documents_known", True)),
             tuple(dict(origin) for origin in whole.get("origins", ())),
+            None if whole.get("tmd") is None else Names.read(whole["tmd"]),
         )
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         if isinstance(error, UserError):
@@ -136,7 +139,7 @@ def _part(listed: dict[str, Any]) -> Part:
     # Names are paths too, and a manifest may come from anywhere.
     if part.name not in (IN_THE_STORE, part.content[:16]):
         raise ValueError(f"its manifest has a part {part.name!r} that is not named by its content")
-    if not set(part.sha256) <= {VECTORS, "documents", CHUNKS}:
+    if not set(part.sha256) <= {VECTORS, "documents", CHUNKS, CODES}:
         raise ValueError(f"its manifest has hashes of {', '.join(part.sha256)}")
     return part
 

@@ -1,8 +1,9 @@
 """One part of a store on disk, written block by block: vectors, the documents they are of, their texts.
 
 A part is a folder with `vectors.npy` (N x D, float16 or float32), `documents.parquet` (id, title, source, start,
-length) and, where its chunks have any, `chunks.parquet` (text, coherence: one row a vector). It is never changed, and
-is named by its content. Its bytes hang on the rows alone: not on the blocks they came in, nor on the time.
+length) and, where its chunks have any, `chunks.parquet` (text, id, coherence: one row a vector) and their TMD codes
+(`tmd-HASH.npy`, N of uint16). Nothing but its codes is ever changed, which are no part of its content, by which it is
+named. Its bytes hang on the rows alone: not on the blocks they came in, nor on the time.
 
 Shape suffixes: N rows of a block, D vector dim, S stretches of a block.
 """
@@ -12,6 +13,8 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import io
+import re
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -25,10 +28,14 @@ from numpy.lib import format as npy
 
 from lvm_lab.data.documents import SCHEMA, Documents
 from lvm_lab.data.flaws import check_vectors
+from lvm_lab.data.tmd import fit
 from lvm_lab.errors import UserError
-from lvm_lab.files import sha256, to_disk
+from lvm_lab.files import sha256, to_disk, write_atomically
 
 VECTORS, DOCUMENTS, CHUNKS = "vectors.npy", "documents.parquet", "chunks.parquet"
+# What a manifest calls the codes of a part, whose file is named by what it holds: another process may be reading them.
+CODES = "tmd.npy"
+CODES_FILE = re.compile(r"tmd-[0-9a-f]{16}\.npy")
 # Small enough that a few texts of a large part are read without the others, large enough to compress.
 ROW_GROUP = 4096
 
@@ -37,8 +44,9 @@ ROW_GROUP = 4096
 class Part:
     """What a manifest says of a part.
 
-    rows: None where the manifest is of schema 1, which does not say. sha256: of the bytes of `vectors.npy` and
-    `chunks.parquet`, and of what the table of documents says ("documents"), since its bytes differ between writers.
+    rows: None where the manifest is of schema 1, which does not say. sha256: of the bytes of `vectors.npy`,
+    `chunks.parquet` and the codes, and of what the table of documents says ("documents"), since its bytes differ
+    between writers.
     threads: of the job that encoded it, on which the last digits of vectors may hang; None where none did.
     """
 
@@ -51,6 +59,12 @@ class Part:
     def content(self) -> str:
         """Names the vectors and their documents."""
         return content_of(self.sha256)
+
+    @property
+    def files(self) -> dict[str, str]:
+        """The names of its files by what `sha256` calls them."""
+        own = {"documents": DOCUMENTS, CODES: codes_file(self.sha256.get(CODES, ""))}
+        return {name: own.get(name, name) for name in self.sha256}
 
 
 def content_of(hashes: dict[str, str]) -> str:
@@ -73,6 +87,7 @@ class PartWriter:
         self._documents = _RowGroups(folder / DOCUMENTS, SCHEMA)
         self._described = hashlib.sha256()
         self._chunks: _RowGroups | None = None
+        self._codes: list[np.ndarray] = []
         self._closed = False
 
     def __enter__(self) -> PartWriter:
@@ -94,10 +109,14 @@ class PartWriter:
         documents: Documents,
         texts: Sequence[str] | None = None,
         coherence_S: Sequence[float] | None = None,
+        *,
+        ids: Sequence[str] | None = None,
+        codes_N: np.ndarray | None = None,
     ) -> None:
         """The next rows, of whole stretches. documents: their `start` counts from the block's first row.
 
-        texts: one a row; coherence_S: one a stretch. Each is given with every block, or with none.
+        texts, ids, codes_N (TMD codes): one a row; coherence_S: one a stretch. Each is given with every block, or with
+        none.
         Raises UserError for vectors that no experiment may start from (`check_vectors`), and documents outside them.
         """
         check_vectors(vectors_ND, self.name, rows_before=self.rows, dtype=self.dtype)
@@ -107,7 +126,12 @@ class PartWriter:
                 f"{self.name}: the table of documents points outside the {len(vectors_ND)} vectors, or they are not of "
                 f"{self.dim} dimensions; write them again."
             )
-        columns = self._columns(documents, texts, coherence_S, len(vectors_ND))
+        columns = self._columns(documents, texts, ids, coherence_S, len(vectors_ND))
+        assert bool(self._codes) == (codes_N is not None) or not self.rows, "every block has codes, or none has"
+        if codes_N is not None:
+            assert codes_N.shape == (len(vectors_ND),), "one code a row"
+            assert fit(codes_N), "codes of the layout"
+            self._codes.append(codes_N.astype(np.uint16))
         with self._naming_the_place():
             self._vectors.write(np.ascontiguousarray(vectors_ND, self.dtype).data)
             self._documents.append(documents.table(self.rows))
@@ -126,10 +150,15 @@ class PartWriter:
 
     @staticmethod
     def _columns(
-        documents: Documents, texts: Sequence[str] | None, coherence_S: Sequence[float] | None, rows: int
+        documents: Documents,
+        texts: Sequence[str] | None,
+        ids: Sequence[str] | None,
+        coherence_S: Sequence[float] | None,
+        rows: int,
     ) -> dict[str, Any]:
-        assert texts is None or len(texts) == rows, "one text a row"
-        columns: dict[str, Any] = {} if texts is None else {"text": pa.array(texts, pa.string())}
+        given = {name: values for name, values in (("text", texts), ("id", ids)) if values is not None}
+        assert all(len(values) == rows for values in given.values()), "one a row"
+        columns: dict[str, Any] = {name: pa.array(values, pa.string()) for name, values in given.items()}
         if coherence_S is not None:
             columns["coherence"] = pa.array(_by_row(documents, coherence_S, rows), pa.float32())
         return columns
@@ -147,6 +176,8 @@ class PartWriter:
             hashes = {VECTORS: sha256(self.folder / VECTORS), "documents": self._described.hexdigest()}
             if self._chunks is not None:
                 hashes[CHUNKS] = sha256(self.folder / CHUNKS)
+            if self._codes:
+                hashes[CODES] = write_codes(self.folder, np.concatenate(self._codes))
             for place in (*self.folder.iterdir(), self.folder):
                 to_disk(place)
         self._closed = True
@@ -165,6 +196,19 @@ class PartWriter:
         assert list(columns) == (self._chunks.schema.names if self._chunks else []), "every block has the same columns"
         if self._chunks is not None:
             self._chunks.append(pa.table(columns))
+
+
+def codes_file(digest: str) -> str:
+    return f"tmd-{digest[:16]}.npy"
+
+
+def write_codes(folder: Path, codes_N: np.ndarray) -> str:
+    """Write the codes of a part into its folder, beside those that are there, and return their sha256."""
+    file = io.BytesIO()
+    np.save(file, codes_N.astype(np.uint16), allow_pickle=False)
+    digest = hashlib.sha256(file.getbuffer()).hexdigest()
+    write_atomically(folder / codes_file(digest), file.getvalue())
+    return digest
 
 
 class _RowGroups:

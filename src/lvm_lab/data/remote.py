@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from lvm_lab.data import manifest as manifests
-from lvm_lab.data.part_files import CHUNKS, DOCUMENTS, VECTORS, Part
+from lvm_lab.data.part_files import CHUNKS, CODES, DOCUMENTS, VECTORS, Part
 from lvm_lab.data.store import Store, open_part, open_parts
 from lvm_lab.errors import UserError
 from lvm_lab.files import address, hide_users
@@ -100,6 +100,7 @@ def _copy(url: str, files: Any, there: str, part: Part, copy: Path) -> None:
     try:
         if CHUNKS in part.sha256 or (part.name == manifests.IN_THE_STORE and files.exists(f"{there}/{CHUNKS}")):
             names.append(CHUNKS)
+        names += [part.files[CODES]] if CODES in part.sha256 else []
         for name in names:
             files.get_file(f"{there}/{name}", str(copy / name))
     except Exception as error:

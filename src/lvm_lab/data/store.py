@@ -21,12 +21,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lvm_lab.data import manifest as manifests
+from lvm_lab.data import tmd
 from lvm_lab.data.contract import EncoderContract
 from lvm_lab.data.digests import remembered
 from lvm_lab.data.documents import SCHEMA, Documents, concatenate
 from lvm_lab.data.flaws import check_layout
 from lvm_lab.data.manifest import DamagedStore, Manifest, folder_of, read_manifest, unreadable
-from lvm_lab.data.part_files import CHUNKS, DOCUMENTS, VECTORS, Part, PartWriter
+from lvm_lab.data.part_files import CHUNKS, CODES, DOCUMENTS, VECTORS, Part, PartWriter
 from lvm_lab.data.rows import JoinedRows, Rows
 from lvm_lab.errors import UserError
 from lvm_lab.files import sha256, write_atomically
@@ -39,7 +40,8 @@ class Store:
 
     imported_from: the user's file, of a store that lies in the cache under a hash. reason: why its windows are
     isolated. documents_known: whether its documents are true ones, and not windows that share a vector.
-    parts: the folders of its parts, in the order of their rows.
+    parts: the folders of its parts, in the order of their rows. codes_N: the chunks' TMD codes, uint16, where any chunk
+    has one (`lvm_lab.data.tmd.MISSING` where one has none); tmd: the table of what they mean.
     """
 
     path: Path
@@ -52,6 +54,8 @@ class Store:
     reason: str = ""
     documents_known: bool = True
     parts: tuple[Path, ...] = ()
+    codes_N: np.ndarray | None = None
+    tmd: tmd.Names | None = None
 
     @property
     def name(self) -> str:
@@ -64,15 +68,27 @@ class Store:
 
     def texts(self) -> list[str] | None:
         """The chunks' texts by row, empty in a part that has none, or None where no part has any."""
+        return self._of_chunks("text")
+
+    def chunk_ids(self) -> list[str] | None:
+        """What the chunks are called where their vectors came from (`cpe_ids`), by row, as `texts`."""
+        return self._of_chunks("id")
+
+    @property
+    def part_rows(self) -> list[int]:
+        """How many rows each of its parts has."""
+        maps = self.vectors_ND.parts if isinstance(self.vectors_ND, JoinedRows) else [self.vectors_ND]
+        return [len(rows) for rows in maps]
+
+    def _of_chunks(self, name: str) -> list[str] | None:
         files = [part / CHUNKS for part in self.parts]
-        have = [file.exists() and "text" in pq.read_schema(file).names for file in files]
+        have = [file.exists() and name in pq.read_schema(file).names for file in files]
         if not any(have):
             return None
-        maps = self.vectors_ND.parts if isinstance(self.vectors_ND, JoinedRows) else [self.vectors_ND]
-        texts: list[str] = []
-        for file, there, rows in zip(files, have, maps, strict=True):
-            texts += _column(file, "text") if there else [""] * len(rows)
-        return texts
+        values: list[str] = []
+        for file, there, rows in zip(files, have, self.part_rows, strict=True):
+            values += _column(file, name) if there else [""] * rows
+        return values
 
 
 def write_store(
@@ -86,8 +102,13 @@ def write_store(
     reason: str = "",
     documents_known: bool = True,
     name: str | None = None,
+    ids: list[str] | None = None,
+    codes_N: np.ndarray | None = None,
+    table: tmd.Names | None = None,
 ) -> Store:
     """Write a store whole or not at all, and open it. name: what messages call its vectors, if not by `path`.
+
+    texts, ids, codes_N: one a row; table: what TMD codes mean, where it is known.
 
     Raises UserError for vectors that no experiment may start from: a wrong rank or dtype,
     NaN or infinity, zero vectors, documents that do not lie within the rows.
@@ -103,11 +124,12 @@ def write_store(
         store = building / "store"
         new = store / manifests.PARTS / "new"
         with PartWriter(new, int(vectors_ND.shape[1]), vectors_ND.dtype, name=name or str(path)) as writer:
-            writer.append(vectors_ND, documents, texts)
+            writer.append(vectors_ND, documents, texts, ids=ids, codes_N=codes_N)
             part = writer.close()
         writer.folder.rename(store / folder_of(part))
         contract = replace(contract, dim=writer.dim, dtype=str(writer.dtype))
-        manifest = Manifest(contract, (part,), isolated, reason, documents_known)
+        names = None if codes_N is None else table or tmd.Names()
+        manifest = Manifest(contract, (part,), isolated, reason, documents_known, tmd=names)
         write_atomically(store / manifests.FILE, manifest.text())
         try:
             os.rename(store, path)
@@ -143,11 +165,12 @@ def open_parts(
     path: Path, manifest: Manifest, folders: Sequence[Path], *, verify: bool = False, cache: Path | None = None
 ) -> Store:
     """The store of a manifest whose parts lie in these folders."""
-    maps, tables = [], []
+    maps, tables, codes = [], [], []
     for part, folder in zip(manifest.parts, folders, strict=True):
         vectors_ND, documents = open_part(path, folder, part, verify=verify, cache=cache)
         maps.append(vectors_ND)
         tables.append(documents)
+        codes.append(_codes(path, folder, part, len(vectors_ND)))
     if len({vectors_ND.shape[1] for vectors_ND in maps}) > 1:
         raise unreadable(path, "its parts are of different dimensions")
     single = len(maps) == 1
@@ -161,6 +184,8 @@ def open_parts(
         reason=manifest.reason,
         documents_known=manifest.documents_known,
         parts=tuple(folders),
+        codes_N=tmd.join(codes, [len(vectors_ND) for vectors_ND in maps]),
+        tmd=manifest.tmd,
     )
 
 
@@ -202,10 +227,23 @@ def _check_chunks(path: Path | str, folder: Path, part: Part, rows: int) -> None
         raise unreadable(path, f"{file} has {texts} rows for {rows} vectors")
 
 
+def _codes(path: Path | str, folder: Path, part: Part, rows: int) -> np.ndarray | None:
+    """A part's TMD codes, where it has any."""
+    if CODES not in part.sha256:
+        return None
+    try:
+        codes_N: np.ndarray = np.load(folder / part.files[CODES], allow_pickle=False)
+    except (OSError, EOFError, ValueError) as error:
+        raise unreadable(path, error) from error
+    if codes_N.shape != (rows,) or codes_N.dtype != np.uint16 or not tmd.fit(codes_N):
+        raise unreadable(path, f"{folder / part.files[CODES]} holds no TMD code for each of {rows} vectors")
+    return codes_N
+
+
 def _verify(path: Path | str, folder: Path, part: Part, documents: Documents, cache: Path | None) -> None:
     """Raises UserError for a part that is not what its manifest says."""
     for name, digest in part.sha256.items():
-        file = folder / (DOCUMENTS if name == "documents" else name)
+        file = folder / part.files[name]
         compute = documents.digest if name == "documents" else partial(sha256, file)
         try:
             matches = remembered(file, cache, name, compute) == digest

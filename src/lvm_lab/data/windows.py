@@ -14,6 +14,7 @@ import numpy as np
 from lvm_lab.config.data import FEWEST_READ
 from lvm_lab.data.rows import Rows
 from lvm_lab.data.store import Store
+from lvm_lab.data.tmd import Names, columns
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class Windows:
     stretches_S3: document, start and end of every stretch of the windows' documents, also of those too short for a
         window; None: of the windows alone.
     seen_N: rows of the store that somebody was trained on, if any; windows that hold one are taken out.
+    codes_N, table: the TMD codes of the store's rows, where it has any, and what they mean.
     """
 
     vectors_ND: Rows
@@ -49,6 +51,8 @@ class Windows:
     documents_known: bool = True
     stretches_S3: np.ndarray | None = None
     seen_N: np.ndarray | None = None
+    codes_N: np.ndarray | None = None
+    table: Names | None = None
 
     def __len__(self) -> int:
         return len(self.target_row_W)
@@ -138,6 +142,16 @@ class Windows:
             first, last = np.searchsorted(stretches_S3[:, 0], [document, document + 1])
             yield some, np.concatenate([np.arange(start, end) for _, start, end in stretches_S3[first:last]])
 
+    def inputs(self, rows: np.ndarray | None = None) -> np.ndarray:
+        """What a predictor reads at the given rows in float32 (None: those of the contexts, as `context`): their
+        vectors, and behind each its code's columns where the windows have codes."""
+        if rows is None:
+            vectors = self.context()
+            rows = self.context_rows()
+        else:
+            vectors = self.vectors(rows)
+        return vectors if self.codes_N is None else np.concatenate([vectors, columns(self.codes_N[rows])], axis=-1)
+
     def vectors(self, rows: np.ndarray) -> np.ndarray:
         """The vectors at the given rows in float32, of shape rows.shape + (D,)."""
         vectors: np.ndarray = self.vectors_ND[rows].astype(np.float32)
@@ -191,6 +205,8 @@ def index_windows(
         text_N=text_N,
         documents_known=store.documents_known,
         stretches_S3=np.stack([document_of_stretch[stretches], start_S, end_S], axis=1),
+        codes_N=store.codes_N,
+        table=store.tmd,
     )
 
 

@@ -22,7 +22,7 @@ from lvm_lab.data.seen import Trainings, hold_out
 from lvm_lab.data.windows import Windows
 from lvm_lab.errors import UserError
 from lvm_lab.model import LatentVectorModel
-from lvm_lab.runs.identity import as_cut
+from lvm_lab.runs.identity import CODES, as_cut
 from lvm_lab.runs.selecting import Checkpoint
 from lvm_lab.training import devices
 from lvm_lab.types import Predictor, count_parameters
@@ -140,7 +140,8 @@ def check(one: Candidate, parts: Parts, *, instead: str) -> None:
     if one.trainings.unrecorded:
         build_data.check_unseen(one.file, one.config["data"], one.node, one.content, parts)
     recorded = one.content if one.own_data else {}
-    changed = [name for name, digest in parts.content.items() if recorded.get(name, digest) != digest]
+    content = parts.content | ({CODES: parts.codes_content} if one.config["data"].get("tmd") else {})
+    changed = [name for name, digest in content.items() if recorded.get(name, digest) != digest]
     if changed:
         raise UserError(
             f"{one.file} was trained on other content than its data has now ({', '.join(changed)}); bring that back, "

@@ -20,8 +20,9 @@ from lvm_lab.config.settings import nameless
 from lvm_lab.data.contract import EncoderContract
 from lvm_lab.data.manifest import FILE as MANIFEST
 from lvm_lab.data.store import open_store
+from lvm_lab.data.tmd import MISSING
 from lvm_lab.errors import UserError
-from lvm_lab.jobs import corpus, ingestion_estimate
+from lvm_lab.jobs import coding, corpus, ingestion_estimate
 from lvm_lab.text.chunker import Chunker
 from lvm_lab.text.encoder import Encoder
 from lvm_lab.text.ingestion.encoding import Encoding
@@ -73,7 +74,7 @@ def ingest(settings: IngestSettings, advance: Advance) -> tuple[State, dict[str,
     record = finished(out, identity)
     if record is not None:
         staging.drop_if_of(identity)
-        return "already", _examined(out, record, settings)
+        return "already", _coded(out, _examined(out, record, settings), settings, parts.encoder)
     missing: list[int] = []
     try:
         pipeline = Pipeline(parts.reader, parts.chunker, encoding, settings.block, opening)
@@ -88,7 +89,7 @@ def ingest(settings: IngestSettings, advance: Advance) -> tuple[State, dict[str,
     if record is None:
         return "waiting", {"missing": missing}
     staging.drop_if_of(identity)
-    return "done", _examined(out, record, settings)
+    return "done", _coded(out, _examined(out, record, settings), settings, parts.encoder)
 
 
 def _make(
@@ -141,6 +142,20 @@ def _examined(out: Path, record: dict[str, Any], settings: IngestSettings) -> di
         log.info("examining %s", out)
         record = record | {"checks": corpus.by_source(open_store(out))}
         write_record(out, record)
+    return record
+
+
+def _coded(out: Path, record: dict[str, Any], settings: IngestSettings, encoder: Encoder) -> dict[str, Any]:
+    """The record with how TMD codes are spread, which chunks without one are given first where they are wanted."""
+    coder = coding.coder_of(settings.tmd)
+    if coder is None:
+        return record
+    store = open_store(out)
+    if store.codes_N is None or (store.codes_N == MISSING).any():
+        log.info("giving the chunks of %s their TMD codes", out)
+        store = coding.give_codes(store, coder, encoder)
+    record = record | {"tmd": coding.counts(store)}
+    write_record(out, record)
     return record
 
 

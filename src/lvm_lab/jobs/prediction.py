@@ -6,16 +6,17 @@ Shape suffixes: N predictions, B a batch of them, L context length, D vector dim
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
 
 from lvm_lab.config.settings import DeviceSettings, cache_folder
-from lvm_lab.data.contexts import Contexts, open_contexts
+from lvm_lab.data.contexts import Contexts, DocumentContexts, open_contexts
 from lvm_lab.data.contract import EncoderContract
 from lvm_lab.data.remote import is_url
+from lvm_lab.data.tmd import Names
 from lvm_lab.errors import UserError
 from lvm_lab.files import Layout, StreamedArrays, address, check_free
 from lvm_lab.runs import reading
@@ -76,6 +77,7 @@ def predict(
     contexts = open_contexts(
         vectors, cache_folder(cache or model.config.get("run", {}).get("cache")), model.windows_read
     )
+    contexts = _as_read(contexts, model.tmd, vectors)
     _check_encoder(checkpoint, model.contract, len(model.mean_D), vectors, contexts.contract)
     shown = ("raw", "unit") if output == "both" else (output,)
     not_finite = 0
@@ -105,6 +107,18 @@ def _check(vectors: str | Path, out: Path, output: str, batch_size: int, force: 
     check_free(out, force=force)
     if not is_url(vectors) and out.exists() and Path(vectors).exists() and out.samefile(vectors):
         raise UserError(f"{out} is the vectors themselves; name another file for the predictions.")
+
+
+def _as_read(contexts: Contexts, table: Names | None, vectors: str | Path) -> Contexts:
+    """Contexts with the columns of codes where the model reads TMD codes (table: what they mean), else without."""
+    from lvm_lab.judge.predictions import check_codes
+
+    own = contexts if isinstance(contexts, DocumentContexts) else None
+    if table is not None:
+        check_codes(table, None if own is None else own.table, address(str(vectors)))
+    elif own is not None:
+        return replace(own, codes_N=None)
+    return contexts
 
 
 def _check_encoder(

@@ -129,7 +129,7 @@ def verify(path: Path, settings: VerifySettings, option: Callable[[str], dict[st
     """
     store = open_store(path, verify=True)
     files = "all of them are those of the manifest"
-    encoder = _encoder(store.contract, settings, option)
+    encoder = encoder_of(store.contract, settings.encoder, option)
     if encoder is None:
         return Report(path, store.contract, files, skipped=_unknown(store.contract))
     texts = store.texts() if settings.sample else None
@@ -157,16 +157,17 @@ def verify(path: Path, settings: VerifySettings, option: Callable[[str], dict[st
     )
 
 
-def _encoder(
-    contract: EncoderContract, settings: VerifySettings, option: Callable[[str], dict[str, Any]]
+def encoder_of(
+    contract: EncoderContract, node: dict[str, Any] | None, option: Callable[[str], dict[str, Any]]
 ) -> Encoder | None:
-    """The encoder that the user names, or that of the lab's which can make what the contract describes.
+    """The encoder that the user names with the node of an option, or that of the lab's which can make what the contract
+    describes.
 
     A manifest may come from anywhere: on its word no model is loaded but the one that an option names, and no endpoint
     is asked.
     """
-    if settings.encoder is not None:
-        node = nameless(settings.encoder)
+    if node is not None:
+        node = nameless(node)
         return targets.make(node, ROOM, "encoder", allow=targets.named(node))
     for name in sorted(options_of("encoder")):
         node = nameless(option(name))

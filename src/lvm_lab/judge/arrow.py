@@ -131,6 +131,7 @@ def turned(windows: Windows) -> Windows:
         start_W=count - windows.end_W,
         end_W=count - windows.start_W,
         excluded_N=None if windows.excluded_N is None else windows.excluded_N[::-1],
+        codes_N=None,
         stretches_S3=None if stretches_S3 is None else np.abs([0, count, count] - stretches_S3[:, [0, 2, 1]]),
     )
 

@@ -19,7 +19,7 @@ from lvm_lab.judge import lnsp_compat
 from lvm_lab.judge.cosines import cosines
 from lvm_lab.judge.gate import Slice
 from lvm_lab.judge.gates import load as load_gates
-from lvm_lab.judge.predictions import Forward
+from lvm_lab.judge.predictions import Forward, as_read
 from lvm_lab.judge.results import FiveCat, PartScores
 from lvm_lab.judge.verdict import Measurements, put_together, score_part
 from lvm_lab.types import Predictor
@@ -61,7 +61,7 @@ def measure_part(
 ) -> PartScores:
     """One part's halves on at most `at_most` windows (None: the preset's max_windows, as in training)."""
     count = preset.max_windows if at_most is None else at_most
-    forward = Forward(predictor, batch_size, device)
+    forward, windows = Forward(predictor, batch_size, device), as_read(windows, predictor)
     tools: dict[str, Callable[..., Measurements]] = {"five_cat": measurements, "lnsp_compat": lnsp_compat.measurements}
     return score_part(tools[preset.tool](forward, windows, preset, count), preset, part)
 
@@ -90,7 +90,7 @@ def predicted(forward: Forward, windows: Windows, preset: Preset, longest: int) 
 
     longest: as in `Slice`.
     """
-    context_BLD = windows.context()
+    context_BLD = windows.inputs()
     raw_BD, unit_BD = forward(context_BLD, windows.target_row_W)
     cos_B = cosines(unit_BD, windows.vectors(windows.target_row_W))
     return Slice(windows, context_BLD, raw_BD, unit_BD, cos_B, forward, preset, longest)

@@ -23,7 +23,7 @@ from lvm_lab.judge.bootstrap import Number, difference, means
 from lvm_lab.judge.cosines import normalise
 from lvm_lab.judge.gate import ISOLATED
 from lvm_lab.judge.gates.retrieval import BLOCK, FEWEST_CANDIDATES, TIE, rank_scores
-from lvm_lab.judge.predictions import predict
+from lvm_lab.judge.predictions import as_read, predict
 from lvm_lab.types import Predictor
 
 # The group that its numbers stand in beside the gates' letters: following/mrr.
@@ -178,10 +178,10 @@ def units(predictor: Predictor, windows: Windows, device: str | torch.device = "
 
     Raises UnreadableError where a predictor fails on a length below its own.
     """
-    unit_WD = np.empty((len(windows), windows.dim), dtype=np.float32)
+    unit_WD, windows = np.empty((len(windows), windows.dim), dtype=np.float32), as_read(windows, predictor)
     for positions, some in windows.slices(SLICE):
         try:
-            raw_BD, unit_BD = predict(predictor, some.context(), device=device)
+            raw_BD, unit_BD = predict(predictor, some.inputs(), device=device)
         except (UserError, ValueError, IndexError, RuntimeError) as error:
             # Somebody's own class may know but one length: that costs one number, and no finished training.
             if some.context_length == windows.context_length or isinstance(error, torch.OutOfMemoryError):

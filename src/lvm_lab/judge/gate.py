@@ -27,8 +27,10 @@ NEEDS_BOTH = "needs both parts"
 class Slice:
     """Some windows of a sample with the predictions for their own contexts, which all gates share.
 
-    cos_B: cos(prediction, target). predict: the predictor on other contexts for the same windows; each call costs a
-    forward pass a window. longest: the context_length of the whole sample, of which these windows may read fewer.
+    context_BLD: with the columns of TMD codes behind the vectors where the predictor reads those, so that a code goes
+    where its vector goes. cos_B: cos(prediction, target). predict: the predictor on other contexts for the same
+    windows; each call costs a forward pass a window. longest: the context_length of the whole sample, of which these
+    windows may read fewer.
     """
 
     windows: Windows

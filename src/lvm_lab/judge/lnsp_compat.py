@@ -70,7 +70,7 @@ def measurements(forward: Forward, windows: Windows, preset: Preset, at_most: in
 
 
 def _numbers(letter: str, forward: Forward, windows: Windows, steps: int, seed: int) -> dict[str, np.ndarray]:
-    context_BLD = windows.context()
+    context_BLD = windows.inputs()
     raw_BD, unit_BD = forward(context_BLD, windows.target_row_W)
     if letter == "A":
         return offset_cosines(unit_BD, windows, SHIFT)
@@ -82,7 +82,7 @@ def _numbers(letter: str, forward: Forward, windows: Windows, steps: int, seed: 
     target_BD = windows.vectors(windows.target_row_W)
     cos_B = cosines(unit_BD, target_BD)
     if letter == "E":
-        return coherence_bins(cos_B, coherence(context_BLD))
+        return coherence_bins(cos_B, coherence(context_BLD[..., : windows.dim]))
     changes = {}
     for name, orders in old_orders(len(windows), windows.context_length, seed).items():
         ablations = [np.take_along_axis(context_BLD, order_BL[:, :, None], axis=1) for order_BL in orders]

@@ -14,7 +14,7 @@ from lvm_lab.data.windows import Windows
 from lvm_lab.judge.bootstrap import Number, difference, means
 from lvm_lab.judge.cosines import cosines
 from lvm_lab.judge.diagnostics import Moments, Outputs, findings
-from lvm_lab.judge.predictions import predict
+from lvm_lab.judge.predictions import as_read, predict
 from lvm_lab.judge.results import PartScores
 from lvm_lab.types import Predictor, Stats
 
@@ -59,10 +59,10 @@ def part_metrics_and_moments(
     """
     mean_D, std_D = (x_D.detach().cpu().numpy().astype(np.float64) for x_D in (stats.mean_D, stats.std_D))
     columns: dict[str, np.ndarray] = {}
-    outputs = Outputs(windows.dim)
+    outputs, windows = Outputs(windows.dim), as_read(windows, predictor)
     for positions, part in windows.slices(SLICE):
         context_BLD = part.context()
-        raw_BD, unit_BD = predict(predictor, context_BLD, batch_size, device)
+        raw_BD, unit_BD = predict(predictor, part.inputs(), batch_size, device)
         target_BD = part.vectors(part.target_row_W).astype(np.float64)
         raw_BD = raw_BD.astype(np.float64)
         with np.errstate(all="ignore"):

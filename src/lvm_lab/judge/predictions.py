@@ -5,10 +5,49 @@ Shape suffixes: B windows, L context length, D vector dim.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 
+from lvm_lab.data.tmd import COLUMNS, Names
+from lvm_lab.data.windows import Windows
+from lvm_lab.errors import UserError
 from lvm_lab.types import Predictor
+
+
+def codes_read(predictor: Predictor) -> Names | None:
+    """The table of the TMD codes that a predictor reads behind each vector; None: it reads vectors alone."""
+    owner = getattr(predictor, "__self__", predictor)
+    table: Names | None = getattr(owner, "tmd", None)
+    return table
+
+
+def as_read(windows: Windows, predictor: Predictor) -> Windows:
+    """The windows with codes where the predictor reads them, else without, so that `inputs` is what it is called on.
+
+    Raises UserError where it reads codes and there are none, or those of another table of names.
+    """
+    table = codes_read(predictor)
+    if table is None:
+        return windows if windows.codes_N is None else replace(windows, codes_N=None, table=None)
+    check_codes(table, windows.table, "the data")
+    return windows
+
+
+def check_codes(wanted: Names, table: Names | None, name: str) -> None:
+    """UserError for vectors without TMD codes, or with codes of another table than a model was trained on. name: what
+    messages call the vectors."""
+    if table is None:
+        raise UserError(
+            f"the model reads TMD codes and {name} has none; give its chunks codes with `lvm-lab tmd`, or take a model "
+            "of data.tmd=null."
+        )
+    if table != wanted:
+        raise UserError(
+            f"the model reads TMD codes of another table of names than {name} has; give its chunks codes anew with "
+            "`lvm-lab tmd`, by the table that the model was trained on."
+        )
 
 
 def predict(
@@ -16,10 +55,13 @@ def predict(
 ) -> tuple[np.ndarray, np.ndarray]:
     """raw_BD and unit_BD in float32. The predictor is taken as it is: a module has to be in eval mode.
 
+    context_BLD: with a code's columns behind each vector for a predictor that reads codes (`as_read`).
+
     Values that are not finite are handed on, for the judge to fail; an exception is the predictor's bug.
     Raises ValueError for an output of the wrong shape.
     """
-    count, _, dim = context_BLD.shape
+    count, _, width = context_BLD.shape
+    dim = width - (0 if codes_read(predictor) is None else COLUMNS)
     raw_BD, unit_BD = np.empty((2, count, dim), dtype=np.float32)
     with torch.inference_mode():
         for start in range(0, count, batch_size):

@@ -15,7 +15,7 @@ from rich.table import Table
 
 from lvm_lab.config.command import command
 from lvm_lab.config.ingest import IngestSettings
-from lvm_lab.reporting import terminal
+from lvm_lab.reporting import codes, terminal
 from lvm_lab.reporting.numbers import counted, fixed, percent, signed, whole
 from lvm_lab.reporting.terminal import mark
 
@@ -79,6 +79,8 @@ def close(state: str, record: dict[str, Any], settings: IngestSettings, console:
             # The first job shows what is the same for all.
             return
     console.print(sources_table(record), stages_table(record))
+    if record.get("tmd"):
+        codes.show(record["tmd"], console)
     for line in _lines(record):
         console.print(line, highlight=False)
     # As a shell takes it, in one line whatever the terminal's width.

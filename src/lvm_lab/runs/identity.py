@@ -23,6 +23,7 @@ ADDED: dict[str, Any] = {
     "data.min_context": None,
     "data.judge_from": 16,
     "data.first": None,
+    "data.tmd": None,
     "trainer.accumulate": 1,
     "trainer.ema": None,
     "strategy": NO_STRATEGY,
@@ -37,8 +38,10 @@ ARCH_PATHS = ("members", "weights")
 ARCH_CONTENT = ("member_", "weights_")
 # The same of trainer: whose weights a training begins with.
 ORIGINS = ("init_from", "continue_from")
+# What the digest of the codes that a model is conditioned on is called in a run's content.
+CODES = "tmd"
 # Keys of data that change neither vectors nor parts.
-TRAINING_ALONE = ("max_per_doc", "gate")
+TRAINING_ALONE = ("max_per_doc", "gate", "tmd")
 
 
 def fingerprint(config: dict[str, Any], content: dict[str, str]) -> str:
@@ -162,8 +165,9 @@ def ground(config: dict[str, Any], content: dict[str, str]) -> dict[str, Any]:
 
 
 def of_data(content: dict[str, str]) -> dict[str, str]:
-    """A run's content without the weights that it reads from files."""
-    return {name: digest for name, digest in content.items() if not name.startswith((*ARCH_CONTENT, *ORIGINS))}
+    """A run's content without the weights that it reads from files, and without codes: vectors and parts alone."""
+    own = {name: digest for name, digest in content.items() if name != CODES}
+    return {name: digest for name, digest in own.items() if not name.startswith((*ARCH_CONTENT, *ORIGINS))}
 
 
 def as_cut(data: dict[str, Any]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any
 from lvm_lab.judge.following import Following
 from lvm_lab.judge.latency import latency
 from lvm_lab.judge.part_report import Measures, PartReport, report_part
+from lvm_lab.judge.predictions import as_read
 from lvm_lab.judge.results import FiveCat, PartScores
 from lvm_lab.judge.verdict import put_together
 from lvm_lab.scoring.ground import Ground, Kind, kind_of
@@ -109,7 +110,7 @@ def judge(predictor: Predictor, ground: Ground, scope: Scope, device: str, longe
     if scope.speed:
         # At the full length, or the longest that the part has.
         *_, (_, whole) = next(iter(ground.samples.values())).by_length()
-        speed = latency(predictor, whole.context(slice(0, SPEED_WINDOWS)), device)
+        speed = latency(predictor, as_read(whole.select(slice(0, SPEED_WINDOWS)), predictor).inputs(), device)
     return Judgement(reports, _five_cat(reports, ground), ground.context_length, speed)
 
 

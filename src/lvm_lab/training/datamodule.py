@@ -33,7 +33,7 @@ class VectorDataModule(pl.LightningDataModule):
     shortest: cut documents into segments, which batch_size and max_per_doc then count, and supervise every place that
         has read so many vectors; None: windows.
     stages: those of a strategy; each has its loader, which is kept, and the trainer asks for it before every epoch.
-    resident: device.resident.
+    resident: device.resident. codes: whether the model reads TMD codes.
     """
 
     def __init__(
@@ -46,11 +46,12 @@ class VectorDataModule(pl.LightningDataModule):
         shortest: int | None = None,
         stages: Stages | None = None,
         resident: Literal["auto", "always", "never"] = "auto",
+        codes: bool = False,
     ) -> None:
         super().__init__()
         self.parts, self.batch_size, self.max_per_doc = parts, batch_size, max_per_doc
         self.negatives, self.seed, self.shortest, self.stages = negatives, seed, shortest, stages
-        self.resident = resident
+        self.resident, self.codes = resident, codes
         self._vectors: Resident | None = None
         self._loaders: dict[int, DataLoader[Batch]] = {}
         self._batches: Resumable | None = None
@@ -113,7 +114,7 @@ class VectorDataModule(pl.LightningDataModule):
                 100 * seen / total,
                 self.max_per_doc,
             )
-        batches = WindowBatches(windows, negatives, *self._place(), self._gather(windows))
+        batches = WindowBatches(windows, negatives, *self._place(), self._gather(windows), self.codes)
         return _loader(batches, Resumable(sampler))
 
     def _segment_loader(self, windows: Windows, negatives: int, shortest: int) -> DataLoader[Batch]:
@@ -131,7 +132,7 @@ class VectorDataModule(pl.LightningDataModule):
         )
         if len(sampler) < total // self.batch_size:
             log.info("a batch takes at most %d segments of a document (data.max_per_doc)", self.max_per_doc)
-        return _loader(SegmentBatches(negatives, *self._place(), self._gather(windows)), Resumable(sampler))
+        return _loader(SegmentBatches(negatives, *self._place(), self._gather(windows), self.codes), Resumable(sampler))
 
     def _weights(self, windows: Windows) -> np.ndarray | None:
         """How often each window is drawn in an epoch, where stores are mixed by weight."""
@@ -145,10 +146,10 @@ class VectorDataModule(pl.LightningDataModule):
         if self.shortest is not None:
             # Supervised as in training, and cut where documents begin.
             draws = fixed_draws(self.parts.val, self.shortest, VALIDATION_SEGMENTS, self.batch_size, self.seed)
-            return _loader(SegmentBatches(self.negatives, gather=self._gather(self.parts.val)), draws)
+            return _loader(SegmentBatches(self.negatives, gather=self._gather(self.parts.val), codes=self.codes), draws)
         windows = sample_evenly(self.parts.val, VALIDATION_WINDOWS, self.seed)
         sampler = FixedBatches(len(windows), self.batch_size, self.seed)
-        dataset = WindowBatches(windows, self.negatives, gather=self._gather(windows))
+        dataset = WindowBatches(windows, self.negatives, gather=self._gather(windows), codes=self.codes)
         return _loader(dataset, sampler)
 
     def _gather(self, windows: Windows) -> Gather:

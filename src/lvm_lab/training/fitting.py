@@ -48,6 +48,7 @@ def fit(
         settings.data.shortest if settings.data.windows == "documents" else None,
         module.stages,
         settings.device.resident,
+        settings.data.tmd is not None,
     )
     try:
         trainer.fit(module, datamodule=batches, ckpt_path=last, weights_only=True)

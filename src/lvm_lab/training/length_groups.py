@@ -23,19 +23,19 @@ def read_segments(model: LatentVectorModel, batch: Batch) -> Reading:
 
     No supervised place reads what stands behind it, so that the numbers are those of one reading, up to rounding.
     """
-    context_BLD, index_N = batch.context_BLD, batch.index_N
+    read_BLD, index_N = batch.read_BLD, batch.index_N
     assert index_N is not None
-    groups = min(MOST, context_BLD.shape[0] * context_BLD.shape[1] // PLACES)
-    if groups < 2 or context_BLD.device.type != "cpu":
-        return model.read(context_BLD, every=True)
-    length_B = _lengths(index_N, *context_BLD.shape[:2])
+    groups = min(MOST, read_BLD.shape[0] * read_BLD.shape[1] // PLACES)
+    if groups < 2 or read_BLD.device.type != "cpu":
+        return model.read(read_BLD, every=True)
+    length_B = _lengths(index_N, *read_BLD.shape[:2])
     order_B = length_B.argsort(stable=True)
     hidden = []
     for of_B in order_B.tensor_split(groups):
         longest = int(length_B[of_B].max())
-        hidden_BLH = model.read(context_BLD[of_B, :longest], every=True).hidden_BLH
-        hidden.append(F.pad(hidden_BLH, (0, 0, 0, context_BLD.shape[1] - longest)))
-    return Reading(context_BLD.to(model.mean_D.dtype), torch.cat(hidden)[order_B.argsort()], every=True)
+        hidden_BLH = model.read(read_BLD[of_B, :longest], every=True).hidden_BLH
+        hidden.append(F.pad(hidden_BLH, (0, 0, 0, read_BLD.shape[1] - longest)))
+    return Reading(batch.context_BLD.to(model.mean_D.dtype), torch.cat(hidden)[order_B.argsort()], every=True)
 
 
 def _lengths(index_N: Tensor, segments: int, length: int) -> Tensor:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from lvm_lab.config.settings import OptimSettings
+from lvm_lab.data.tmd import Names
 from lvm_lab.model import KEY, LOSS, LatentVectorModel
 from lvm_lab.nn.gather import share
 from lvm_lab.training import averaging, pieces, weight_decay
@@ -73,6 +74,11 @@ class LatentVectorModule(pl.LightningModule):
             return own
         return Stats(self.loss_stats.mean_D.to(own.mean_D), self.loss_stats.std_D.to(own.std_D))
 
+    @property
+    def tmd(self) -> Names | None:
+        """The table of the TMD codes that it reads, as of its model."""
+        return self.model.tmd
+
     def predict(self, context_BLD: Tensor) -> Prediction:
         """The next vector after each context."""
         return self.model.forward(context_BLD)
@@ -88,7 +94,7 @@ class LatentVectorModule(pl.LightningModule):
             next_BLD = torch.cat([batch.context_BLD[:, 1:], batch.target_ND[:, None]], dim=1)
             documents_N = batch.document_N.repeat_interleave(next_BLD.shape[1])
             batch = replace(batch, target_ND=next_BLD.flatten(0, 1), document_N=documents_N)
-        reading = self.model.read(batch.context_BLD, every)
+        reading = self.model.read(batch.read_BLD, every)
         return self._learned(batch.target_ND, reading), batch
 
     def _learned(self, target_ND: Tensor, reading: Reading) -> Prediction:
@@ -106,7 +112,7 @@ class LatentVectorModule(pl.LightningModule):
     def _predicted(self, batch: Batch) -> Prediction:
         """What a decoder would get at the supervised positions."""
         if batch.index_N is None:
-            return self.predict(batch.context_BLD)
+            return self.predict(batch.read_BLD)
         reading = read_segments(self.model, batch)
         prediction: Prediction = self.model.head(reading.hidden_NH, reading)
         return prediction.select(batch.index_N)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
+from lvm_lab.data import tmd
+from lvm_lab.data.importers import coded
 from lvm_lab.data.importers.ids import Ids, read_ids
 from lvm_lab.data.importers.npz_file import NpzFile
 from lvm_lab.data.importers.scratch import room
@@ -21,7 +23,8 @@ NEEDED = "an article bank needs vectors (N x D), article_indices (N) and chunk_i
 @dataclass(frozen=True)
 class Material:
     """What a store is written from. `reason` says why the windows of a sequence file stay isolated, `documents_known`
-    whether it is known of which documents they are, `note` what was taken out or how indices were understood."""
+    whether it is known of which documents they are, `note` what was taken out or how indices were understood, `ids`
+    what the chunks are called, `codes_N` their TMD codes, `table` what those mean."""
 
     vectors_ND: np.ndarray
     documents: Documents
@@ -30,6 +33,9 @@ class Material:
     reason: str = ""
     documents_known: bool = True
     note: str = ""
+    ids: list[str] | None = None
+    codes_N: np.ndarray | None = None
+    table: tmd.Names = field(default_factory=tmd.Names)
 
 
 @dataclass(frozen=True)
@@ -100,12 +106,17 @@ def read_bank(npz: NpzFile, index: BankIndex, source: str, keep_N: np.ndarray | 
     for first, block in npz.vectors(index.key, dtype):
         places = place_N[first : first + len(block)]
         vectors_KD[places[places >= 0]] = block[places >= 0]
-    texts = npz.texts(len(index))
+    texts, names = npz.texts(len(index)), coded.read_ids(npz, len(index))
+    codes = coded.read_codes(npz, len(index))
     ids, start, length = np.unique(index.article_N[keep_N], return_index=True, return_counts=True)
     return Material(
         vectors_KD,
         make_documents(index.articles.names(ids), start, length, source),
         texts=None if texts is None else [texts[row] for row in file_row_K.tolist()],
+        note=codes.note,
+        ids=None if names is None else [names[row] for row in file_row_K.tolist()],
+        codes_N=None if codes.codes_N is None else codes.codes_N[file_row_K],
+        table=coded.read_names(npz),
     )
 
 

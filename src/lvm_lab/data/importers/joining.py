@@ -47,7 +47,8 @@ def join_bank(index: SequenceIndex, bank: NpzFile, source: str) -> Material:
         place_W = np.where(in_bank, np.cumsum(keep_N)[row_W] - 1, -1)
         share = _share_equal(index, material.vectors_ND, place_W)
         if share == 1:
-            return replace(material, note=f"target_indices are {meaning}")
+            note = "; ".join(filter(None, (f"target_indices are {meaning}", material.note)))
+            return replace(material, note=note)
         shares.append(f"{100 * share:.1f}% as {meaning}")
     raise UserError(
         f"{path}: its targets are not the vectors that its target_indices name in {bank.path} (equal: "

@@ -28,7 +28,7 @@ from lvm_lab.errors import UserError
 from lvm_lab.files import sha256
 
 # Part of the cached store's name: a change of what an import gives makes old imports unused.
-IMPORT_VERSION = 3
+IMPORT_VERSION = 4
 # Parts are drawn by (source, id), so that the default may not hang on where the file lies.
 DEFAULT_SOURCE = "npz"
 UNKNOWN = EncoderContract()
@@ -119,6 +119,9 @@ def import_npz(
         contract,
         isolated=material.isolated,
         texts=material.texts,
+        ids=material.ids,
+        codes_N=material.codes_N,
+        table=material.table,
         reason=material.reason,
         documents_known=material.documents_known,
         name=str(path),

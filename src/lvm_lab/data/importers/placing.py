@@ -13,9 +13,11 @@ import numpy as np
 
 from lvm_lab.data.importers import gluing, laying
 from lvm_lab.data.importers.article_bank import Material, make_documents
+from lvm_lab.data.importers.coded import Coded, read_names
 from lvm_lab.data.importers.ids import Ids
 from lvm_lab.data.importers.scratch import room
 from lvm_lab.data.importers.sequences import SequenceIndex
+from lvm_lab.data.tmd import MISSING
 from lvm_lab.errors import UserError
 
 NUMBER = "the chunk's number in its document, with gaps"
@@ -104,7 +106,9 @@ def _by_row(index: SequenceIndex, source: str) -> Material:
             )
             return _material(index, laid, vectors_ND, names, source, laying.ROW)
     material = _glue_by_overlap(index, source, target_W)
-    return replace(material, note=f"target_indices are {laying.PLACE}") if not material.isolated else material
+    if material.isolated:
+        return material
+    return replace(material, note="; ".join(filter(None, (f"target_indices are {laying.PLACE}", material.note))))
 
 
 def _glue_by_overlap(index: SequenceIndex, source: str, target_W: np.ndarray | None = None) -> Material:
@@ -158,11 +162,14 @@ def _fill(index: SequenceIndex, row_WP: np.ndarray) -> np.ndarray | None:
 def _material(
     index: SequenceIndex, laid: laying.Laid, vectors_ND: np.ndarray, names: list[str], source: str, meaning: str
 ) -> Material:
+    codes = index.codes()
     return Material(
         vectors_ND,
         make_documents(names, laid.start_S, laid.length_S, source),
         texts=_spread_texts(index.texts(), laid.row_WP[:, -1], len(vectors_ND)),
-        note=f"target_indices are {meaning}" if meaning else "",
+        note="; ".join(filter(None, (f"target_indices are {meaning}" if meaning else "", codes.note))),
+        codes_N=_spread_codes(codes, laid.row_WP[:, -1], len(vectors_ND)),
+        table=read_names(index.npz),
     )
 
 
@@ -179,12 +186,16 @@ def _isolate(
     start = np.arange(windows) * (length + 1)
     if names is None:
         names = _given(articles).names(_given(articles).number_N)
+    codes = index.codes()
     return Material(
         vectors_ND,
         make_documents(names, start, np.full(windows, length + 1), source),
         texts=_spread_texts(index.texts(), start + length, windows * (length + 1)),
         isolated=True,
         reason=reason,
+        note=codes.note,
+        codes_N=_spread_codes(codes, start + length, windows * (length + 1)),
+        table=read_names(index.npz),
     )
 
 
@@ -196,6 +207,15 @@ def _spread_texts(texts_W: list[str] | None, row_W: np.ndarray, rows: int) -> li
     for row, text in zip(row_W.tolist(), texts_W, strict=True):
         spread[row] = text
     return spread
+
+
+def _spread_codes(codes: Coded, row_W: np.ndarray, rows: int) -> np.ndarray | None:
+    """As texts are spread."""
+    if codes.codes_N is None:
+        return None
+    spread_N = np.full(rows, MISSING, dtype=np.uint16)
+    spread_N[row_W] = codes.codes_N
+    return spread_N
 
 
 def _fits_nothing(index: SequenceIndex) -> UserError:

@@ -6,11 +6,12 @@ Shape suffixes: W windows of the file that are not masked out, L context length,
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
 
+from lvm_lab.data.importers.coded import Coded, of_groups, read_codes
 from lvm_lab.data.importers.ids import Ids, joined, read_ids
 from lvm_lab.data.importers.npz_file import NpzFile
 from lvm_lab.errors import UserError
@@ -78,6 +79,16 @@ class SequenceIndex:
             for group, texts in zip(self.groups, parts, strict=True)
             for text in np.array(texts, dtype=object)[slice(None) if group.valid_N is None else group.valid_N]
         ]
+
+    def codes(self) -> Coded:
+        """The targets' TMD codes, MISSING in parts that have none."""
+        parts = []
+        for group in self.groups:
+            part = read_codes(self.npz, group.count, group.prefix)
+            if part.codes_N is not None and group.valid_N is not None:
+                part = replace(part, codes_N=part.codes_N[group.valid_N])
+            parts.append(part)
+        return of_groups(parts, [group.kept for group in self.groups])
 
     def _blocks(self, keys: list[str]) -> Iterator[tuple[int, np.ndarray]]:
         before = 0

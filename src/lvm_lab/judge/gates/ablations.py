@@ -136,7 +136,7 @@ def order_changes(
     changes["repeated"] = change(context_BLD[:, [length - 1] * length])
     if foreign_row_B is not None:
         replaced_BLD = context_BLD.copy()
-        replaced_BLD[:, -1] = windows.vectors(foreign_row_B)
+        replaced_BLD[:, -1] = windows.inputs(foreign_row_B)
         changes["foreign"] = change(replaced_BLD)
     return changes
 

@@ -34,7 +34,7 @@ class CoherenceBins(Gate):
     needs_both_parts = True
 
     def measure(self, part: Slice, draws: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        return coherence_bins(part.cos_B, coherence(part.context_BLD))
+        return coherence_bins(part.cos_B, coherence(part.context_BLD[..., : part.windows.dim]))
 
     def result(self, val: Half, ood: Half | None, preset: Preset) -> GateResult:
         halves = {"VAL": val} if ood is None else {"VAL": val, "OOD": ood}

@@ -59,7 +59,9 @@ def rollout_cosines(
     context_BLD, raw_BD, unit_BD = context_BLD[whole], raw_BD[whole], unit_BD[whole]
     for h in range(steps if len(whole) else 0):
         if h > 0:
-            fed_BD = unit_BD if windows.normalised else raw_BD
+            # Of a chunk that was never read no code is known: it keeps that of the one before it.
+            code_BC = context_BLD[:, -1, windows.dim :]
+            fed_BD = np.concatenate([unit_BD if windows.normalised else raw_BD, code_BC], axis=1)
             kept_BLD = context_BLD[:, max(0, context_BLD.shape[1] + 1 - longest) :]
             context_BLD = np.concatenate([kept_BLD, fed_BD[:, None]], axis=1)
             raw_BD, unit_BD = predict(context_BLD, eligible.target_row_W)

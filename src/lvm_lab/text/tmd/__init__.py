@@ -1,0 +1,1 @@
+"""What gives chunks their TMD codes: one way a file."""
