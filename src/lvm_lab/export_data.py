@@ -15,8 +15,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = sys.argv[1:] if argv is None else argv
     if any(word.startswith(export_postgres.INTO) for word in words):
         return export_postgres.main(words)
-    others = "docs/data.md has the arrays; STORE into=postgres writes to a database: docs/postgres.md."
-    parser = plain.parser("export_data", "A store in the layouts that others read.", others)
+    parser = plain.parser("export_data", "A store as others read it.", "Or STORE into=postgres: docs/postgres.md.")
     parser.add_argument("store", type=Path, metavar="STORE", help="a store's folder")
     parser.add_argument("out", type=Path, metavar="OUT.npz", help="where the arrays go")
     parser.add_argument("layout", metavar="layout=NAME", help=LAYOUT)
@@ -32,8 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         made = export(args.store, args.out, args.layout.removeprefix("layout="), **options)
         what = "vectors" if "vectors" in made.arrays else "windows"
         print(f"{made.out}: {', '.join(made.arrays)}; {made.count:,} {what} of {made.documents:,} documents")
-        if made.losses:
-            print(f"not in it: {'; '.join(made.losses)}")
+        print(*[f"not in it: {'; '.join(made.losses)}\n"] if made.losses else [], end="")
 
     return plain.answer(body, way_out="name another OUT.npz, or make room there.", writes=args.out)
 
