@@ -12,6 +12,8 @@ nox.options.sessions = ["lint", "tests"]
 
 # Tiny models run 2 to 40 times faster on one thread on a busy machine.
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "WANDB_MODE": "offline"}
+# Each with whole files, so that what a file trains once is trained once; tests/conftest.py has the longest first.
+TWO_PROCESSES = ("-n", "2", "--dist", "loadfile", "--no-loadscope-reorder")
 
 
 def install(session: nox.Session, extra: str) -> None:
@@ -32,15 +34,14 @@ def lint(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Everything but the slow ones, meant for under 8 minutes on 2 idle cores."""
     install(session, "test")
-    # Two processes, each with whole files: what a file trains once is trained once.
-    session.run("pytest", "-n", "2", "--dist", "loadfile", *session.posargs, env=ONE_THREAD)
+    session.run("pytest", *TWO_PROCESSES, *session.posargs, env=ONE_THREAD)
 
 
 @nox.session
 def slow(session: nox.Session) -> None:
     """What takes longer: every arch under every loss, sweeps, kills at random, devices, memory, the wheel."""
     install(session, "test")
-    session.run("pytest", "-m", "slow", "-n", "2", "--dist", "loadfile", *session.posargs, env=ONE_THREAD)
+    session.run("pytest", "-m", "slow", *TWO_PROCESSES, *session.posargs, env=ONE_THREAD)
 
 
 @nox.session
@@ -66,7 +67,7 @@ def lowest(session: nox.Session) -> None:
     """A handful of tests with the lowest version that pyproject declares of everything but torch."""
     project = nox.project.load_toml("pyproject.toml")["project"]
     extras = project["optional-dependencies"]
-    declared = [*project["dependencies"], *extras["text"], *extras["test"]]
+    declared = [*project["dependencies"], *extras["text"], *extras["postgres"], *extras["test"]]
     # The extra `test` names `text`, and transformers with a floor of its own.
     declared = [one for one in declared if not one.startswith("lvm-lab") and one != "transformers>=4.44,<6"]
     floors = [re.sub(r"(\[.*\])?>=([^,]+).*", r"==\2", one) for one in declared if not one.startswith("torch>=")]

@@ -1,6 +1,6 @@
 """Anonymous memory while training on a store of 300,000 x 768 float16 vectors, over what the imports take.
 
-python benchmarks/memory.py [ROWS]
+python benchmarks/memory.py [ROWS [SETTING ...]]
 """
 
 from __future__ import annotations
@@ -65,8 +65,8 @@ def make_store(path: Path, rows: int) -> None:
     raw.unlink()
 
 
-def main(rows: int) -> float:
-    """The most MiB over the baseline; prints as it goes."""
+def main(rows: int, *settings: str) -> float:
+    """The most MiB over the baseline; prints as it goes. settings: of the training, over those here."""
     folder = Path(tempfile.mkdtemp())
     try:
         make_store(folder / "store", rows)
@@ -75,7 +75,7 @@ def main(rows: int) -> float:
         with watched(0.02) as peak:
             sys.argv = ["train", "data=npz", f"data.path={folder / 'store'}", "arch=mamba2", "arch.width=64"]
             sys.argv += ["trainer.max_epochs=1", "5cat=smoke", "logger=none", "device=cpu"]
-            sys.argv += [f"run.dir={folder / 'run'}", f"run.cache={folder / 'cache'}"]
+            sys.argv += [f"run.dir={folder / 'run'}", f"run.cache={folder / 'cache'}", *settings]
             cli.launch("train", train)
         print(f"{rows} x 768 float16 ({rows * 768 * 2 / 2**20:.0f} MiB): RssAnon {baseline:.0f} MiB after the imports,")
         most = f"{baseline + peak.grown:.0f} MiB at the most while training and scoring"
@@ -86,4 +86,4 @@ def main(rows: int) -> float:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 300_000)
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 300_000, *sys.argv[2:])

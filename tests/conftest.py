@@ -13,10 +13,25 @@ from helpers.documents import make_documents
 from lvm_lab.data.contract import EncoderContract
 from lvm_lab.data.store import Store, write_store
 
+# Whole files go to two processes: those that take minutes first, so that neither waits for the other at the end.
+LONGEST = (
+    "test_documents.py",
+    "test_sweep_runs.py",
+    "test_ddp.py",
+    "test_ingestion_shards.py",
+    "test_resume.py",
+    "test_honest_gates.py",
+    "test_memory.py",
+)
+
 settings.register_profile(
     "lab", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 settings.load_profile("lab")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
 
 
 @pytest.fixture

@@ -13,14 +13,15 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
 
-from helpers import documented
-from helpers.commands import ENVIRONMENT, PATIENCE
+from helpers import documented, shell
+from helpers.commands import ENVIRONMENT
 from helpers.markdown import DOCUMENTS, ROOT, Block, blocks, commands, inline_commands
 
 NAMES = [str(document.relative_to(ROOT)) for document in DOCUMENTS]
@@ -140,8 +141,11 @@ def test_what_is_parsed_and_not_run_is_known() -> None:
         ("docs/documents.md", "a batch of more documents than a small world has"),
         ("docs/encoders.md", "needs a store of texts"),
         ("docs/encoders.md", "minutes"),
+        ("docs/evaluate.md", "needs texts of your own"),
+        ("docs/index.md", "vectors of real text, which are not shipped"),
         ("docs/loggers.md", "needs an account"),
         ("docs/loggers.md", "needs an account"),
+        ("docs/postgres.md", "needs a server"),
         ("docs/real_text.md", "hours, and vectors of real text"),
         ("docs/real_text.md", "vectors of real text, which are not shipped"),
         ("docs/reliability.md", "ten minutes"),
@@ -159,13 +163,30 @@ def test_readme_names_every_document() -> None:
 
 
 @pytest.fixture(scope="module")
-def after_readme(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def forking() -> Iterator[Path]:
+    """The commands' folder for PATH. Figures are pixels there: tests/reporting/test_plots.py draws them."""
+    with shell.commands() as folder:
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def after_readme(tmp_path_factory: pytest.TempPathFactory, forking: Path) -> Path:
     """Where somebody stands who has given all commands of README, in a new folder with an empty home."""
     folder = tmp_path_factory.mktemp("reader")
-    # README's first command is the one that also installs.
-    give("lvm-lab train arch=mamba2 loss=infonce", "README.md", folder)
-    run(README, folder)
+    # README's first command is the one that also installs; this one starts a Python of its own and draws.
+    give("lvm-lab train arch=mamba2 loss=infonce", "README.md", folder, own_python(folder))
+    run(README, folder, forking)
     return folder
+
+
+def own_python(folder: Path) -> Path:
+    """The same commands as processes that begin with nothing."""
+    bin_folder = folder / "bin"
+    bin_folder.mkdir()
+    for name, what in {"lvm-lab": " -m lvm_lab", "python": "", "lvm-train": " -m lvm_lab.train"}.items():
+        (bin_folder / name).write_text(f'#!/bin/sh\nexec "{sys.executable}"{what} "$@"\n')
+        (bin_folder / name).chmod(0o755)
+    return bin_folder
 
 
 @pytest.mark.slow
@@ -179,47 +200,37 @@ def test_readme_leads_to_a_verdict_a_prediction_and_a_page(after_readme: Path) -
 
 @pytest.mark.slow
 @pytest.mark.parametrize("document", OTHERS, ids=NAMES[1:])
-def test_a_documents_commands_run_where_readmes_end(document: Path, after_readme: Path, tmp_path: Path) -> None:
+def test_a_documents_commands_run_where_readmes_end(
+    document: Path, after_readme: Path, forking: Path, tmp_path: Path
+) -> None:
     folder = tmp_path / "reader"
     shutil.copytree(after_readme, folder)
-    run(document, folder)
+    run(document, folder, forking)
 
 
-def run(document: Path, folder: Path) -> None:
+def run(document: Path, folder: Path, bin_folder: Path) -> None:
     for block in blocks(document):
         if block.file is not None:
             write(block, folder)
             if block.language == "python" and "/" in block.file:
-                give(f"python -c 'import {block.file.removesuffix('.py').replace('/', '.')}'", block.place, folder)
+                module = block.file.removesuffix(".py").replace("/", ".")
+                give(f"python -c 'import {module}'", block.place, folder, bin_folder)
         elif block.language == "python":
             (folder / "snippet.py").write_text(block.text)
-            give("python snippet.py", block.place, folder)
+            give("python snippet.py", block.place, folder, bin_folder)
         elif block.language == "bash" and block.reason is None:
             for line in block.lines():
-                give(line, block.place, folder)
+                give(line, block.place, folder, bin_folder)
 
 
-def give(line: str, place: str, folder: Path) -> None:
+def give(line: str, place: str, folder: Path, bin_folder: Path) -> None:
     """A line to a shell that finds this checkout's commands, as somebody with an empty home."""
-    bin_folder, home = folder / "bin", folder / "home"
+    home = folder / "home"
     home.mkdir(exist_ok=True)
-    if not bin_folder.exists():
-        bin_folder.mkdir()
-        for name, what in {"lvm-lab": " -m lvm_lab", "python": "", "lvm-train": " -m lvm_lab.train"}.items():
-            (bin_folder / name).write_text(f'#!/bin/sh\nexec "{sys.executable}"{what} "$@"\n')
-            (bin_folder / name).chmod(0o755)
     paths = {"PATH": f"{bin_folder}:{os.environ['PATH']}", "HOME": str(home), "PYTHONPATH": str(ROOT / "src")}
     with contextlib.chdir(folder):
-        script = f"set -eo pipefail; {shrunk(line)}"
-    done = subprocess.run(
-        ["bash", "-c", script],
-        cwd=folder,
-        env=os.environ | ENVIRONMENT | paths,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-    )
+        script = shrunk(line)
+    done = shell.give(script, folder, os.environ | ENVIRONMENT | paths)
     assert done.returncode == 0, f"{place}: {line}\n{done.stderr}"
     assert "Traceback" not in done.stdout + done.stderr, f"{place}: {line}\n{done.stdout}{done.stderr}"
 
@@ -228,10 +239,14 @@ def shrunk(line: str) -> str:
     """A line with settings that shrink what it does, in the folder that it would have without them."""
     (words,) = commands(line)
     more: list[str] = []
+    if words[:2] == ["lvm-lab", "ingest"] and not any(word.startswith("reader.limit=") for word in words):
+        more = ["reader.limit=100"]
     if words[:2] == ["lvm-lab", "evaluate"]:
         more = [*JUDGE]
     if words[:2] == ["lvm-lab", "train"]:
         more = [*TRAINING, *JUDGE]
+        # Where a document names no logger, W&B's, which takes as long as the training; docs/loggers.md has it run.
+        more += [] if any(word.startswith("logger=") for word in words) else ["logger=none"]
         more += [] if "data=npz" in words else WORLD
         more += [] if any(choice in words for choice in WITHOUT_WIDTH) else [WIDTH]
         named = [word.partition("=")[2] for word in words if word.startswith("schedule=")]

@@ -1,4 +1,4 @@
-"""A store in the `.npz` layouts that others read: `lvm-lab export-data STORE OUT.npz layout=sequences`."""
+"""A store as others read it: `lvm-lab export-data STORE OUT.npz layout=sequences`, or `STORE into=postgres`."""
 
 from __future__ import annotations
 
@@ -6,20 +6,24 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from lvm_lab.commands import plain
+from lvm_lab.commands import export_postgres, plain
 
 LAYOUT = "article_bank, ordered_bank, sequences, doc_ids, split or long_context"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = plain.parser("export_data", "A store in the layouts that others read.", "docs/data.md has the arrays.")
+    words = sys.argv[1:] if argv is None else argv
+    if any(word.startswith(export_postgres.INTO) for word in words):
+        return export_postgres.main(words)
+    others = "docs/data.md has the arrays; STORE into=postgres writes to a database: docs/postgres.md."
+    parser = plain.parser("export_data", "A store in the layouts that others read.", others)
     parser.add_argument("store", type=Path, metavar="STORE", help="a store's folder")
     parser.add_argument("out", type=Path, metavar="OUT.npz", help="where the arrays go")
     parser.add_argument("layout", metavar="layout=NAME", help=LAYOUT)
     parser.add_argument("--context-length", type=int, metavar="N", help="of windows (5, of long_context 100)")
     parser.add_argument("--texts", action="store_true", help="with the chunks' texts, of windows the targets'")
     parser.add_argument("--force", action="store_true", help="write over OUT.npz")
-    args = parser.parse_args(argv)
+    args = parser.parse_args(words)
 
     def body() -> None:
         from lvm_lab.jobs.export_data import export

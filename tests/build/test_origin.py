@@ -12,7 +12,7 @@ import torch
 import yaml
 
 import lvm_lab
-from helpers.commands import Outcome, call, finish, fork, rows, run, timeless, wait_until
+from helpers.commands import Outcome, call, finish, fork, rows, timeless, wait_until
 from lvm_lab.errors import UserError
 from lvm_lab.files import sha256
 from lvm_lab.model import KEY
@@ -265,7 +265,7 @@ def test_killed_and_taken_up_again_it_ends_as_the_unbroken_one(home: Path, setti
 def test_two_processes_begin_with_the_same_weights(home: Path, setting: str) -> None:
     command = (*SMALL, "run.cache=cache", f"trainer.{setting}=parent")
     two = ("device=ddp", "device.accelerator=cpu", "device.devices=2")
-    done = run(home, *command, *two, f"run.dir=two-{setting}", GLOO_SOCKET_IFNAME="lo")
+    done = finish(fork(home, *command, *two, f"run.dir=two-{setting}", GLOO_SOCKET_IFNAME="lo"))
     assert (done.code, done.err) == (0, ""), done
     one = call(home, *command, f"run.dir=one-{setting}")
     assert one.code == 0, one.err

@@ -21,7 +21,7 @@ from omegaconf import OmegaConf
 from torch import Tensor
 
 import lvm_lab
-from helpers.commands import run
+from helpers.commands import finish, fork
 from helpers.parity.quantised import CODES, DIM, LEVELS, WIDTH, clustered, comparisons, fitted, of_faiss
 from lvm_lab.build import codebooks as build_codebooks
 from lvm_lab.build import data as build_data
@@ -453,7 +453,7 @@ def test_a_run_trains_is_judged_and_loads_with_the_codebooks_of_its_training_par
         "head.levels=2",
     ]
     small += [f"head.quantiser={kind}", f"trainer.precision={precision}", f"run.dir={tmp_path / 'run'}"]
-    done = run(tmp_path, *SMALL, *small)
+    done = finish(fork(tmp_path, *SMALL, *small))
     assert done.code == 0, done.err
     model = lvm_lab.load(tmp_path / "run")
     parts = build_data.parts(settings(*small))

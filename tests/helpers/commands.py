@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from multiprocessing import reduction
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
@@ -72,8 +73,7 @@ def call(folder: Path, *arguments: str, main: Callable[[], None] = train.main, f
         patch.setenv("HYDRA_FULL_ERROR", "1")
         patch.chdir(folder)
         if not figures:
-            patch.setattr("lvm_lab.reporting.plots.draw.figures", lambda record: dict.fromkeys(FIGURES))
-            patch.setattr("lvm_lab.reporting.plots._style.png", lambda figure: PIXEL)
+            draw_pixels(patch)
         code = 0
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             try:
@@ -81,6 +81,12 @@ def call(folder: Path, *arguments: str, main: Callable[[], None] = train.main, f
             except SystemExit as leaving:
                 code = int(leaving.code or 0)
     return Outcome(code, out.getvalue(), err.getvalue())
+
+
+def draw_pixels(patch: pytest.MonkeyPatch) -> None:
+    """In place of figures, of which one takes as long as an epoch of what is trained here."""
+    patch.setattr("lvm_lab.reporting.plots.draw.figures", lambda record: dict.fromkeys(FIGURES))
+    patch.setattr("lvm_lab.reporting.plots._style.png", lambda figure: PIXEL)
 
 
 def start(
@@ -137,37 +143,82 @@ class Forked:
 
 
 # What takes seconds to import and knows nothing yet of the run to come.
-IMPORTED = ["hydra.main", "matplotlib.figure", "numpy", "pytest", "pytorch_lightning", "torch", "lvm_lab.train"]
+IMPORTED = ["hydra.main", "matplotlib.backends.backend_agg", "numpy", "pyarrow.dataset", "pytest", "pytorch_lightning"]
+IMPORTED += ["torch", "lvm_lab.build.members", "lvm_lab.commands.launch", "lvm_lab.jobs.session"]
 multiprocessing.set_forkserver_preload(IMPORTED)
 
 
-def fork(folder: Path, *arguments: str, script: Path | None = None, **environment: str | None) -> Forked:
-    """As `start`, in a process that need not import torch first: forked off one that has done nothing else."""
+def fork(
+    folder: Path, *arguments: str, script: Path | None = None, figures: bool = False, **environment: str | None
+) -> Forked:
+    """As `start`, in a process that need not import torch first: forked off one that has done nothing else.
+
+    figures: as `call` has them.
+    """
     written = tempfile.TemporaryDirectory()
+    with contextlib.ExitStack() as files:
+        streams = [os.devnull, *(Path(written.name, name) for name in ("out", "err"))]
+        opened = [files.enter_context(open(file, mode)) for file, mode in zip(streams, ("r", "w", "w"), strict=True)]
+        words = [str(script)] if script else ["-m", "lvm_lab.train"]
+        process = forked([*words, *arguments], folder, _merged(environment), [f.fileno() for f in opened], figures)
+    return Forked(process, written)
+
+
+def forked(
+    words: list[str], folder: Path, environment: dict[str, str], streams: list[int], figures: bool
+) -> ForkServerProcess:
+    """What `python WORDS` would be there. streams: descriptors of its input, output and errors."""
     process = multiprocessing.get_context("forkserver").Process(
-        target=_command, args=(folder, script, arguments, _merged(environment), written.name)
+        target=_python, args=(words, folder, environment, [Descriptor(number) for number in streams], figures)
     )
     with pytest.MonkeyPatch.context() as patch:
         for name, value in ENVIRONMENT.items():
             patch.setenv(name, value)
         process.start()
-    return Forked(process, written)
+    return process
 
 
-def _command(
-    folder: Path, script: Path | None, arguments: tuple[str, ...], environment: dict[str, str], written: str
+@dataclass(frozen=True)
+class Descriptor:
+    """An open file that a process is given, of its own number there."""
+
+    number: int
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _arrived, (reduction.DupFd(self.number),)
+
+
+def _arrived(sent: Any) -> Descriptor:
+    return Descriptor(sent.detach())
+
+
+def _python(
+    words: list[str], folder: Path, environment: dict[str, str], streams: list[Descriptor], figures: bool
 ) -> None:
-    for descriptor, name in ((1, "out"), (2, "err")):
-        os.dup2(os.open(Path(written, name), os.O_WRONLY | os.O_CREAT, 0o600), descriptor)
+    for number, stream in enumerate(streams):
+        os.dup2(stream.number, number)
+    sys.stdin = open(0, closefd=False)  # noqa: SIM115
+    _heed_interrupts()
     # The server's own environment is that of the first test which forked.
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(folder)
-    sys.argv = [str(script or "lvm-train"), *arguments]
-    if script:
-        runpy.run_path(str(script), run_name="__main__")
+    if not figures:
+        draw_pixels(pytest.MonkeyPatch())
+    if words[0] == "-m":
+        sys.argv = words[1:]
+        sys.path.insert(0, str(folder))
+        # This file knows it, and Python warns of a module that is there and is run.
+        sys.modules.pop("lvm_lab.train", None)
+        runpy.run_module(words[1], run_name="__main__", alter_sys=True)
+    elif words[0] == "-c":
+        sys.argv = ["-c", *words[2:]]
+        sys.path.insert(0, str(folder))
+        exec(words[1], {"__name__": "__main__"})
     else:
-        train.main()
+        sys.argv = words
+        sys.path.insert(0, str(Path(words[0]).parent.absolute()))
+        runpy.run_path(words[0], run_name="__main__")
 
 
 def finish(process: subprocess.Popen[str] | Forked, seconds: float = PATIENCE) -> Outcome:

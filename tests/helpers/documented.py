@@ -25,6 +25,7 @@ from lvm_lab.commands.doors import summaries
 from lvm_lab.config import targets
 from lvm_lab.config.conf import conf_dir
 from lvm_lab.config.evaluation import EvaluationSettings
+from lvm_lab.config.index import IndexSettings
 from lvm_lab.config.ingest import GROUPS, IngestSettings
 from lvm_lab.config.settings import DATA_KEYS
 from lvm_lab.config.settings import settings as typed
@@ -48,6 +49,7 @@ TYPED = {
     "evaluate": EvaluationSettings.from_dict,
     "ingest": lambda config: _ingestion(config),
     "verify": VerifySettings.from_dict,
+    "index": IndexSettings.from_dict,
 }
 
 

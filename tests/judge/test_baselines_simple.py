@@ -128,7 +128,7 @@ def test_a_neighbour_that_is_remembered_is_the_same(tmp_path, monkeypatch):
 def test_the_nearest_neighbour_holds_no_more_windows_than_it_says(tmp_path, monkeypatch):
     monkeypatch.setattr("lvm_lab.judge.baselines._fitting.TRAINING_WINDOWS", 60)
     nearest = NearestNeighbour(averages(tmp_path / "s"))
-    assert (nearest.index.ntotal, len(nearest.train)) == (60, 60)
+    assert (nearest.index.index.ntotal, len(nearest.train)) == (60, 60)
 
 
 @pytest.mark.parametrize("fitted", [best_decay, NearestNeighbour])

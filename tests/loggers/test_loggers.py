@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from helpers.commands import HELPERS, MODEL, call, rows, run
+from helpers.commands import HELPERS, MODEL, call, finish, fork, rows, run
 from lvm_lab.config import conf, loggers
 from lvm_lab.errors import UserError
 from lvm_lab.loggers.base import Loggers, flat
@@ -81,10 +81,10 @@ def _resumed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (work / "own" / "logger" / "mine.yaml").write_text(own)
     command = ("--config-dir", "own", *TINY, "logger=[csv,mine]", "run.cache=cache", "run.dir=run")
     path = f"{work}:{Path(conf.__file__).parents[2]}"
-    cut = run(work, "validation", "3", *command, script=HELPERS / "interrupting.py", PYTHONPATH=path)
+    cut = finish(fork(work, "validation", "3", *command, script=HELPERS / "interrupting.py", PYTHONPATH=path))
     assert cut.code == -9, cut.err
     assert len(table(work / "run")) == 1
-    outcome = run(work, *command, PYTHONPATH=path)
+    outcome = finish(fork(work, *command, PYTHONPATH=path))
     assert "going on after epoch" in outcome.out, outcome.err
     return work / "run"
 

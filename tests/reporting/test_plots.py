@@ -336,14 +336,14 @@ def test_training_starts_without_the_figures(tmp_path: Path) -> None:
     code = "import sys, lvm_lab.jobs.session; sys.exit('lvm_lab.reporting.plots._style' in sys.modules)"
     script = tmp_path / "script.py"
     script.write_text(code)
-    assert finish(fork(tmp_path, script=script)).code == 0
+    assert finish(fork(tmp_path, script=script, figures=True)).code == 0
 
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a run by the command, mirrored to W&B without an account."""
     work = tmp_path_factory.mktemp("run")
-    said = finish(fork(work, *TINY, "run.cache=cache", "logger=wandb"))
+    said = finish(fork(work, *TINY, "run.cache=cache", "logger=wandb", figures=True))
     assert (said.code, said.err) == (0, ""), said
     return only_run(work / "outputs")
 

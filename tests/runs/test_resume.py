@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import random
 import shutil
 import signal
@@ -28,7 +29,6 @@ from helpers.commands import (
     fork,
     only_run,
     rows,
-    run,
     start,
     timeless,
     tree,
@@ -248,9 +248,9 @@ def in_small_batches(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> P
 
 
 def test_sigterm(tmp_path: Path, command: tuple[str, ...], in_small_batches: Path) -> None:
-    process = start(tmp_path, *command, *MANY_BATCHES, AFTER_EACH_BATCH)
+    process = fork(tmp_path, *command, *MANY_BATCHES, AFTER_EACH_BATCH)
     assert wait_until(lambda: list(tmp_path.glob("outputs/*/checkpoints/last.ckpt")), process)
-    process.send_signal(signal.SIGTERM)
+    os.kill(process.pid, signal.SIGTERM)
     said = finish(process)
     assert said.code == 143, said
     assert "interrupted; the same command goes on from the last checkpoint" in said.err
@@ -269,7 +269,7 @@ def test_killed_at_random_batches(tmp_path: Path, command: tuple[str, ...], in_s
     inside = []
     for _ in range(5):
         before = last.stat().st_mtime_ns if last.exists() else 0
-        process = start(tmp_path, *command, *MANY_BATCHES, AFTER_EACH_BATCH)
+        process = fork(tmp_path, *command, *MANY_BATCHES, AFTER_EACH_BATCH)
         assert wait_until(lambda: last.exists() and last.stat().st_mtime_ns > before, process)  # noqa: B023
         time.sleep(draw.uniform(0, 0.1))
         assert process.poll() is None, "it ended before it was killed"
@@ -293,7 +293,7 @@ def test_damaged_last_checkpoint_is_told(tmp_path: Path, command: tuple[str, ...
 
 
 def test_killed_ten_times_at_random(tmp_path: Path, cache: Path) -> None:
-    """Ten kills at any place of the run, some while it composes or loads, most in or between two epochs."""
+    """Ten SIGKILLs at any place of the run, some while it composes or loads, most in or between two epochs."""
     epochs, draw = 40, random.Random(7)
     (tmp_path / "unbroken").mkdir()
     (tmp_path / "broken").mkdir()
@@ -305,7 +305,7 @@ def test_killed_ten_times_at_random(tmp_path: Path, cache: Path) -> None:
     history = work / "outputs" / unbroken.name / "history.jsonl"
     start_seconds = 0.0
     for kill in range(10):
-        process, before, started = start(work, *command), last_row(history), time.monotonic()
+        process, before, started = fork(work, *command), last_row(history), time.monotonic()
         if kill in (3, 7):
             delay = draw.uniform(0, start_seconds)
         else:
@@ -320,9 +320,7 @@ def test_killed_ten_times_at_random(tmp_path: Path, cache: Path) -> None:
         process.kill()
         finish(process)
     assert 0 < last_row(history) < epochs
-    done = run(work, *command)
-    assert done.code == 0, done.err
-    assert "going on after epoch" in done.out
+    go_on(work, command)
     equal(history.parent, unbroken)
 
 

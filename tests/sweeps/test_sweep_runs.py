@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from helpers.commands import TINY, call, finish, rows, start, timeless, wait_until
+from helpers.commands import TINY, call, finish, fork, rows, start, timeless, wait_until
 from lvm_lab.sweeps import leaderboard
 
 SMOKE = ("-m", "schedule=smoke", "device=cpu")
@@ -118,7 +118,7 @@ def test_training_ends_on_a_plateau_if_asked(tmp_path: Path, cache: str) -> None
 def unbroken(tmp_path_factory: pytest.TempPathFactory, cache: str) -> Path:
     """The whole smoke schedule, which nothing interrupted."""
     work = tmp_path_factory.mktemp("unbroken")
-    done = finish(start(work, *SMOKE, ONE, cache))
+    done = call(work, *SMOKE, ONE, cache)
     assert done.code == 0, done.err
     return work / "multirun" / "smoke"
 
@@ -139,9 +139,9 @@ def test_killed_six_times_nothing_runs_twice_and_nothing_is_lost(tmp_path: Path,
     epoch = statistics.median(row["seconds"] for r in leaderboard.read(unbroken) for row in r.run.history)
     ended: dict[str, int] = {}
     for kill in range(6):
-        process, before = start(tmp_path, *command), progress(sweep)
+        process, before = fork(tmp_path, *command), progress(sweep)
         if kill == 3:
-            # Somewhere while it imports, reads the table or composes.
+            # Somewhere while it reads the table or composes.
             time.sleep(draw.uniform(0, 3))
         else:
             # Some rows further, then anywhere in training, scoring or writing.
@@ -156,7 +156,7 @@ def test_killed_six_times_nothing_runs_twice_and_nothing_is_lost(tmp_path: Path,
         assert {name: found[name] for name in ended} == ended, "a finished run was touched"
         ended = found
     assert 4 < len(ended) < len(results(unbroken))
-    done = finish(start(tmp_path, *command))
+    done = call(tmp_path, *command)
     assert done.code == 0, done.err
     found = results(sweep)
     assert {name: found[name] for name in ended} == ended, "a finished run was touched"
@@ -168,7 +168,7 @@ def test_killed_six_times_nothing_runs_twice_and_nothing_is_lost(tmp_path: Path,
 def test_two_processes_share_a_sweep(tmp_path: Path, cache: str, unbroken: Path) -> None:
     names = ("amn", "distilgpt2", "gru", "linformer", "lstm", "retnet", "s4", "transformer")
     command = (*SMOKE, ONE, cache, f"schedule.only={','.join(names)}")
-    both = [start(tmp_path, *command) for _ in range(2)]
+    both = [fork(tmp_path, *command) for _ in range(2)]
     said = [finish(process) for process in both]
     assert [one.code for one in said] == [0, 0], said
     sweep = tmp_path / "multirun" / "smoke"

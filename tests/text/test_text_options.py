@@ -67,7 +67,8 @@ def test_opening_the_modules_imports_no_heavy_library() -> None:
     script = (
         "import importlib, sys\n"
         f"for name in '{modules}'.split(): importlib.import_module(name)\n"
-        "print(sorted({'torch', 'datasets', 'sentencex', 'markdown_it', 'pandas', 'transformers'} & set(sys.modules)))"
+        "heavy = {'torch', 'datasets', 'sentencex', 'markdown_it', 'pandas', 'psycopg', 'transformers'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
     )
     environment = {"PYTHONPATH": ":".join(sys.path)}
     shown = subprocess.check_output([sys.executable, "-c", script], env=environment, text=True)

@@ -16,7 +16,7 @@ import torch
 import torch.multiprocessing as mp
 from torch import Tensor
 
-from helpers.commands import MODEL, PATIENCE, call, finish, only_run, rows, run, start, timeless, tree, wait_until
+from helpers.commands import MODEL, PATIENCE, Outcome, call, finish, fork, only_run, rows, timeless, tree, wait_until
 from lvm_lab.archs.gru import GRU
 from lvm_lab.config.settings import OptimSettings
 from lvm_lab.data.batches import SegmentBatches
@@ -50,10 +50,19 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
 
 
-def trained(folder: Path, cache: Path, *arguments: str) -> list[dict[str, Any]]:
-    said = run(folder, *TINY, f"run.cache={cache}", *arguments, **LOCAL)
-    assert (said.code, said.err) == (0, ""), said
-    return rows(only_run(folder / "outputs"))
+def on_two(folder: Path, *arguments: str) -> Outcome:
+    """The command with two processes: the first is forked, and Lightning starts the second, which imports all anew."""
+    return finish(fork(folder, *arguments, *TWO, **LOCAL))
+
+
+def trained(folder: Path, cache: Path, *arguments: str) -> list[list[dict[str, Any]]]:
+    """The history of one process, in the folder `one`, and of two, in `two`."""
+    command = (*TINY, f"run.cache={cache}", *arguments)
+    for name, train in {"one": call, "two": on_two}.items():
+        (folder / name).mkdir()
+        said = train(folder / name, *command)
+        assert (said.code, said.err) == (0, ""), said
+    return [rows(only_run(folder / name / "outputs")) for name in ("one", "two")]
 
 
 def losses(history: list[dict[str, Any]]) -> list[dict[str, float]]:
@@ -68,9 +77,7 @@ def losses(history: list[dict[str, Any]]) -> list[dict[str, float]]:
     ids=["infonce", "mse", "hybrid", "documents"],
 )
 def test_two_processes_compute_what_one_does(tmp_path: Path, cache: Path, loss: tuple[str, ...]) -> None:
-    (tmp_path / "one").mkdir()
-    (tmp_path / "two").mkdir()
-    one, two = trained(tmp_path / "one", cache, *loss), trained(tmp_path / "two", cache, *loss, *TWO)
+    one, two = trained(tmp_path, cache, *loss)
     assert len(one) == len(two) == 2
     for alone, together in zip(losses(one), losses(two), strict=True):
         assert together == pytest.approx(alone, abs=1e-5)
@@ -82,7 +89,7 @@ def test_two_processes_compute_what_one_does(tmp_path: Path, cache: Path, loss: 
     assert log.count("training on cpu") == log.count("epoch 2 of 2") == 1
     # Finished: one sentence, no second process, nothing written.
     before = tree(folders[1])
-    again = run(tmp_path / "two", *TINY, f"run.cache={cache}", *loss, *TWO, **LOCAL)
+    again = on_two(tmp_path / "two", *TINY, f"run.cache={cache}", *loss)
     assert (again.code, again.err) == (0, "")
     assert again.out.count("this run is finished already") == 1
     assert {k: v for k, v in tree(folders[1]).items() if k != ".lock"} == {
@@ -93,8 +100,8 @@ def test_two_processes_compute_what_one_does(tmp_path: Path, cache: Path, loss: 
 @pytest.mark.slow
 @pytest.mark.parametrize("victim", ["first", "second"])
 def test_killed_and_taken_up_again(tmp_path: Path, cache: Path, victim: str) -> None:
-    command = (*TINY, f"run.cache={cache}", "trainer.max_epochs=40", *TWO)
-    process = start(tmp_path, *command, **LOCAL)
+    command = (*TINY, f"run.cache={cache}", "trainer.max_epochs=20")
+    process = fork(tmp_path, *command, *TWO, **LOCAL)
     assert wait_until(lambda: list(tmp_path.glob("outputs/*/checkpoints/last.ckpt")), process)
     (second,) = children(process.pid)
     os.kill(process.pid if victim == "first" else second, signal.SIGKILL)
@@ -106,33 +113,43 @@ def test_killed_and_taken_up_again(tmp_path: Path, cache: Path, victim: str) -> 
     folder = only_run(tmp_path / "outputs")
     # A process that lost its companion has nothing to record: the run is to go on.
     assert not (folder / "result.json").exists()
-    again = run(tmp_path, *command, **LOCAL)
+    again = on_two(tmp_path, *command)
     assert again.code == 0, again.err
     assert "going on after epoch" in again.out
-    assert [row["epoch"] for row in rows(folder)] == list(range(40))
+    assert [row["epoch"] for row in rows(folder)] == list(range(20))
     assert json.loads((folder / "result.json").read_text())["status"] == "finished"
+
+
+# Dropout draws on each device from a state of its own, and each has summed its own share of the losses.
+WITH_DROPOUT = (*TINY, "arch.dropout=0.2", "trainer.max_epochs=6")
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
+    """The folder of the run with dropout that nothing interrupted."""
+    folder = tmp_path_factory.mktemp("unbroken")
+    assert on_two(folder, *WITH_DROPOUT, f"run.cache={cache}").code == 0
+    return only_run(folder / "outputs")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("victim", ["first", "second"])
-def test_sent_away_inside_an_epoch_both_go_on_where_they_were(tmp_path: Path, cache: Path, victim: str) -> None:
-    """Dropout draws on each device from a state of its own, and each has summed its own share of the losses."""
-    command = (*TINY, f"run.cache={cache}", "arch.dropout=0.2", "trainer.max_epochs=6", *TWO)
-    for name in ("unbroken", "broken"):
-        (tmp_path / name).mkdir()
-    assert run(tmp_path / "unbroken", *command, **LOCAL).code == 0
-    process = start(tmp_path / "broken", *command, "trainer.checkpoint.every_minutes=1e-9", **LOCAL)
-    assert wait_until(lambda: list(tmp_path.glob("broken/outputs/*/checkpoints/last.ckpt")), process)
+def test_sent_away_inside_an_epoch_both_go_on_where_they_were(
+    tmp_path: Path, cache: Path, unbroken: Path, victim: str
+) -> None:
+    command = (*WITH_DROPOUT, f"run.cache={cache}")
+    process = fork(tmp_path, *command, *TWO, "trainer.checkpoint.every_minutes=1e-9", **LOCAL)
+    assert wait_until(lambda: list(tmp_path.glob("outputs/*/checkpoints/last.ckpt")), process)
     (second,) = children(process.pid)
     os.kill(process.pid if victim == "first" else second, signal.SIGTERM)
     said = finish(process)
     assert said.code == 143, said
-    folder = only_run(tmp_path / "broken" / "outputs")
+    folder = only_run(tmp_path / "outputs")
     assert not (folder / "result.json").exists()
-    again = run(tmp_path / "broken", *command, **LOCAL)
+    again = on_two(tmp_path, *command)
     assert again.code == 0, again.err
     assert "going on after epoch" in again.out
-    assert timeless(rows(folder)) == timeless(rows(only_run(tmp_path / "unbroken" / "outputs")))
+    assert timeless(rows(folder)) == timeless(rows(unbroken))
 
 
 def children(pid: int) -> list[int]:
@@ -165,10 +182,7 @@ STRATEGIES = {
 @pytest.mark.slow
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_two_processes_train_a_strategy_as_one_does(tmp_path: Path, cache: Path, strategy: str) -> None:
-    for name in ("one", "two"):
-        (tmp_path / name).mkdir()
-    one = trained(tmp_path / "one", cache, *STRATEGIES[strategy])
-    two = trained(tmp_path / "two", cache, *STRATEGIES[strategy], *TWO)
+    one, two = trained(tmp_path, cache, *STRATEGIES[strategy])
     for alone, together in zip(losses(one), losses(two), strict=True):
         assert together == pytest.approx(alone, abs=1e-5)
     assert [row["step"] for row in two] == [row["step"] for row in one]
@@ -176,7 +190,7 @@ def test_two_processes_train_a_strategy_as_one_does(tmp_path: Path, cache: Path,
 
 @pytest.mark.slow
 def test_a_row_of_a_schedule_on_two_devices(tmp_path: Path, cache: Path) -> None:
-    said = run(tmp_path, "schedule=smoke", "run_id=gru", f"run.cache={cache}", "logger=none", *TWO, **LOCAL)
+    said = on_two(tmp_path, "schedule=smoke", "run_id=gru", f"run.cache={cache}", "logger=none")
     assert (said.code, said.err) == (0, ""), said
     folder = tmp_path / "multirun" / "smoke" / "gru"
     assert json.loads((folder / "result.json").read_text())["status"] == "finished"

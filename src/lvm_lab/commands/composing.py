@@ -32,6 +32,7 @@ SMALLER = {
     "ingest": "set a smaller block, fewer threads or shards at once, or an encoder of fewer dims",
     "verify": "set a smaller sample",
     "tmd": "take an encoder of fewer dims",
+    "index": "take index=pq, or index a smaller store",
 }
 
 
@@ -39,7 +40,7 @@ def check_local(arguments: Sequence[str]) -> None:
     """Raise UserError for own settings that are named and do not exist: Hydra takes the group as optional."""
     for argument in arguments:
         key, _, name = argument.lstrip("+").partition("=")
-        if key != LOCAL or name in ("default", "evaluate", "ingest"):
+        if key != LOCAL or name in ("default", "evaluate", "ingest", "index"):
             continue
         if name in ("", "null"):
             raise UserError(f"local={name} names no settings of your own; write local=NAME, or leave it out.")

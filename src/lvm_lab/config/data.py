@@ -21,6 +21,7 @@ class DataSettings:
 
     train_windows: train on this many windows only, of whole documents (but for the last) in the order of their hashes,
         so that a smaller number is a part of every larger one.
+    first: train on the documents of so many hashes only, in the same order; None: on all.
     gate: what a failed data gate does before training.
     windows: how training reads documents. sliding: windows of context_length vectors, each with its target. documents:
         segments of up to context_length + 1 chunks, supervised at every place that has read min_context of them.
@@ -40,6 +41,7 @@ class DataSettings:
     min_context: int | None = None
     judge_from: int = 16
     tmd: Literal["concat", "film"] | None = None
+    first: int | None = None
 
     def __post_init__(self) -> None:
         if self.context_length < 1:
@@ -49,6 +51,13 @@ class DataSettings:
         if self.train_windows is not None and self.train_windows < 1:
             raise UserError(
                 f"data.train_windows={self.train_windows} leaves nothing to train on; set 1 or more, or null."
+            )
+        if self.first is not None and self.first < 1:
+            raise UserError(f"data.first={self.first} leaves nothing to train on; set 1 or more documents, or null.")
+        if self.first is not None and self.train_windows is not None:
+            raise UserError(
+                f"data.first={self.first} and data.train_windows={self.train_windows} both say how much is trained on; "
+                "leave one of them out."
             )
         if self.fold is not None and not 0 <= self.fold < FOLDS:
             raise UserError(f"data.fold={self.fold} does not exist; choose 0 to {FOLDS - 1}, or null for 70/15/15.")

@@ -12,7 +12,7 @@ from lvm_lab.config.presets import Preset
 from lvm_lab.config.settings import DeviceSettings
 from lvm_lab.errors import UserError
 
-KEYS = ("checkpoints", "parts", "ood", "out", "cache", "allow", "device", "five_cat")
+KEYS = ("checkpoints", "parts", "ood", "out", "cache", "allow", "by", "device", "five_cat")
 Part = Literal["val", "test", "ood"]
 PARTS: tuple[str, ...] = get_args(Part)
 LISTS: dict[str, Any] = {
@@ -28,6 +28,7 @@ EXAMPLES = {"checkpoints": "outputs/gru", "parts": "val,test", "ood": "novel.npz
 class EvaluationSettings:
     """data: a data node that all models are put on, or None for each its own.
 
+    by: `source`: every part also by where its documents are from.
     allow: packages, beside the lab's own, whose classes a checkpoint may be built of.
     """
 
@@ -40,6 +41,7 @@ class EvaluationSettings:
     device: DeviceSettings
     preset: Preset
     data: dict[str, Any] | None
+    by: Literal["source"] | None = None
 
     @property
     def allowed(self) -> frozenset[str]:

@@ -9,6 +9,9 @@ import hashlib
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import PurePath
+
+import numpy as np
 
 from lvm_lab.data.contract import EncoderContract
 from lvm_lab.data.documents import concatenate
@@ -17,12 +20,26 @@ from lvm_lab.data.store import Store
 from lvm_lab.data.tmd import join, join_tables
 from lvm_lab.errors import UserError
 
+# The source of documents whose file names none (`lvm_lab.data.importers.npz`).
+UNNAMED = "npz"
+
 
 @dataclass(frozen=True)
 class JoinedStore(Store):
-    """A store whose rows lie in several others."""
+    """A store whose rows lie in several others. weights: how often training draws of each; empty: of all alike."""
 
     stores: tuple[Store, ...] = ()
+    weights: tuple[float, ...] = ()
+
+    @property
+    def weight_D(self) -> np.ndarray | None:
+        """The weight of every document, by its number; None where all are alike."""
+        if not self.weights:
+            return None
+        number_S = self.documents.numbers()
+        weight_D = np.ones(int(number_S.max()) + 1)
+        weight_D[number_S] = np.asarray(self.weights)[self.documents.store]
+        return weight_D
 
     def texts(self) -> list[str] | None:
         """Every store's texts, empty where one has none; None where no store has any."""
@@ -38,13 +55,15 @@ class JoinedStore(Store):
         return [value for values, empty in zip(by_store, none, strict=True) for value in (values or empty)]
 
 
-def join_stores(stores: Sequence[Store]) -> Store:
+def join_stores(stores: Sequence[Store], weights: Sequence[float] = ()) -> Store:
     """One store of several; equal ids in two of them are two documents, each in the part that it has alone.
 
-    The order of the stores counts for nothing. Raises UserError for the same content twice, for stores of another
-    encoder or dim, and for isolated windows beside whole documents.
+    weights: of each store, in their order; none: all are alike. The order of the stores counts for nothing. Raises
+    UserError for the same content twice, for stores of another encoder or dim, and for isolated windows beside whole
+    documents.
     """
-    stores = sorted(stores, key=lambda store: store.content)
+    order = sorted(range(len(stores)), key=lambda place: stores[place].content)
+    stores = [stores[place] for place in order]
     first = stores[0]
     if len(stores) == 1:
         return first
@@ -82,7 +101,20 @@ def join_stores(stores: Sequence[Store]) -> Store:
         codes_N=join(codes, [len(store.vectors_ND) for store in stores]),
         tmd=table,
         stores=tuple(stores),
+        weights=tuple(float(weights[place]) for place in order) if len(set(weights)) > 1 else (),
     )
+
+
+def document_sources(store: Store) -> list[str]:
+    """Where each document is from, by its number: the source that its text had; of a file without any its store."""
+    names = store.documents.source
+    if isinstance(store, JoinedStore):
+        files = [PurePath(one.name).stem for one in store.stores]
+        names = [
+            files[one] if name == UNNAMED else name for name, one in zip(names, store.documents.store, strict=True)
+        ]
+    of_number = dict(zip(store.documents.numbers().tolist(), names, strict=True))
+    return [of_number[number] for number in range(len(of_number))]
 
 
 def either(mine: EncoderContract, theirs: EncoderContract) -> EncoderContract:

@@ -53,6 +53,43 @@ def diverse_batches(document_W: np.ndarray, batch_size: int, max_per_doc: int, s
     return rng.permuted(rng.permutation(queue.reshape(batch_size, batches).T), axis=1)
 
 
+class Mix:
+    """Weights of what is drawn: 2 has it come twice an epoch, 0.5 every second one, drawn anew each epoch.
+
+    How often a document's windows come is one number for all epochs, within one of weight times windows, and over all
+    documents exact to one: every epoch has as many batches. weight_W: equal for what is of one document.
+    """
+
+    def __init__(self, document_W: np.ndarray, weight_W: np.ndarray) -> None:
+        _, self.inverse_W = np.unique(document_W, return_inverse=True)
+        self.size_D = np.bincount(self.inverse_W)
+        # Rounded over documents and not for each: a weight of a tenth takes of every tenth of the small ones.
+        until_D = np.cumsum(np.bincount(self.inverse_W, weights=weight_W))
+        self.count_D = np.diff(np.floor(until_D + 0.5).astype(np.int64), prepend=0)
+
+    @property
+    def document_W(self) -> np.ndarray:
+        """The document of everything that an epoch draws."""
+        return np.repeat(np.arange(len(self.count_D)), self.count_D)
+
+    def positions(self, seed: int, epoch: int) -> np.ndarray:
+        """What an epoch draws, a function of (seed, epoch) alone; nothing comes k + 1 times before all others of its
+        document came k times."""
+        # Apart from the streams that segments and batches are drawn from.
+        rng = np.random.default_rng(np.random.SeedSequence([seed, epoch], spawn_key=(2,)))
+        order = rng.permutation(len(self.inverse_W))
+        order = order[np.argsort(self.inverse_W[order], kind="stable")]
+        document = self.inverse_W[order]
+        turn = np.arange(len(order)) - (np.cumsum(self.size_D) - self.size_D)[document]
+        whole, rest = np.divmod(self.count_D, self.size_D)
+        return np.repeat(order, whole[document] + (turn < rest[document]))
+
+
+def weighed(weight_W: np.ndarray | None, document_W: np.ndarray) -> Mix | None:
+    """The mix of weights; None where every one is 1 and an epoch goes through all."""
+    return None if weight_W is None or (weight_W == 1).all() else Mix(document_W, weight_W)
+
+
 @dataclass(frozen=True)
 class Draw:
     """One global batch: positions of windows, and the seed of whatever else is drawn for it."""
@@ -62,11 +99,20 @@ class Draw:
 
 
 class DiverseBatches(Sampler[Draw]):
-    """Yields each epoch's global batches; Lightning calls `set_epoch`."""
+    """Yields each epoch's global batches; Lightning calls `set_epoch`. weight_W: see `Mix`."""
 
-    def __init__(self, document_W: np.ndarray, batch_size: int, max_per_doc: int, seed: int) -> None:
+    def __init__(
+        self,
+        document_W: np.ndarray,
+        batch_size: int,
+        max_per_doc: int,
+        seed: int,
+        weight_W: np.ndarray | None = None,
+    ) -> None:
         self.document_W, self.batch_size, self.max_per_doc, self.seed = document_W, batch_size, max_per_doc, seed
-        self.length = count_batches(document_W, batch_size, max_per_doc)
+        self.mix = weighed(weight_W, document_W)
+        drawn_W = document_W if self.mix is None else self.mix.document_W
+        self.length = count_batches(drawn_W, batch_size, max_per_doc)
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -76,7 +122,9 @@ class DiverseBatches(Sampler[Draw]):
         return self.length
 
     def __iter__(self) -> Iterator[Draw]:
-        batches = diverse_batches(self.document_W, self.batch_size, self.max_per_doc, self.seed, self.epoch)
+        drawn = np.arange(len(self.document_W)) if self.mix is None else self.mix.positions(self.seed, self.epoch)
+        document_W = self.document_W[drawn]
+        batches = drawn[diverse_batches(document_W, self.batch_size, self.max_per_doc, self.seed, self.epoch)]
         for number, batch in enumerate(batches):
             yield Draw(batch, (self.seed, self.epoch, number))
 

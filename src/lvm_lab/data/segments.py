@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from torch.utils.data import Sampler
 
-from lvm_lab.data.sampler import FixedBatches, count_batches, diverse_batches
+from lvm_lab.data.sampler import FixedBatches, count_batches, diverse_batches, weighed
 from lvm_lab.data.windows import Windows, even_sample, stripes
 
 
@@ -135,14 +135,21 @@ class SegmentSampler(Sampler[SegmentDraw]):
     """Yields each epoch's global batches of segments, a function of (seed, epoch) alone; Lightning calls `set_epoch`.
 
     Document-diverse as `DiverseBatches` are, with at most `max_per_doc` segments of a document in a batch.
-    targets: how many targets the epoch that was begun last supervises.
+    weight_W: of the windows of `cuts`, in their order; see `Mix`. targets: how many targets the epoch that was begun
+    last supervises.
     """
 
-    def __init__(self, cuts: Cuts, batch_size: int, max_per_doc: int, seed: int) -> None:
+    def __init__(
+        self, cuts: Cuts, batch_size: int, max_per_doc: int, seed: int, weight_W: np.ndarray | None = None
+    ) -> None:
         self.cuts, self.batch_size, self.max_per_doc, self.seed = cuts, batch_size, max_per_doc, seed
         self.epoch = 0
         self.targets = 0
-        document_S = self._cut().document_S
+        segments = self._cut()
+        document_S = segments.document_S
+        # Every epoch cuts a document into as many segments.
+        self.mix = weighed(None if weight_W is None else weight_W[segments.window_S], document_S)
+        document_S = document_S if self.mix is None else self.mix.document_W
         self.segments = len(document_S)
         self.length = count_batches(document_S, batch_size, max_per_doc, "segments")
 
@@ -154,6 +161,8 @@ class SegmentSampler(Sampler[SegmentDraw]):
 
     def __iter__(self) -> Iterator[SegmentDraw]:
         segments = self._cut()
+        if self.mix is not None:
+            segments = segments.select(self.mix.positions(self.seed, self.epoch))
         batches = diverse_batches(segments.document_S, self.batch_size, self.max_per_doc, self.seed, self.epoch)
         self.targets = int(segments.count_S[batches].sum())
         for number, batch in enumerate(batches):

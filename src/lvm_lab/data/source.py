@@ -25,8 +25,9 @@ class Opened:
 
     content: what the vectors are, name to digest, whatever place they came from; it enters the fingerprint. The digest
         of a validation set of its own is named "val", that of out-of-domain vectors "ood"; all others are of what is
-        split. Two runs stand on the same ground, and their numbers compare, where these say that VAL is the same: see
-        `lvm_lab.runs.identity.ground`. Names that begin with "member_" or "weights_" are an arch's.
+        split, but for "mix", the weights of several stores, which move no document. Two runs stand on the same ground,
+        and their numbers compare, where these say that VAL is the same: see `lvm_lab.runs.identity.ground`. Names that
+        begin with "member_" or "weights_" are an arch's.
     oracle: makes the best predictor that knows the rule, where there is one (device -> predictor).
     """
 

@@ -25,6 +25,7 @@ from lvm_lab.judge import baselines, gates
 from lvm_lab.runs import selecting
 from lvm_lab.runs.folds import fold_of
 from lvm_lab.runs.process import commit
+from lvm_lab.scoring.by_source import by_source
 from lvm_lab.scoring.folds import pooled_tables
 from lvm_lab.scoring.ground import Ground, open_ground, source_of
 from lvm_lab.scoring.labels import model_labels
@@ -53,6 +54,8 @@ def evaluate(settings: EvaluationSettings) -> dict[str, Any]:
         for path, reason in ground.skipped.items():
             passed_over.append({"path": path, "reason": f"{', '.join(labels[m.file] for m in listed)}: {reason}"})
             log.warning("skipped %s", passed_over[-1]["reason"])
+    if settings.by == "source":
+        tables = [[(by_source(ground), listed) for ground, listed in table] for table in tables]
     judged = [_score(table, labels, device, settings.allow) for table in tables]
     folds = {labels[model.file]: fold_of(model.config, model.content) for model in models if model.own_data}
     return {

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Self
 
@@ -15,13 +15,15 @@ from lvm_lab.types import Prediction, Predictor, Stats
 
 @dataclass(frozen=True)
 class FitData:
-    """What a baseline may be fitted on. oracle: makes the data source's own best predictor (device -> predictor)."""
+    """What a baseline may be fitted on. oracle: makes the data source's own best predictor (device -> predictor).
+    content: the digests of what the data is read from, as `lvm_lab.data.source.Opened` has them."""
 
     train: Windows
     val: Windows
     stats: Stats
     oracle: Callable[[str], Predictor] | None = None
     device: str = "cpu"
+    content: Mapping[str, str] = field(default_factory=dict)
 
 
 class Baseline:

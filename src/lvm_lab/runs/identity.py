@@ -9,6 +9,7 @@ from typing import Any
 
 from lvm_lab.config import sources, targets
 from lvm_lab.config.conf import spell_back
+from lvm_lab.config.mix import MIX, paths_of
 from lvm_lab.config.presets import GATES
 from lvm_lab.config.settings import NO_STRATEGY
 from lvm_lab.errors import UserError
@@ -22,6 +23,7 @@ ADDED: dict[str, Any] = {
     "data.min_context": None,
     "data.judge_from": 16,
     "data.tmd": None,
+    "data.first": None,
     "trainer.accumulate": 1,
     "trainer.ema": None,
     "strategy": NO_STRATEGY,
@@ -158,7 +160,7 @@ def ground(config: dict[str, Any], content: dict[str, str]) -> dict[str, Any]:
     """
     if "val" in content:
         return {"val": content["val"]}
-    read = {k: v for k, v in of_data(content).items() if k != "ood"}
+    read = {k: v for k, v in of_data(content).items() if k not in ("ood", MIX)}
     return read | {"fold": config.get("data", {}).get("fold")}
 
 
@@ -175,7 +177,7 @@ def as_cut(data: dict[str, Any]) -> dict[str, Any]:
     """
     left_out = (*TRAINING_ALONE, *sources.secrets(data))
     kept = {k: v for k, v in data.items() if k not in left_out and v != ADDED.get(f"data.{k}", _NOT_ADDED)}
-    unordered = {key: sorted(kept[key]) for key in sources.places(data) if isinstance(kept.get(key), list)}
+    unordered = {key: sorted(paths_of(kept[key])) for key in sources.places(data) if isinstance(kept.get(key), list)}
     return targets.current(kept) | unordered
 
 

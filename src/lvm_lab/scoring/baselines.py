@@ -53,7 +53,7 @@ def baselines(
 
     not_fitted: gets the reason, by name, for each that this data cannot fit.
     """
-    data = FitData(parts.train, parts.val, parts.stats, parts.oracle, device)
+    data = FitData(parts.train, parts.val, parts.stats, parts.oracle, device, parts.content)
     fitted: dict[str, Baseline] = {}
     for kind, arguments in kinds(which):
         if not kind.available(data):

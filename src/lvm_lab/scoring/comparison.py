@@ -12,6 +12,7 @@ from lvm_lab.judge.bootstrap import finite, p_value, paired_difference
 from lvm_lab.judge.comparison import Paired, Skill, holm, paired, skill
 from lvm_lab.judge.following import GROUP
 from lvm_lab.judge.results import CURVE
+from lvm_lab.scoring.ground import kind_of
 from lvm_lab.scoring.judging import Judgement
 
 
@@ -95,8 +96,8 @@ def against(
 ) -> list[Comparison]:
     """Each predictor less the best model, on the same windows; corrected for how many were compared.
 
-    chosen_on: the part by whose numbers `best` is the best. What is compared there describes and tests nothing, since
-    the highest of several is high by chance too: its p-values are NaN.
+    chosen_on: the kind of part by whose numbers `best` is the best. What is compared there describes and tests nothing,
+    since the highest of several is high by chance too: its p-values are NaN.
     """
     comparisons = []
     for part, report in predictors[best].reports.items():
@@ -109,7 +110,7 @@ def against(
         }
         for number in dict.fromkeys(number for tests in by_name.values() for number in tests):
             tests = {name: tests[number] for name, tests in by_name.items() if number in tests}
-            if part == chosen_on:
+            if kind_of(part) == chosen_on:
                 tests = {name: replace(test, p=math.nan) for name, test in tests.items()}
             corrected = holm({name: test.p for name, test in tests.items()})
             comparisons += [

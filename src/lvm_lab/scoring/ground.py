@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -11,9 +11,11 @@ from typing import Any, Literal
 import numpy as np
 
 from lvm_lab.config.data import DataSettings
+from lvm_lab.config.mix import paths_of
 from lvm_lab.config.presets import Preset
 from lvm_lab.config.thresholds import DOCUMENTS_FOR_INTERVAL
 from lvm_lab.data.importers.npz import open_source
+from lvm_lab.data.joined import document_sources
 from lvm_lab.data.parts import Parts, whole_windows
 from lvm_lab.data.seen import Trainings, hold_out
 from lvm_lab.data.windows import Windows, sample_evenly
@@ -26,6 +28,8 @@ KINDS: tuple[Kind, ...] = ("val", "test", "ood")
 WAY_OUT = "judge it on documents that it has not seen, or leave that part or store out"
 # An OOD store of one of these names would be taken for the part.
 RESERVED = ("train", *KINDS)
+# Between a part and a source of it, in the name of the source's row.
+OF_A_SOURCE = ": "
 
 
 @dataclass(frozen=True)
@@ -34,7 +38,7 @@ class Ground:
     words. stores: the content of each further OOD store, by name. cache: where fitted baselines are kept.
     skipped: the further OOD stores that are not judged, path to reason. notes: what a reader of numbers has to know of
     the windows. judge_from, later: the first row that `following` ranks, and by part every target of it, whatever the
-    windows read."""
+    windows read. origins: by part the source of each document, by its number."""
 
     parts: Parts
     preset: Preset
@@ -46,6 +50,7 @@ class Ground:
     notes: tuple[str, ...] = ()
     judge_from: int = DataSettings.judge_from
     later: Mapping[str, Windows] = field(default_factory=dict)
+    origins: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @classmethod
     def of_run(cls, parts: Parts, preset: Preset, cache: Path, judge_from: int = DataSettings.judge_from) -> Ground:
@@ -108,7 +113,8 @@ class Ground:
 
 
 def kind_of(part: str) -> Kind:
-    """Which thresholds a part is held against: OOD stores go by any name."""
+    """Which thresholds a part is held against: OOD stores go by any name, a source's row by its part's."""
+    part = part.partition(OF_A_SOURCE)[0]
     return "val" if part == "val" else "test" if part == "test" else "ood"
 
 
@@ -138,6 +144,7 @@ def open_ground(
     windows: dict[str, Windows] = {kind: held_out[kind] for kind in kinds if kind in held_out}
     sources = {name: sources[name] for name in windows}
     contents: dict[str, str] = {}
+    origins = dict(parts.origins)
     skipped: dict[str, str] = {}
     judged = {parts.content["ood"]: "ood"} if "ood" in windows and "ood" in parts.content else {}
     for path in stores:
@@ -153,6 +160,7 @@ def open_ground(
         name = store_label(Path(path), windows)
         windows[name] = whole_windows(store, settings, path, cache)
         sources[name], contents[name] = path, store.content
+        origins[name] = document_sources(store)
     if not windows and skipped:
         raise UserError(next(iter(skipped.values())))
     for name, part in windows.items():
@@ -163,13 +171,14 @@ def open_ground(
                 "bring more documents, or leave the part out."
             )
     start = settings.judge_from
-    return Ground(parts, preset, cache, windows, sources, contents, skipped, parts.notes, start, _later(windows, start))
+    later = _later(windows, start)
+    return Ground(parts, preset, cache, windows, sources, contents, skipped, parts.notes, start, later, origins)
 
 
 def source_of(node: Mapping[str, Any], part: str) -> str:
     """What a part was read from, in a user's words; node: the data node of a config."""
     source = node.get(f"{part}_path") or node.get("path") or node["name"]
-    return ", ".join(source) if isinstance(source, list) else str(source)
+    return ", ".join(paths_of(source))
 
 
 def store_label(path: Path, taken: Container[str]) -> str:

@@ -6,6 +6,7 @@ import logging
 import math
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
@@ -98,8 +99,11 @@ class VectorDataModule(pl.LightningDataModule):
     def _training_loader(self, windows: Windows, negatives: int) -> DataLoader[Batch]:
         if self.shortest is not None:
             return self._segment_loader(windows, negatives, self.shortest)
-        sampler = DiverseBatches(windows.document_W, self.batch_size, self.max_per_doc, self.seed)
-        seen, total = len(sampler) * self.batch_size, len(windows)
+        sampler = DiverseBatches(
+            windows.document_W, self.batch_size, self.max_per_doc, self.seed, self._weights(windows)
+        )
+        seen = len(sampler) * self.batch_size
+        total = len(windows) if sampler.mix is None else len(sampler.mix.document_W)
         # The last incomplete batch of an epoch is left out anyway.
         if len(sampler) < total // self.batch_size:
             log.info(
@@ -114,7 +118,8 @@ class VectorDataModule(pl.LightningDataModule):
         return _loader(batches, Resumable(sampler))
 
     def _segment_loader(self, windows: Windows, negatives: int, shortest: int) -> DataLoader[Batch]:
-        sampler = SegmentSampler(Cuts(windows, shortest), self.batch_size, self.max_per_doc, self.seed)
+        cuts = Cuts(windows, shortest)
+        sampler = SegmentSampler(cuts, self.batch_size, self.max_per_doc, self.seed, self._weights(cuts.windows))
         seen, total = len(sampler) * self.batch_size, sampler.segments
         log.info(
             "an epoch reads %d of %d segments (%.0f%%) of up to %d chunks, cut anew each time, in which %d targets are "
@@ -128,6 +133,10 @@ class VectorDataModule(pl.LightningDataModule):
         if len(sampler) < total // self.batch_size:
             log.info("a batch takes at most %d segments of a document (data.max_per_doc)", self.max_per_doc)
         return _loader(SegmentBatches(negatives, *self._place(), self._gather(windows), self.codes), Resumable(sampler))
+
+    def _weights(self, windows: Windows) -> np.ndarray | None:
+        """How often each window is drawn in an epoch, where stores are mixed by weight."""
+        return None if self.parts.training is None else self.parts.training.weights(windows)
 
     def _place(self) -> tuple[int, int]:
         """Which of how many devices this one is."""
