@@ -31,8 +31,8 @@ EACH = "add -m to run them all"
 SMALLER = {
     "ingest": "set a smaller block, fewer threads or shards at once, or an encoder of fewer dims",
     "verify": "set a smaller sample",
-    "index": "take index=pq, or index a smaller store",
     "tmd": "take an encoder of fewer dims",
+    "index": "take index=pq, or index a smaller store",
 }
 
 

@@ -40,8 +40,8 @@ class DataSettings:
     windows: Literal["sliding", "documents"] = "sliding"
     min_context: int | None = None
     judge_from: int = 16
-    first: int | None = None
     tmd: Literal["concat", "film"] | None = None
+    first: int | None = None
 
     def __post_init__(self) -> None:
         if self.context_length < 1:

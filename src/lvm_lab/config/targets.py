@@ -69,11 +69,11 @@ CONTRACTS = {
         ("contract", "encode", "tokens"),
         way="derive it from lvm_lab.text.encoder.Encoder",
     ),
-    "data.indices": Contract(
-        "kind of index", "lvm_lab.data.index_kind.Kind", way="derive it from lvm_lab.data.index_kind.Kind"
-    ),
     "text.tmd": Contract(
         "coder", "lvm_lab.text.coder.Coder", ("codes",), way="derive it from lvm_lab.text.coder.Coder"
+    ),
+    "data.indices": Contract(
+        "kind of index", "lvm_lab.data.index_kind.Kind", way="derive it from lvm_lab.data.index_kind.Kind"
     ),
     "judge.gates": Contract("Gate", "lvm_lab.judge.gate.Gate", way="derive it from lvm_lab.judge.gate.Gate"),
     "judge.baselines": Contract(

@@ -14,6 +14,7 @@ import numpy as np
 from lvm_lab.config.data import DataSettings
 from lvm_lab.config.mix import MIX
 from lvm_lab.config.settings import NormaliserName
+from lvm_lab.data.coded import check_codes, codes_content
 from lvm_lab.data.contract import EncoderContract
 from lvm_lab.data.joined import document_sources, either
 from lvm_lab.data.mixing import Mixing
@@ -24,7 +25,7 @@ from lvm_lab.data.source import Opened
 from lvm_lab.data.split import part_of
 from lvm_lab.data.stats import training_stats
 from lvm_lab.data.store import Store
-from lvm_lab.data.tmd import MISSING, Names
+from lvm_lab.data.tmd import Names
 from lvm_lab.data.training_part import TrainingPart, first_by_hash, of_first_documents
 from lvm_lab.data.windows import Windows, index_windows
 from lvm_lab.errors import UserError
@@ -43,8 +44,8 @@ class Parts:
     documents: how many documents the store has, all parts together. notes: what a reader of numbers has to know of
     them. mixing: VAL's halves, where an ensemble learns the weights of its members. cut: what makes each part what it
     is, as a digest: two data sets of equal ones hold out the same windows. training: what `train` is cut from.
-    origins: by held-out part where each document is from, by its number.
     tmd, codes_content: what the TMD codes of the store mean, and their digest, where it has any.
+    origins: by held-out part where each document is from, by its number.
     """
 
     train: Windows
@@ -60,9 +61,9 @@ class Parts:
     notes: tuple[str, ...] = ()
     mixing: Mixing | None = None
     training: TrainingPart | None = None
-    origins: Mapping[str, Sequence[str]] = field(default_factory=dict)
     tmd: Names | None = None
     codes_content: str | None = None
+    origins: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def sketches(self) -> list[Sketch]:
         """What a model that is trained on these parts has seen, for its checkpoints."""
@@ -96,7 +97,7 @@ def cut_parts(
         # What the training data do not say, the next store's contract is held against too.
         contract = either(contract, other.contract)
     if settings.tmd is not None:
-        _check_codes(opened)
+        check_codes([one for one in (store, opened.val_store, opened.ood_store) if one is not None])
     chunks = Chunks.of(store)
     excluded_N = repeated_rows(store, cache, chunks) if settings.skip_repeated else None
     if excluded_N is not None and excluded_N.any():
@@ -155,9 +156,9 @@ def cut_parts(
         cut=_cut(opened.content, settings),
         notes=(*_unknown(opened), *apart.notes),
         training=training,
-        origins=_origins(opened),
         tmd=store.tmd,
-        codes_content=_codes_content(store),
+        codes_content=codes_content(store),
+        origins=_origins(opened),
     )
 
 
@@ -166,34 +167,6 @@ def _origins(opened: Opened) -> dict[str, list[str]]:
     stores = {"val": opened.val_store, "ood": opened.ood_store}
     apart = {part: document_sources(store) for part, store in stores.items() if store is not None}
     return {"val": own, "test": own} | apart
-
-
-def _codes_content(store: Store) -> str | None:
-    if store.codes_N is None or store.tmd is None:
-        return None
-    names = {key: value for key, value in store.tmd.recorded().items() if key != "by"}
-    return hashlib.sha256(store.codes_N.tobytes() + json.dumps(names, sort_keys=True).encode()).hexdigest()
-
-
-def _check_codes(opened: Opened) -> None:
-    """UserError for stores without TMD codes, or with those of different tables of names; a warning of missing ones."""
-    table = opened.store.tmd
-    for store in (opened.store, opened.val_store, opened.ood_store):
-        if store is None:
-            continue
-        if store.codes_N is None or (store.codes_N == MISSING).all():
-            raise UserError(
-                f"data.tmd reads TMD codes and {store.name} has none; give its chunks codes with `lvm-lab tmd "
-                "store=FOLDER`, or set data.tmd=null."
-            )
-        if store.tmd != table:
-            raise UserError(
-                f"data.tmd reads TMD codes and {store.name} has them by another table of names than "
-                f"{opened.store.name}; give its chunks codes anew with `lvm-lab tmd`, by the same table."
-            )
-        missing = int((store.codes_N == MISSING).sum())
-        if missing:
-            log.warning("%d of %d chunks of %s have no TMD code", missing, len(store.codes_N), store.name)
 
 
 def _unknown(opened: Opened) -> list[str]:

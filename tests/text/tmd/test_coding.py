@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from helpers.commands import call
 from helpers.documents import make_documents
 from lvm_lab import tmd as command
+from lvm_lab.config.conf import conf_dir
 from lvm_lab.data import tmd
 from lvm_lab.data.contract import EncoderContract
 from lvm_lab.data.store import open_store, write_store
 from lvm_lab.errors import UserError
-from lvm_lab.jobs.coding import counts, give_codes
+from lvm_lab.jobs.coding import coder_of, counts, give_codes
 from lvm_lab.text.coder import names_of
 from lvm_lab.text.encoder import Encoder
 from lvm_lab.text.tmd.prototypes import Prototypes
@@ -179,6 +182,19 @@ def test_the_command_gives_codes_by_the_stores_own_encoder(tmp_path: Path) -> No
     assert said.code == 0, said.err
     np.testing.assert_array_equal(open_store(tmp_path / "bare").codes_N, made.codes_N)
     assert "TMD domains" in said.out + said.err
+
+
+@pytest.mark.parametrize("stem", [file.stem for file in sorted((conf_dir() / "tmd").glob("*.yaml"))])
+def test_an_option_binds_and_opens_with_its_command(stem: str) -> None:
+    text = (conf_dir() / "tmd" / f"{stem}.yaml").read_text()
+    node = yaml.safe_load(text)
+    assert text.startswith("# lvm-lab ")
+    assert node["name"] == stem
+    coder = coder_of(node)
+    assert (coder is None) == (stem == "none")
+    if coder is not None:
+        assert type(coder).__module__ == f"lvm_lab.text.tmd.{stem}"
+        assert set(inspect.signature(type(coder)).parameters) == set(node) - {"name", "_target_"}
 
 
 def test_a_store_of_an_unknown_encoder_asks_for_its_name(store: Path) -> None:
