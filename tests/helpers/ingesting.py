@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from filelock import FileLock, Timeout
 
 from helpers.commands import Outcome, call
 from helpers.text_parts import CONF
@@ -59,3 +60,12 @@ def content(store: Path) -> dict[str, str]:
 
 def staging(folder: Path, out: str = "store") -> Path:
     return folder / f".{out}.ingest"
+
+
+def is_held(file: Path) -> bool:
+    """Whether somebody holds the lock in a file."""
+    try:
+        with FileLock(file, timeout=0):
+            return False
+    except Timeout:
+        return True

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
 from helpers.commands import call
-from helpers.ingesting import content, give, job_settings, made, staging
+from helpers.ingesting import content, give, is_held, job_settings, made, staging
 from helpers.text_parts import Letters, Stories
 from lvm_lab import files, ingest
 from lvm_lab.data import part_files
@@ -357,14 +357,6 @@ def test_a_shard_is_taken_before_another_process_may_begin(tmp_path: Path, monke
     monkeypatch.setattr(Staging, "_locked", taking)
     monkeypatch.setattr(ingestion, "publish", publishing)
     made(tmp_path)
-
-
-def is_held(file: Path) -> bool:
-    try:
-        with FileLock(file, timeout=0):
-            return False
-    except Timeout:
-        return True
 
 
 def test_other_versions_do_not_go_on_with_what_is_there(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

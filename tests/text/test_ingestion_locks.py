@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from filelock import FileLock, Timeout
 
-from helpers.ingesting import content, job_settings, made, staging
+from helpers.ingesting import content, is_held, job_settings, made, staging
 from lvm_lab.errors import UserError
 from lvm_lab.jobs import ingestion
 from lvm_lab.text.ingestion import record
@@ -33,14 +32,6 @@ def elsewhere() -> Iterator[Elsewhere]:
     """Runs a function in a thread, which takes and waits for locks as another process does."""
     with ThreadPoolExecutor(1) as pool:
         yield lambda function: pool.submit(function).result()
-
-
-def is_held(file: Path) -> bool:
-    try:
-        with FileLock(file, timeout=0):
-            return False
-    except Timeout:
-        return True
 
 
 def ingest(folder: Path, *settings: str) -> str:
