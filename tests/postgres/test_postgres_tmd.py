@@ -48,6 +48,11 @@ def coded_store(folder: Path, ids: list[str] | None = None) -> Store:
     return write_store(folder, vectors_ND, documents, contract, texts=texts, ids=ids, codes_N=codes_N, table=NAMES)
 
 
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    return coded_store(tmp_path_factory.mktemp("coded") / "store")
+
+
 def names_file(folder: Path, count: int = 64) -> Path:
     file = folder / "names.yaml"
     file.write_text(yaml.safe_dump({key: list(getattr(NAMES, key))[:count] for key in FIELDS}))
@@ -74,8 +79,9 @@ def by_document(store: Store) -> dict[str, list[int]]:
     }
 
 
-def test_codes_cross_with_their_names_and_a_chunk_without_one_stays_so(server: Server, tmp_path: Path) -> None:
-    store = coded_store(tmp_path / "store")
+def test_codes_cross_with_their_names_and_a_chunk_without_one_stays_so(
+    server: Server, store: Store, tmp_path: Path
+) -> None:
     assert export_data.main([str(store.path), "into=postgres"]) == 0
     again, record = ingested(tmp_path / "again", f"reader.tmd_names={names_file(tmp_path)}", "block=4")
     assert by_document(again) == by_document(store)
@@ -89,9 +95,8 @@ def test_codes_cross_with_their_names_and_a_chunk_without_one_stays_so(server: S
 
 
 @pytest.mark.parametrize("type", ["smallint", "integer", "bigint"])
-def test_a_column_that_is_there_holds_codes_and_gives_them_back(server: Server, tmp_path: Path, type: str) -> None:
+def test_a_column_that_is_there_holds_codes_and_gives_them_back(server: Server, store: Store, type: str) -> None:
     server.execute(EXISTING.format(type=type))
-    store = coded_store(tmp_path / "store")
     assert written(store).losses == [WITHOUT_NAMES, "what made the vectors"]
     first = server.execute("SELECT tmd_code FROM cpe_entry WHERE article_index = 0 ORDER BY chunk_index LIMIT 4")
     upper = (-2, -(1 << 15)) if type == "smallint" else (0xFFFE, 1 << 15)
@@ -100,9 +105,11 @@ def test_a_column_that_is_there_holds_codes_and_gives_them_back(server: Server, 
     assert {name: codes_N.tolist() for name, codes_N in documents.items()} == by_document(store)
 
 
-def test_a_table_without_a_column_or_without_a_code_makes_a_store_without_codes(server: Server, tmp_path: Path) -> None:
+def test_a_table_without_a_column_or_without_a_code_makes_a_store_without_codes(
+    server: Server, store: Store, tmp_path: Path
+) -> None:
     server.execute(EXISTING.format(type="smallint"))
-    written(coded_store(tmp_path / "store"))
+    written(store)
     content = Postgres().content()
     server.execute("UPDATE cpe_entry SET tmd_code = CASE WHEN chunk_index = 0 THEN -1 END")
     assert Postgres().content() != content
@@ -110,12 +117,14 @@ def test_a_table_without_a_column_or_without_a_code_makes_a_store_without_codes(
     assert (nothing.codes_N, nothing.tmd, "tmd" in record) == (None, None, False)
     server.execute("DROP TABLE cpe_entry")
     server.execute(EXISTING.format(type="int").replace("tmd_code", "other"))
-    assert written(coded_store(tmp_path / "again")).losses[0] == "TMD codes"
+    assert written(store).losses[0] == "TMD codes"
     assert {document.codes_N for document in Postgres().documents()} == {None}
 
 
-def test_a_store_of_a_table_of_names_takes_no_codes_that_nothing_names(server: Server, tmp_path: Path) -> None:
-    written(coded_store(tmp_path / "store"))
+def test_a_store_of_a_table_of_names_takes_no_codes_that_nothing_names(
+    server: Server, store: Store, tmp_path: Path
+) -> None:
+    written(store)
     named = f"reader.tmd_names={names_file(tmp_path)}"
     ingested(tmp_path / "out", named, "reader.filters={dataset_source: wiki}")
     more = ("append=true", "reader.filters={dataset_source: news}")
@@ -123,7 +132,7 @@ def test_a_store_of_a_table_of_names_takes_no_codes_that_nothing_names(server: S
     with pytest.raises(UserError, match=sentence):
         ingested(tmp_path / "out", *more)
     both, _ = ingested(tmp_path / "out", *more, named)
-    assert by_document(both) == by_document(open_store(tmp_path / "store"))
+    assert by_document(both) == by_document(store)
 
 
 Fault = tuple[str, str, dict[str, Any], str]
@@ -143,6 +152,7 @@ FAULTS: list[Fault] = [
 @pytest.mark.parametrize(("change", "settings", "sentence"), [f[1:] for f in FAULTS], ids=[f[0] for f in FAULTS])
 def test_what_are_no_codes_is_told_in_a_sentence_before_anything_is_encoded(
     server: Server,
+    store: Store,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     change: str,
@@ -151,7 +161,7 @@ def test_what_are_no_codes_is_told_in_a_sentence_before_anything_is_encoded(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     names_file(tmp_path, 3)
-    written(coded_store(tmp_path / "store"))
+    written(store)
     if change:
         server.execute(change)
     with pytest.raises(UserError) as told:
@@ -159,12 +169,12 @@ def test_what_are_no_codes_is_told_in_a_sentence_before_anything_is_encoded(
     assert re.search(sentence, str(told.value)), told.value
 
 
-def test_a_column_of_texts_takes_no_codes(server: Server, tmp_path: Path) -> None:
+def test_a_column_of_texts_takes_no_codes(server: Server, store: Store) -> None:
     server.execute(EXISTING.format(type="text"))
     with pytest.raises(
         UserError, match="tmd_code of cpe_entry is of the type text, which holds no tmd of a store; name"
     ):
-        written(coded_store(tmp_path / "store"))
+        written(store)
 
 
 UUIDS = [str(uuid.uuid5(uuid.NAMESPACE_DNS, str(row))) for row in range(ROWS)]
