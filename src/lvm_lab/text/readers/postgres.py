@@ -202,7 +202,8 @@ class Postgres(Collection):
             raise missing(table, others, "name columns of it in reader.filters.")
         if self.vector is not None:
             table.vector(self.vector, "reader.vector")
-        if self.tmd in table.columns and (column := table.columns[self.tmd]).type not in WHOLE:
+        column = table.columns.get(self.tmd) if self.tmd is not None else None
+        if column is not None and column.type not in WHOLE:
             raise UserError(
                 f"{self.tmd} of {self.table} is of the type {column.declared}, which holds no TMD codes; name a column "
                 "of whole numbers as reader.tmd, or leave it out with reader.tmd=null."
