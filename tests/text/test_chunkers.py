@@ -13,13 +13,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lvm_lab.data.tmd import MISSING
 from lvm_lab.errors import UserError
 from lvm_lab.text.chunker import Chunker
 from lvm_lab.text.chunkers.episodes import Episodes
 from lvm_lab.text.chunkers.paragraph import Paragraph
 from lvm_lab.text.chunkers.semantic import Semantic
 from lvm_lab.text.chunkers.sentences import Sentences
+from lvm_lab.text.collection import cleaned
 from lvm_lab.text.document import Chunked, Document
+from lvm_lab.text.ingestion.chunking import chunk
 
 pytest.importorskip("sentencex", reason="needs the extra text")
 
@@ -110,6 +113,13 @@ def test_a_document_of_chunks_stays_as_it_is(chunker: Chunker) -> None:
     (chunks,) = chunker.chunk([document], encode)
     assert (chunks.texts, chunks.lengths, encode.calls) == (document.paragraphs, (2,), [])
     assert chunks.vectors_ND is vectors_ND
+
+
+@pytest.mark.parametrize(("chunker", "codes"), [(Paragraph(), [2, 6]), (Paragraph(min_characters=5), [MISSING])])
+def test_codes_go_with_paragraphs_that_stay_chunks(chunker: Chunker, codes: list[int]) -> None:
+    document = Document("a", "", "s", ("One.", " ", "Two."), codes_N=np.array([2, 4, 6], np.uint16))
+    (piece,) = chunk([cleaned(document)], chunker, Hashes(), [0.0])
+    assert piece.codes_N.tolist() == codes
 
 
 def test_short_paragraphs_join_the_next_and_long_ones_split_between_sentences() -> None:

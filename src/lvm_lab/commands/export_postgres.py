@@ -14,7 +14,7 @@ from lvm_lab.errors import UserError
 if TYPE_CHECKING:
     from lvm_lab.jobs.export_postgres import Settings
 
-SETTINGS = ("table", "id", "text", "vector", "article", "chunk", "dataset", "title", "replace", "yes")
+SETTINGS = ("table", "id", "text", "vector", "article", "chunk", "dataset", "title", "tmd", "replace", "yes")
 INTO = "into="
 
 

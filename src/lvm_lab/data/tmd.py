@@ -63,6 +63,14 @@ class Names:
         """As manifests and checkpoints hold it."""
         return {key: list(getattr(self, key)) for key in FIELDS} | ({"by": self.by} if self.by else {})
 
+    def nameless(self, codes_N: np.ndarray) -> list[str]:
+        """What some codes have that is called nothing here, as phrases."""
+        return [
+            f"{key}: number {number}"
+            for key, numbers_N in unpack(codes_N).items()
+            for number in np.unique(numbers_N[numbers_N >= len(getattr(self, key))]).tolist()
+        ]
+
     def mapped(self, codes_N: np.ndarray, other: Names, name: str) -> np.ndarray:
         """Codes of this table as another has them. name: what messages call what they are of.
 

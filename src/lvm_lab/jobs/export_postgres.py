@@ -10,9 +10,10 @@ from typing import Any
 
 from lvm_lab.data.manifest import FILE as MANIFEST
 from lvm_lab.data.postgres.catalogue import describe
+from lvm_lab.data.postgres.chunks import NEEDED, Chunks
 from lvm_lab.data.postgres.columns import TABLE, Columns
 from lvm_lab.data.postgres.connection import check_settings, connect, telling
-from lvm_lab.data.postgres.target import Chunks, Target
+from lvm_lab.data.postgres.target import Target, own_ids
 from lvm_lab.data.postgres.writing import Writing, Written, present
 from lvm_lab.data.store import open_store
 from lvm_lab.errors import UserError
@@ -64,7 +65,7 @@ def export(
 
 
 def _target(connection: Any, settings: Settings, chunks: Chunks) -> Target:
-    if lacking := [use for use in ("vector", "article", "chunk", "dataset") if use not in settings.columns.named()]:
+    if lacking := [use for use in NEEDED if use not in settings.columns.named()]:
         raise UserError(f"{lacking[0]}=null would leave out what makes rows a store; name a column.")
     table = describe(connection, settings.table)
     if table is not None:
@@ -94,9 +95,13 @@ def _losses(target: Target, chunks: Chunks) -> list[str]:
     """What the table does not hold of the store, as phrases."""
     number_S = chunks.export.number_S
     gaps = len(number_S) - len(set(number_S.tolist()))
+    id, has_codes = target.columns.get("id"), "tmd" in target.columns
     stated = {
+        "ids of chunks": bool(chunks.own_ids) and not (id is not None and own_ids(id, chunks)),
         "titles": "title" in chunks.have and "title" not in target.columns,
         "texts": "text" in chunks.have and "text" not in target.columns,
+        "TMD codes": "tmd" in chunks.have and not has_codes,
+        "what TMD codes mean (reader.tmd_names says it to an ingestion)": has_codes and bool(chunks.store.tmd),
         "what made the vectors": chunks.store.contract.encoder is not None,
         f"{gaps:,} places where chunks are missing, which an ingestion goes over": gaps > 0,
     }

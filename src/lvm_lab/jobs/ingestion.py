@@ -19,8 +19,8 @@ from lvm_lab.config.ingest import GROUPS, IngestSettings
 from lvm_lab.config.settings import nameless
 from lvm_lab.data.contract import EncoderContract
 from lvm_lab.data.manifest import FILE as MANIFEST
-from lvm_lab.data.store import open_store
-from lvm_lab.data.tmd import MISSING
+from lvm_lab.data.store import Store, open_store
+from lvm_lab.data.tmd import MISSING, Names
 from lvm_lab.errors import UserError
 from lvm_lab.jobs import coding, corpus, ingestion_estimate
 from lvm_lab.text.chunker import Chunker
@@ -74,7 +74,7 @@ def ingest(settings: IngestSettings, advance: Advance) -> tuple[State, dict[str,
     record = finished(out, identity)
     if record is not None:
         staging.drop_if_of(identity)
-        return "already", _coded(out, _examined(out, record, settings), settings, parts.encoder)
+        return "already", _coded(out, _examined(out, record, settings), settings, parts)
     missing: list[int] = []
     try:
         pipeline = Pipeline(parts.reader, parts.chunker, encoding, settings.block, opening)
@@ -89,7 +89,7 @@ def ingest(settings: IngestSettings, advance: Advance) -> tuple[State, dict[str,
     if record is None:
         return "waiting", {"missing": missing}
     staging.drop_if_of(identity)
-    return "done", _coded(out, _examined(out, record, settings), settings, parts.encoder)
+    return "done", _coded(out, _examined(out, record, settings), settings, parts)
 
 
 def _make(
@@ -101,7 +101,8 @@ def _make(
     advance: Advance,
 ) -> list[int]:
     """Make the job's blocks, and the store where no other shard is missing; returns those that are."""
-    present = _present(settings, contract)
+    table = call(pipeline.reader.tmd_table, "the reader")
+    present = _present(settings, contract, table)
     if staging.shard(settings.job).done() is None:
         # A store may have the documents of shards that are done: a process may have died while it added them.
         _check_first_document(pipeline.reader, present, settings.folder)
@@ -123,7 +124,7 @@ def _make(
             missing = [n for n in range(settings.shards) if staging.shard(n).done() is None]
             if not missing:
                 blank = {"version": __version__, "settings": identity, "checks": None}
-                publish(staging, settings.shards, contract, blank, pipeline.encoding.encoder.limit)
+                publish(staging, settings.shards, contract, blank, pipeline.encoding.encoder.limit, table)
             return missing
 
 
@@ -145,15 +146,17 @@ def _examined(out: Path, record: dict[str, Any], settings: IngestSettings) -> di
     return record
 
 
-def _coded(out: Path, record: dict[str, Any], settings: IngestSettings, encoder: Encoder) -> dict[str, Any]:
+def _coded(out: Path, record: dict[str, Any], settings: IngestSettings, parts: Parts) -> dict[str, Any]:
     """The record with how TMD codes are spread, which chunks without one are given first where they are wanted."""
     coder = coding.coder_of(settings.tmd)
-    if coder is None:
+    if coder is None and call(parts.reader.tmd_table, "the reader") is None:
         return record
     store = open_store(out)
-    if store.codes_N is None or (store.codes_N == MISSING).any():
+    if coder is not None and (store.codes_N is None or (store.codes_N == MISSING).any()):
         log.info("giving the chunks of %s their TMD codes", out)
-        store = coding.give_codes(store, coder, encoder)
+        store = coding.give_codes(store, coder, parts.encoder)
+    if store.codes_N is None:
+        return record
     record = record | {"tmd": coding.counts(store)}
     write_record(out, record)
     return record
@@ -178,7 +181,7 @@ def _check_place(out: Path) -> None:
         raise UserError(f"{above[0]} cannot be written to; name an out in a folder of yours.")
 
 
-def _present(settings: IngestSettings, contract: EncoderContract) -> frozenset[str]:
+def _present(settings: IngestSettings, contract: EncoderContract, table: Names | None) -> frozenset[str]:
     """The documents of the store that is added to, held against what is to come. UserError where nothing may be."""
     out = settings.folder
     if not (out / MANIFEST).exists():
@@ -194,7 +197,19 @@ def _present(settings: IngestSettings, contract: EncoderContract) -> frozenset[s
         raise UserError(f"out={out} has its vectors in {dtype}; append with dtype={dtype}, or name another folder.")
     if store.isolated:
         raise UserError(f"out={out} holds isolated windows and no documents; name another folder.")
+    _check_table(store, table, out)
     return frozenset(store.documents.names())
+
+
+def _check_table(store: Store, table: Names | None, out: Path) -> None:
+    """UserError where of TMD codes some are of names and some are not. Which names are used is seen at the end."""
+    if table is None or store.tmd is None or bool(table) == bool(store.tmd):
+        return
+    mine, theirs = ("a" if names else "no" for names in (store.tmd, table))
+    raise UserError(
+        f"out={out} has its TMD codes by {mine} table of names and the reader by {theirs} table; give the reader the "
+        "store's (reader.tmd_names), leave its codes out (reader.tmd=null), or name another folder."
+    )
 
 
 def _check_first_document(reader: Reader, present: frozenset[str], out: Path) -> None:

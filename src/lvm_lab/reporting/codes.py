@@ -15,7 +15,8 @@ def show(counts: dict[str, Any], console: Console) -> None:
     """counts: as `lvm_lab.jobs.coding.counts` gives them."""
     console.print(table(counts))
     missing = f"; {whole(counts['missing'])} have none yet" if counts["missing"] else ""
-    console.print(f"{counted(counts['chunks'], 'chunk')} with TMD codes by {counts['by']}{missing}", highlight=False)
+    by = f" by {counts['by']}" if counts["by"] else ""
+    console.print(f"{counted(counts['chunks'], 'chunk')} with TMD codes{by}{missing}", highlight=False)
 
 
 def table(counts: dict[str, Any]) -> Table:

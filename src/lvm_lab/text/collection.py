@@ -122,7 +122,7 @@ def key(document: Document) -> bytes:
 
 
 def cleaned(document: Document) -> Document:
-    """The document with its paragraphs stripped and without the empty ones, whose vectors go with them.
+    """The document with its paragraphs stripped and without the empty ones, whose vectors and codes go with them.
 
     A document with vectors and no text at all stays as it is: its vectors are what is wanted.
     """
@@ -130,11 +130,12 @@ def cleaned(document: Document) -> Document:
     for text in (document.id, document.title, *texts):
         _check_characters(text, document.id)
     kept = [row for row, text in enumerate(texts) if text]
-    vectors_ND = document.vectors_ND
+    vectors_ND, codes_N = document.vectors_ND, document.codes_N
     if vectors_ND is not None:
         kept = kept or list(range(len(texts)))
         vectors_ND = vectors_ND if len(kept) == len(texts) else vectors_ND[kept]
-    return replace(document, paragraphs=tuple(texts[row] for row in kept), vectors_ND=vectors_ND)
+    codes_N = None if codes_N is None else codes_N[kept]
+    return replace(document, paragraphs=tuple(texts[row] for row in kept), vectors_ND=vectors_ND, codes_N=codes_N)
 
 
 def _check_characters(text: str, name: str) -> None:

@@ -14,7 +14,8 @@ class Document:
     id: unique within its source; (source, id) decides the part that the document is in. source: its collection.
     paragraphs: not empty, stripped, in order; empty strings only where a place has vectors and no texts.
     chunked: they are chunks already, which no chunker cuts or joins.
-    vectors_ND: the paragraphs' vectors where the place has them, for `encoder=stored`.
+    vectors_ND: the paragraphs' vectors where the place has them, for `encoder=stored`. codes_N: their TMD codes, uint16
+    (`lvm_lab.data.tmd.MISSING` where one has none), which go with chunks that are these paragraphs.
     """
 
     id: str
@@ -23,6 +24,7 @@ class Document:
     paragraphs: tuple[str, ...]
     chunked: bool = False
     vectors_ND: np.ndarray | None = None
+    codes_N: np.ndarray | None = None
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
+from lvm_lab.data.tmd import Names
 from lvm_lab.text.document import Document
 
 
@@ -43,6 +44,10 @@ class Reader(ABC):
     @abstractmethod
     def origins(self) -> list[Origin]:
         """One a source, without reading all of it."""
+
+    def tmd_table(self) -> Names | None:
+        """What the TMD codes of its documents mean, empty where nothing says; None where they bring no codes."""
+        return None
 
     def skipped(self) -> dict[str, int]:
         """What was left out so far, reason to number of documents."""

@@ -12,7 +12,7 @@ class Columns:
     """A column's name for each use, None where the table has none for it.
 
     id: of the chunk. article, chunk: the document, and the place in it, of whatever type that orders. dataset: the
-    source. title: the document's.
+    source. title: the document's. tmd: the chunk's TMD code (`lvm_lab.data.tmd`).
     """
 
     id: str | None = "cpe_id"
@@ -22,6 +22,7 @@ class Columns:
     chunk: str | None = "chunk_index"
     dataset: str | None = "dataset_source"
     title: str | None = "title"
+    tmd: str | None = "tmd_code"
 
     def named(self) -> dict[str, str]:
         """Use to name, of those that there are."""

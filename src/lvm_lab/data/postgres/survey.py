@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lvm_lab.data.postgres import vectors
+import numpy as np
+
+from lvm_lab.data.postgres import codes, vectors
 from lvm_lab.data.postgres.catalogue import Table
 from lvm_lab.errors import UserError
 
@@ -23,16 +25,19 @@ GROUP BY dims ORDER BY dims
 
 @dataclass(frozen=True)
 class Survey:
-    """rows: how many there are. digest: of their content, but for the place and the names of the columns."""
+    """rows: how many there are. digest: of their content, but for the place and the names of the columns. codes_U: the
+    TMD codes that they have, each once."""
 
     rows: int
     digest: str
+    codes_U: np.ndarray
 
 
 def survey(connection: Any, table: Table, uses: Mapping[str, str], where: str, values: Sequence[Any]) -> Survey:
     """Looks at all rows of a selection. uses: as of `Columns.named`, without those that are not read.
 
-    Raises UserError for a row without its vector or its place in a document, and for vectors of several dims.
+    Raises UserError for a row without its vector or its place in a document, for vectors of several dims, and for what
+    is no TMD code.
     """
     columns = {use: table.columns[name] for use, name in uses.items()}
     vector = columns.get("vector")
@@ -63,7 +68,9 @@ def survey(connection: Any, table: Table, uses: Mapping[str, str], where: str, v
     if vector is not None:
         _check_dims(groups, table.name, vector.name, "" if name is None else name.name)
     parts = [(str(dims), count, str(left), str(right)) for dims, count, left, right, *_ in groups]
-    return Survey(sum(group[1] for group in groups), hashlib.sha256(repr(parts).encode()).hexdigest())
+    tmd = columns.get("tmd")
+    codes_U = np.empty(0, np.uint16) if tmd is None else codes.different(connection, table, tmd, where, values)
+    return Survey(sum(group[1] for group in groups), hashlib.sha256(repr(parts).encode()).hexdigest(), codes_U)
 
 
 def _check_dims(groups: Sequence[Sequence[Any]], table: str, vector: str, id: str) -> None:

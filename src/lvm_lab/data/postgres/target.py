@@ -6,24 +6,21 @@ Shape suffixes: N rows of the store, K rows that are written, D vector dim.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from lvm_lab.data.exporting import Export
+from lvm_lab.data.postgres import codes
 from lvm_lab.data.postgres.catalogue import TEXTS, VECTORS, WHOLE, Column, Table, missing, table_sql
+from lvm_lab.data.postgres.chunks import NEEDED, Chunks
 from lvm_lab.data.postgres.columns import Columns
 from lvm_lab.data.postgres.vectors import encoded
-from lvm_lab.data.store import Store
 from lvm_lab.errors import UserError
 
-# Of which a chunk's id is made, from its source, document and place: the same in every export.
+# Of which the id of a chunk that has none is made, from its source, document and place: the same in every export.
 NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "lvm_lab/chunk")
-# Without these a table's rows would be no chunks in order, of a source that can be counted and replaced.
-NEEDED = ("vector", "article", "chunk", "dataset")
 # What holds each use: type, OID and declaration of a column of our own.
 OWN = {
     "id": ("uuid", 2950, "uuid PRIMARY KEY"),
@@ -32,75 +29,11 @@ OWN = {
     "chunk": ("int4", 23, "integer NOT NULL"),
     "dataset": ("text", 25, "text NOT NULL"),
     "title": ("text", 25, "text"),
+    # A smallint ends at 32767.
+    "tmd": ("int4", 23, "integer"),
 }
-
-
-@dataclass(frozen=True)
-class Chunks:
-    """The chunks of a store that become rows: of all sources, or of one. Raises UserError where there are none."""
-
-    store: Store
-    source: str | None = None
-
-    def __post_init__(self) -> None:
-        if self.store.isolated:
-            raise UserError(
-                f"{self.store.name} holds isolated windows, which are no documents in order; write a file with "
-                "layout=sequences."
-            )
-        if not len(self.row_K):
-            has = ", ".join(sorted(set(self.store.documents.source)))
-            raise UserError(f"{self.store.name} has no documents of {self.source}; replace one of {has}.")
-
-    @cached_property
-    def export(self) -> Export:
-        return Export(self.store, 1, with_texts=False)
-
-    @cached_property
-    def row_K(self) -> np.ndarray:
-        """The store's row of each, in the store's order."""
-        wanted_D = np.array([self.source in (None, source) for source in self.sources], dtype=bool)
-        document_N = self.export.document_N
-        return np.flatnonzero((document_N >= 0) & wanted_D[document_N])
-
-    @cached_property
-    def _first(self) -> list[int]:
-        """By document, its first stretch."""
-        return np.unique(self.export.number_S, return_index=True)[1].tolist()
-
-    @cached_property
-    def ids(self) -> list[str]:
-        return [self.store.documents.id[stretch] for stretch in self._first]
-
-    @cached_property
-    def sources(self) -> list[str]:
-        return [self.store.documents.source[stretch] for stretch in self._first]
-
-    @cached_property
-    def titles(self) -> list[str]:
-        return [self.store.documents.title[stretch] for stretch in self._first]
-
-    @cached_property
-    def documents(self) -> list[int]:
-        """The documents that are written."""
-        return np.unique(self.export.document_N[self.row_K]).tolist()
-
-    @property
-    def written_sources(self) -> list[str]:
-        return sorted({self.sources[document] for document in self.documents})
-
-    @cached_property
-    def have(self) -> frozenset[str]:
-        """The uses for which the store has something."""
-        titles = {"title"} if any(self.titles[document] for document in self.documents) else set()
-        texts = {"text"} if self.export.texts is not None else set()
-        return frozenset({"id", *NEEDED, *titles, *texts})
-
-    @property
-    def numbered(self) -> bool:
-        """Whether all documents are called by whole numbers that int8 holds."""
-        names = [self.ids[document] for document in self.documents]
-        return all(name.isdecimal() and str(int(name)) == name and int(name) < 1 << 63 for name in names)
+# What may be left out where nobody has said what it is called.
+OPTIONAL = ("id", "title", "tmd")
 
 
 @dataclass(frozen=True)
@@ -122,8 +55,7 @@ class Target:
         """Raises UserError for a table that lacks a column, or whose columns cannot hold what is written."""
         named, default = wanted.named(), Columns().named()
         lacking = {use: name for use, name in named.items() if use in chunks.have and name not in table.columns}
-        # An id and titles may be left out where nobody has said what they are called.
-        lacking = {u: name for u, name in lacking.items() if u not in ("id", "title") or name != default[u]}
+        lacking = {u: name for u, name in lacking.items() if u not in OPTIONAL or name != default[u]}
         if lacking:
             settings = " and ".join(f"{use}=COLUMN" for use in lacking)
             null = [use for use in lacking if use not in NEEDED]
@@ -158,6 +90,8 @@ class Target:
         own = dict(OWN)
         if chunks.numbered:
             own["article"] = ("int8", 20, "bigint NOT NULL")
+        if chunks.own_ids and not chunks.own_uuids:
+            own["id"] = ("text", 25, "text PRIMARY KEY")
         real = ("_float4", 1021, "real[] NOT NULL")
         own["vector"] = real if vector_oid is None else ("vector", vector_oid, f"vector({chunks.store.dim}) NOT NULL")
         columns = {
@@ -174,10 +108,7 @@ class Target:
         place_K = chunks.export.place_N[row_K].tolist()
         texts = chunks.export.texts or [""] * len(chunks.store.vectors_ND)
         of_use: dict[str, Callable[[Column], list[Any]]] = {
-            "id": lambda column: [
-                _id(column, chunks.sources[number], chunks.ids[number], place)
-                for number, place in zip(number_K, place_K, strict=True)
-            ],
+            "id": lambda column: _ids(column, chunks, row_K.tolist()),
             "text": lambda _: [texts[row] or None for row in row_K.tolist()],
             "vector": lambda column: list(encoded(np.asarray(chunks.store.vectors_ND[row_K], np.float32), column.type)),
             "article": lambda column: [
@@ -186,12 +117,15 @@ class Target:
             "chunk": lambda column: place_K if column.type in WHOLE else [f"{place:09d}" for place in place_K],
             "dataset": lambda _: [chunks.sources[number] for number in number_K],
             "title": lambda _: [chunks.titles[number] or None for number in number_K],
+            "tmd": lambda column: codes.encoded(np.asarray(chunks.store.codes_N)[row_K], column),
         }
         return [of_use[use](column) for use, column in self.columns.items()]
 
 
 def _check_type(use: str, column: Column, table: str) -> None:
-    fitting = {"vector": tuple(VECTORS), "article": (*WHOLE, *TEXTS), "chunk": (*WHOLE, *TEXTS), "id": ("uuid", *TEXTS)}
+    numbers_or_texts = (*WHOLE, *TEXTS)
+    fitting = {"vector": tuple(VECTORS), "article": numbers_or_texts, "chunk": numbers_or_texts}
+    fitting |= {"id": ("uuid", *TEXTS), "tmd": WHOLE}
     if column.type not in fitting.get(use, TEXTS):
         raise UserError(
             f"{column.name} of {table} is of the type {column.declared}, which holds no {use} of a store; name another "
@@ -199,7 +133,17 @@ def _check_type(use: str, column: Column, table: str) -> None:
         )
 
 
-def _id(column: Column, source: str, document: str, place: int) -> Any:
+def own_ids(column: Column, chunks: Chunks) -> Mapping[int, Any]:
+    """The store's own ids of chunks, by row, that a column takes; empty where it has none that it takes."""
+    return chunks.own_uuids if column.type == "uuid" else chunks.own_ids
+
+
+def _ids(column: Column, chunks: Chunks, rows: Sequence[int]) -> list[Any]:
+    """The store's own, or made of source, document and place."""
+    if own := own_ids(column, chunks):
+        return [own[row] for row in rows]
+    documents = [(chunks.sources[number], chunks.ids[number]) for number in chunks.export.document_N[rows].tolist()]
+    names = [(*one, str(place)) for one, place in zip(documents, chunks.export.place_N[rows], strict=True)]
     if column.type == "uuid":
-        return uuid.uuid5(NAMESPACE, f"{source}\x1f{document}\x1f{place}")
-    return f"{source}/{document}/{place}"
+        return [uuid.uuid5(NAMESPACE, "\x1f".join(name)) for name in names]
+    return ["/".join(name) for name in names]

@@ -15,8 +15,9 @@ from typing import Any
 
 from lvm_lab.data.manifest import FILE as MANIFEST
 from lvm_lab.data.postgres.catalogue import Column
+from lvm_lab.data.postgres.chunks import Chunks
 from lvm_lab.data.postgres.connection import quoted, telling
-from lvm_lab.data.postgres.target import Chunks, Target
+from lvm_lab.data.postgres.target import Target
 from lvm_lab.data.postgres.vectors import adapt
 from lvm_lab.errors import UserError
 

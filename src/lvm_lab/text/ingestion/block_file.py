@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from lvm_lab.data.tmd import MISSING
 from lvm_lab.errors import UserError
 from lvm_lab.files import write_arrays
 from lvm_lab.text.ingestion.chunking import Pieces
@@ -39,11 +40,13 @@ class Entry:
 class Block:
     """A block of documents with their vectors. after: the place of the document behind it among all of the reader's.
 
-    empty: documents that had no chunk. encoding: in seconds; writing: those of the block before it.
+    codes_N: the chunks' TMD codes, uint16. empty: documents that had no chunk. encoding: in seconds; writing: those of
+    the block before it.
     """
 
     entries: list[Entry]
     vectors_ND: np.ndarray
+    codes_N: np.ndarray
     after: int
     empty: int
     tokens: Tokens
@@ -65,7 +68,7 @@ class Block:
             )
             for piece in pieces.pieces
         ]
-        return cls(entries, vectors_ND, pieces.after, pieces.empty, tokens, encoding, writing)
+        return cls(entries, vectors_ND, pieces.codes_N, pieces.after, pieces.empty, tokens, encoding, writing)
 
     def write(self, file: Path) -> None:
         beside = {
@@ -77,12 +80,17 @@ class Block:
             "writing": self.writing,
         }
         text = json.dumps(beside, ensure_ascii=False).encode(errors="surrogatepass")
-        write_arrays(file, vectors=self.vectors_ND, beside=np.frombuffer(text, dtype=np.uint8))
+        write_arrays(file, vectors=self.vectors_ND, codes=self.codes_N, beside=np.frombuffer(text, dtype=np.uint8))
 
     @property
     def coherent(self) -> bool:
         """Whether the chunker measured how coherent a stretch is."""
         return any(entry.coherence is not None for entry in self.entries)
+
+    @property
+    def coded(self) -> bool:
+        """Whether a chunk has a TMD code."""
+        return bool((self.codes_N != MISSING).any())
 
     @classmethod
     def read(cls, file: Path, vectors: bool = True) -> Block:
@@ -91,8 +99,10 @@ class Block:
             with np.load(file, allow_pickle=False) as arrays:
                 node: dict[str, Any] = json.loads(arrays["beside"].tobytes().decode(errors="surrogatepass"))
                 vectors_ND = arrays["vectors"] if vectors else np.empty((0, 0), np.float32)
+                codes_N = arrays["codes"]
             entries = [Entry(**entry) for entry in node.pop("entries")]
-            return cls(entries=entries, vectors_ND=vectors_ND, **node | {"tokens": Tokens(**node["tokens"])})
+            node |= {"tokens": Tokens(**node["tokens"])}
+            return cls(entries=entries, vectors_ND=vectors_ND, codes_N=codes_N, **node)
         except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
             raise UserError(
                 f"{file} is damaged ({error}); delete the folder {file.parent.parent} and give the command again."

@@ -6,6 +6,9 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
+from lvm_lab.data.tmd import MISSING
 from lvm_lab.errors import UserError
 from lvm_lab.text.chunker import Chunker, Encode
 from lvm_lab.text.document import Chunked, Document
@@ -24,6 +27,14 @@ class Piece:
     reading: float
     chunking: float
 
+    @property
+    def codes_N(self) -> np.ndarray:
+        """The chunks' TMD codes: the document's, unless a chunker has cut it anew."""
+        codes_N, chunks = self.document.codes_N, self.chunked.texts
+        if codes_N is None or chunks != self.document.paragraphs:
+            return np.full(len(chunks), MISSING, np.uint16)
+        return codes_N
+
 
 @dataclass(frozen=True)
 class Pieces:
@@ -36,6 +47,10 @@ class Pieces:
     @property
     def texts(self) -> list[str]:
         return [text for piece in self.pieces for text in piece.chunked.texts]
+
+    @property
+    def codes_N(self) -> np.ndarray:
+        return np.concatenate([np.empty(0, np.uint16), *(piece.codes_N for piece in self.pieces)])
 
 
 def blocks(

@@ -18,6 +18,7 @@ from lvm_lab.data.documents import Documents
 from lvm_lab.data.manifest import FILE as MANIFEST
 from lvm_lab.data.manifest import read_manifest
 from lvm_lab.data.part_files import Part, PartWriter
+from lvm_lab.data.tmd import Names
 from lvm_lab.errors import UserError
 from lvm_lab.files import to_disk
 from lvm_lab.text.ingestion.block_file import Block
@@ -37,12 +38,18 @@ class _Made:
 
 
 def publish(
-    staging: Staging, shards: int, contract: EncoderContract, record: dict[str, Any], limit: int | None
+    staging: Staging,
+    shards: int,
+    contract: EncoderContract,
+    record: dict[str, Any],
+    limit: int | None,
+    table: Names | None = None,
 ) -> dict[str, Any]:
     """Make the store, or add its parts to the one that is there; returns the record with what was counted.
 
     The caller holds the staging folder, and all shards are done. A new store gets its name when it is whole.
-    limit: the most tokens of a chunk that enter the encoder. Raises UserError where no document has a chunk.
+    limit: the most tokens of a chunk that enter the encoder. table: what TMD codes of the chunks mean.
+    Raises UserError where no document has a chunk.
     """
     building = staging.folder / "store"
     shutil.rmtree(building, ignore_errors=True)
@@ -67,12 +74,17 @@ def publish(
         "origins": [origin for origin in origins if origin["source"] in tally.documents],
         "parts": sorted(made.part.name for made in parts),
     }
-    _assemble(staging.out, building / "whole", parts, contract, record)
+    _assemble(staging.out, building / "whole", parts, contract, record, table)
     return record
 
 
 def _assemble(
-    out: Path, whole: Path, parts: Sequence[_Made], contract: EncoderContract, record: dict[str, Any]
+    out: Path,
+    whole: Path,
+    parts: Sequence[_Made],
+    contract: EncoderContract,
+    record: dict[str, Any],
+    table: Names | None,
 ) -> None:
     is_new = not (out / MANIFEST).exists()
     store = whole if is_new else out
@@ -81,7 +93,7 @@ def _assemble(
     for made in parts:
         if made.part.content not in there:
             part = replace(made.part, threads=record["settings"]["threads"])
-            add_part(store, made.folder, part, contract, origins=record["origins"])
+            add_part(store, made.folder, part, contract, origins=record["origins"], table=table)
     write_record(store, record)
     if is_new:
         os.rename(whole, out)
@@ -90,11 +102,12 @@ def _assemble(
 
 def _part(shard: Shard, folder: Path, contract: EncoderContract, dtype: str, tally: Tally) -> _Made | None:
     """The part of a shard, streamed; None where it has no chunk."""
-    coherent = filled = False
+    coherent = filled = coded = False
     for block in shard.blocks(vectors=False):
         tally.add(block)
         # A part has a column for all of its rows, or for none.
         coherent, filled = coherent or block.coherent, filled or bool(block.entries)
+        coded = coded or block.coded
     if not filled:
         return None
     unit = True
@@ -102,7 +115,8 @@ def _part(shard: Shard, folder: Path, contract: EncoderContract, dtype: str, tal
         for block in shard.blocks():
             if block.entries:
                 texts = [text for entry in block.entries for text in entry.texts]
-                writer.append(block.vectors_ND, _documents(block), texts, _coherence(block) if coherent else None)
+                coherence_S, codes_N = _coherence(block) if coherent else None, block.codes_N if coded else None
+                writer.append(block.vectors_ND, _documents(block), texts, coherence_S, codes_N=codes_N)
                 unit = unit and distance_from_unit(block.vectors_ND) <= UNIT_TOLERANCE
         return _Made(folder, writer.close(), unit)
 

@@ -12,17 +12,22 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from lvm_lab.data.postgres import reading
-from lvm_lab.data.postgres.catalogue import Table, missing
+from lvm_lab.data.postgres import codes, reading
+from lvm_lab.data.postgres.catalogue import WHOLE, Table, missing
 from lvm_lab.data.postgres.columns import TABLE, Columns
 from lvm_lab.data.postgres.connection import check_settings, telling
 from lvm_lab.data.postgres.survey import Survey, survey
+from lvm_lab.data.tmd import Names
 from lvm_lab.errors import UserError
+from lvm_lab.text.coder import names_of
 from lvm_lab.text.collection import Collection, key
 from lvm_lab.text.document import Document
+from lvm_lab.text.tmd_names import read_table
 
 # What a table may lack where nobody has said what it is called.
-OPTIONAL = ("id", "dataset", "title")
+OPTIONAL = ("id", "dataset", "title", "tmd")
+# As `tmd_names`: the lab's own table.
+LAB = "lab"
 WAYS = {
     "text": "set reader.text to what it is called, or reader.text=null for vectors alone.",
     "vector": "set reader.vector to what it is called, or reader.vector=null for texts alone.",
@@ -35,13 +40,14 @@ WAYS = {
 class Postgres(Collection):
     """table: a table or a view, with its schema or without; where its database is, the environment alone says.
 
-    id, text, vector, article, chunk, dataset, title: what its columns are called (`lvm_lab.data.postgres.columns`);
-    text=null or vector=null leaves that one out, article=null makes each row a document of one chunk. filters: a value,
-    or a list of values, for each of some columns.
+    id, text, vector, article, chunk, dataset, title, tmd: what its columns are called
+    (`lvm_lab.data.postgres.columns`); text=null, vector=null or tmd=null leaves that one out, article=null makes each
+    row a document of one chunk. tmd_names: a YAML of what TMD codes mean, or `lab`, the lab's own; None: nothing says.
+    filters: a value, or a list of values, for each of some columns.
     """
 
     kind: ClassVar[str] = "postgres"
-    places: ClassVar[tuple[str, ...]] = ("table",)
+    places: ClassVar[tuple[str, ...]] = ("table", "tmd_names")
 
     table: str = TABLE
     id: str | None = Columns.id
@@ -51,6 +57,8 @@ class Postgres(Collection):
     chunk: str | None = Columns.chunk
     dataset: str | None = Columns.dataset
     title: str | None = Columns.title
+    tmd: str | None = Columns.tmd
+    tmd_names: str | None = None
     filters: dict[str, Any] | None = None
     _members: list[tuple[str, str]] | None = field(default=None, init=False, repr=False)
 
@@ -61,6 +69,13 @@ class Postgres(Collection):
             raise UserError("reader.text=null reader.vector=null leave nothing to read; name one of the two.")
         if self.article is None and self.id is None:
             raise UserError("reader.article=null reader.id=null leave rows without a name; name one of the two.")
+        if self.tmd is None and self.tmd_names is not None:
+            raise UserError(
+                "reader.tmd_names says what codes mean and reader.tmd=null takes none; leave one of the two out."
+            )
+
+    def tmd_table(self) -> Names | None:
+        return self._names if len(self._survey.codes_U) else None
 
     def _read(self) -> Iterator[Document]:
         rows = self._rows()
@@ -79,13 +94,14 @@ class Postgres(Collection):
         title = next((row["title"] for row in chunks if row["title"]), "")
         texts = tuple(row["text"] or "" for row in chunks)
         vectors_ND = np.stack([row["vector"] for row in chunks]) if self.vector is not None else None
-        return Document(str(article), title, source, texts, chunked=True, vectors_ND=vectors_ND)
+        codes_N = codes.decoded([row["tmd"] for row in chunks]) if "tmd" in self._uses else None
+        return Document(str(article), title, source, texts, chunked=True, vectors_ND=vectors_ND, codes_N=codes_N)
 
     def _rows(self) -> Iterator[dict[str, Any]]:
         """Each with the uses of its columns as keys, in the order of source, article and chunk."""
         self._check_rows()
         table, uses = self._snapshot.table, self._uses
-        ways = {"dataset", "article", "chunk", "title", "text", "vector"}
+        ways = {"dataset", "article", "chunk", "title", "text", "vector", "tmd"}
         columns = {use: table.columns[name] for use, name in uses.items() if use in ways}
         if self.article is None:
             columns["article"] = table.columns[uses["id"]]
@@ -126,7 +142,11 @@ class Postgres(Collection):
         return {one for _, one, *_ in smallest}
 
     def _digest(self) -> str:
-        return self._survey.digest
+        digest = self._survey.digest
+        if self.tmd_names is None:
+            return digest
+        # The file is a place, and what it says is content.
+        return hashlib.sha256(repr((digest, self._names.recorded())).encode()).hexdigest()
 
     def _check_rows(self) -> None:
         if not self._survey.rows:
@@ -137,7 +157,19 @@ class Postgres(Collection):
     def _survey(self) -> Survey:
         where, values = reading.where(self.filters or {})
         with telling(f"read {self.table}", reading.WAY_OUT):
-            return survey(self._snapshot, self._snapshot.table, self._uses, where, values)
+            seen = survey(self._snapshot, self._snapshot.table, self._uses, where, values)
+        if self._names and (nameless := self._names.nameless(seen.codes_U)):
+            raise UserError(
+                f"{self.tmd} of {self.table} has TMD codes that reader.tmd_names={self.tmd_names} has no name for "
+                f"({', '.join(nameless[: codes.LISTED])}); name the table by which they were given, or leave it out."
+            )
+        return seen
+
+    @cached_property
+    def _names(self) -> Names:
+        if self.tmd_names is None:
+            return Names()
+        return names_of(read_table(None if self.tmd_names == LAB else self.tmd_names), f"reader={self.kind}")
 
     @cached_property
     def _snapshot(self) -> reading.Snapshot:
@@ -155,7 +187,7 @@ class Postgres(Collection):
 
     def _columns(self) -> Columns:
         chunk = self.chunk if self.article is not None else None
-        return Columns(self.id, self.text, self.vector, self.article, chunk, self.dataset, self.title)
+        return Columns(self.id, self.text, self.vector, self.article, chunk, self.dataset, self.title, self.tmd)
 
     def _check_columns(self, table: Table) -> None:
         named, default = self._columns().named(), Columns().named()
@@ -163,15 +195,22 @@ class Postgres(Collection):
         if order := [lacking[use] for use in ("article", "chunk") if use in lacking]:
             raise missing(table, order, WAYS["order"])
         for use, name in lacking.items():
-            if use not in OPTIONAL or name != default[use] or (use == "id" and self.article is None):
+            asked = (use == "id" and self.article is None) or (use == "tmd" and self.tmd_names is not None)
+            if use not in OPTIONAL or name != default[use] or asked:
                 raise missing(table, [name], WAYS.get(use, f"set reader.{use} to what it is called."))
         if others := [name for name in self.filters or {} if name not in table.columns]:
             raise missing(table, others, "name columns of it in reader.filters.")
         if self.vector is not None:
             table.vector(self.vector, "reader.vector")
+        column = table.columns.get(self.tmd) if self.tmd is not None else None
+        if column is not None and column.type not in WHOLE:
+            raise UserError(
+                f"{self.tmd} of {self.table} is of the type {column.declared}, which holds no TMD codes; name a column "
+                "of whole numbers as reader.tmd, or leave it out with reader.tmd=null."
+            )
 
     def _select(self, use: str, sql: str) -> str:
-        return sql if use in ("article", "chunk", "vector") else f"{sql}::text"
+        return sql if use in ("article", "chunk", "vector", "tmd") else f"{sql}::text"
 
     def _name_sql(self, columns: dict[str, Any]) -> str:
         """A document's source and id, as texts."""
