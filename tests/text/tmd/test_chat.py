@@ -357,9 +357,9 @@ def test_names_in_the_cache_are_held_against_the_table_too(server: HTTPServer, s
 def test_killed_it_goes_on_with_what_was_not_answered(server: HTTPServer, store: Store, tmp_path: Path) -> None:
     """The endpoint itself kills who asks, at the third request."""
     body = (
-        "from lvm_lab.data.store import open_store; from lvm_lab.jobs.coding import give_codes;"
-        "from lvm_lab.text.tmd.chat import Chat;"
-        f"give_codes(open_store('store'), Chat('tiny', {server.url_for('/v1')!r}, chunks=3), None, 'names.yaml')"
+        "from pathlib import Path; from lvm_lab.data.store import open_store;"
+        "from lvm_lab.jobs.coding import give_codes; from lvm_lab.text.tmd.chat import Chat;"
+        f"give_codes(open_store(Path('store')), Chat('tiny', {server.url_for('/v1')!r}, chunks=3), None, 'names.yaml')"
     )
     process = []
 
@@ -381,7 +381,15 @@ def test_an_ingestion_never_fails_for_the_endpoint(
     server: HTTPServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place = server.url_for("/v1")
-    words = ("tmd=chat", "tmd.model=tiny", f"tmd.base_url={place}", "tmd.retries=0", "out=store", "checks=false")
+    words = (
+        "tmd=chat",
+        "tmd.model=tiny",
+        f"tmd.base_url={place}",
+        "tmd.retries=0",
+        "out=store",
+        "checks=false",
+        "reader.count=3",
+    )
     serve(server, status(503))
     away = give(tmp_path, *words)
     assert away.code == 0, away.err
