@@ -29,6 +29,7 @@ from lvm_lab.config.index import IndexSettings
 from lvm_lab.config.ingest import GROUPS, IngestSettings
 from lvm_lab.config.settings import DATA_KEYS
 from lvm_lab.config.settings import settings as typed
+from lvm_lab.jobs.coding import CodingSettings
 from lvm_lab.jobs.verification import VerifySettings
 from lvm_lab.runs.identity import fingerprint
 from lvm_lab.sweeps import schedule
@@ -49,6 +50,7 @@ TYPED = {
     "evaluate": EvaluationSettings.from_dict,
     "ingest": lambda config: _ingestion(config),
     "verify": VerifySettings.from_dict,
+    "tmd": CodingSettings.from_dict,
     "index": IndexSettings.from_dict,
 }
 
