@@ -16,6 +16,7 @@ import lvm_lab
 from helpers.commands import call
 from helpers.documents import make_documents
 from helpers.judge_data import preset
+from lvm_lab import diagnose
 from lvm_lab.data import tmd
 from lvm_lab.data.contract import EncoderContract
 from lvm_lab.data.store import open_store, write_store
@@ -123,6 +124,24 @@ def test_predict_reads_the_codes_of_a_store(work: Path, monkeypatch: pytest.Monk
         predict("concat-sliding", "other", tmp_path / "none.npz", device="cpu", cache="cache")
     with pytest.raises(ValueError, match=r"TMD code \(lvm_lab.data.tmd.columns\) behind its vector"):
         model.predict(torch.zeros(1, 5, DIM))
+
+
+def test_diagnose_gives_a_model_its_codes(
+    work: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(work)
+    if not (work / "concat-sliding").exists():
+        assert train(work, "concat-sliding", "data.tmd=concat").code == 0
+    words = ("concat-sliding", "--device", "cpu", "--json", str(tmp_path / "numbers.json"))
+    for data in ((), ("--data", "coded")):
+        assert diagnose.main([*words, *data]) == 0, capsys.readouterr().err
+        (numbers,) = json.loads((tmp_path / "numbers.json").read_text()).values()
+        assert numbers["windows"] > 0
+        assert numbers["cos"]["value"] > 0.6, "what codes alone say is read"
+    capsys.readouterr()
+    for data, sentence in (("bare", "has none"), ("other", "another table of names")):
+        assert diagnose.main([*words, "--data", data]) == 2
+        assert sentence in capsys.readouterr().err
 
 
 def test_conditioned_and_plain_models_stand_in_one_table(work: Path, tmp_path: Path) -> None:

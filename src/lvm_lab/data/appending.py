@@ -18,7 +18,7 @@ from lvm_lab.data.joined import either
 from lvm_lab.data.manifest import FILE, PART_NAME, PARTS, Manifest, Origin, folder_of, read_manifest
 from lvm_lab.data.part_files import CHUNKS, CODES, CODES_FILE, DOCUMENTS, VECTORS, Part, write_codes
 from lvm_lab.data.store import Store, open_store
-from lvm_lab.data.tmd import Names
+from lvm_lab.data.tmd import MISSING, Names
 from lvm_lab.errors import UserError
 from lvm_lab.files import to_disk, write_atomically
 
@@ -119,14 +119,29 @@ def _recoded(path: Path, folder: Path, part: Part, table: Names | None, wanted: 
     return recoded
 
 
-def set_codes(path: Path, codes_N: np.ndarray, table: Names) -> Store:
+def set_codes(
+    path: Path, codes_N: np.ndarray, table: Names, rows_N: np.ndarray | None = None, content: str | None = None
+) -> Store:
     """Give the chunks of a store their TMD codes, one a row in the order of its rows, and open it.
 
-    Vectors and content stay what they are; a reader that has the store open goes on with the codes that it opened.
+    rows_N: the rows whose codes these are; the others keep what they have by the same table. content: of the store
+    whose rows these are. Vectors and content stay what they are; a reader that has the store open goes on with the
+    codes that it opened. Raises UserError where documents have come to the store since it had that content.
     """
     with FileLock(path / LOCK):
         manifest = read_manifest(path)
         store = open_store(path)
+        if content not in (None, store.content):
+            raise UserError(
+                f"{path} has other documents than when its chunks began to get TMD codes; give the same command again, "
+                "which goes on with those that have none."
+            )
+        if rows_N is not None:
+            whole_N = np.full(len(store.vectors_ND), MISSING, np.uint16)
+            if store.codes_N is not None and store.tmd == table:
+                whole_N[:] = store.codes_N
+            whole_N[rows_N] = codes_N
+            codes_N = whole_N
         assert codes_N.shape == (len(store.vectors_ND),), "one code a chunk"
         parts, ends = [], 0
         for part, rows in zip(manifest.parts, store.part_rows, strict=True):

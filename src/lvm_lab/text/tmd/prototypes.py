@@ -5,7 +5,7 @@ Shape suffixes: N chunks, K names, D vector dim.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -34,14 +34,14 @@ class Prototypes(Coder):
 
     def codes(
         self, table: Table, vectors_ND: np.ndarray, texts: Sequence[str] | None, encoder: Encoder | None
-    ) -> np.ndarray:
+    ) -> Iterator[np.ndarray]:
         assert encoder is not None, "prototypes are encoded"
         prototypes = {key: self._prototypes(table[key], encoder) for key in tmd.FIELDS}
         codes = [np.empty(0, np.uint16)]
         for first in range(0, len(vectors_ND), BLOCK):
             unit_ND = _unit(np.asarray(vectors_ND[first : first + BLOCK], np.float32))
             codes.append(tmd.pack(**{key: (unit_ND @ of_KD.T).argmax(axis=1) for key, of_KD in prototypes.items()}))
-        return np.concatenate(codes)
+        yield np.concatenate(codes)
 
     def _prototypes(self, sentences: dict[str, list[str]], encoder: Encoder) -> np.ndarray:
         every = [sentence for of_name in sentences.values() for sentence in of_name]
