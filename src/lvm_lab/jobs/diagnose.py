@@ -60,20 +60,8 @@ def diagnose(
     Raises UserError for a checkpoint or data that do not fit, and for a part without windows.
     """
     # Torch comes in only now: --help answers without it.
-    from lvm_lab.config.settings import DeviceSettings
-    from lvm_lab.data.windows import sample_evenly
     from lvm_lab.jobs import candidates
     from lvm_lab.judge.metrics import part_metrics
 
-    judging_device = candidates.judging_device(DeviceSettings(accelerator=device))
-    model = candidates.load(checkpoint.file, judging_device, allow)
-    other = {"name": "npz", "_target_": "lvm_lab.data.sources.npz.Npz", "path": str(data)}
-    candidate = candidates.candidate(model, checkpoint, None if data is None else other)
-    parts = candidates.open_data(candidate, DeviceSettings(accelerator="cpu"), allow=allow).parts
-    candidates.check(candidate, parts, instead="--data FILE")
-    held_out = getattr(parts, part)
-    if held_out is None or len(held_out) == 0:
-        raise UserError(f"the data of {checkpoint.file} has no {part} part; choose another --part.")
-    held_out = candidates.held_out(candidate, parts, part)
-    sample = sample_evenly(held_out, windows, 0)
-    return part_metrics(model.forward, sample, model.stats, device=judging_device)
+    subject = candidates.subject(checkpoint, part, data=data, device=device, allow=allow)
+    return part_metrics(subject.model.forward, subject.sample(windows), subject.model.stats, device=subject.device)
