@@ -16,7 +16,7 @@ ALLOW = "a package of your own whose classes a checkpoint may be built of; sever
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    settings, words = decoding.split(sys.argv[1:] if argv is None else argv)
+    settings, words = decoding.split(sys.argv[1:] if argv is None else argv, "diagnose")
     parser = plain.parser("diagnose", SUMMARY, "decoder=retrieval and the like: docs/decoders.md; data: check-data.")
     parser.add_argument("models", nargs="+", metavar="RUN_OR_CHECKPOINT", help="run folders, .ckpt files, patterns")
     parser.add_argument("--part", choices=diagnose.PARTS, default="val", help="of the data (val)")

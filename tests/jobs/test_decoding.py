@@ -1,9 +1,10 @@
-"""`lvm-lab diagnose RUN decoder=...`: three vectors of a window as texts, side by side; mistakes are one sentence."""
+"""`lvm-lab diagnose RUN decoder=...`, three vectors of a window as texts, and `lvm-lab generate` on the same run."""
 
 from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +12,14 @@ import pytest
 
 from helpers.commands import MODEL, Outcome, call
 from helpers.documents import make_documents
-from lvm_lab import diagnose
+from lvm_lab import diagnose, generate
 from lvm_lab.commands import decoding, helping
 from lvm_lab.data.contract import PROBES
 from lvm_lab.data.store import write_store
 from lvm_lab.text.decoders.retrieval import Retrieval
 from lvm_lab.text.encoder import Encoder
 from lvm_lab.text.encoders.hashing import Hashing
+from lvm_lab.text.ingestion.record import write_record
 
 DOCUMENTS, CHUNKS = 40, 8
 PEOPLE = ("miller", "sailor", "baker", "smith")
@@ -46,11 +48,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def told(home: Path, *arguments: str) -> Outcome:
-    def main() -> None:
-        sys.exit(diagnose.main())
-
-    return call(home, *arguments, "--device", "cpu", main=main)
+def told(home: Path, *arguments: str, main: Callable[[], int] = diagnose.main) -> Outcome:
+    return call(home, *arguments, "--device", "cpu", main=lambda: sys.exit(main()))
 
 
 def test_the_encoders_vector_comes_back_word_for_word_and_the_prediction_beside_it(home: Path) -> None:
@@ -115,7 +114,78 @@ def test_mistakes_are_one_sentence(
     assert sentence in done.sentence
 
 
+BEGINNING = " ".join(TEXTS[3 * CHUNKS : 3 * CHUNKS + 6])
+GENERATE = ("run", "--text", BEGINNING, "chunker=sentences", "chunker.length=60")
+
+
+def test_generate_goes_on_from_a_text(home: Path) -> None:
+    settings = ("steps=3", "mode=reencode", "stop=none", "--json", "written.json")
+    done = told(home, *GENERATE, *settings, main=generate.main)
+    assert (done.code, done.err) == (0, "")
+    written = json.loads((home / "written.json").read_text())
+    assert written["generation"]["read"] == TEXTS[3 * CHUNKS + 1 : 3 * CHUNKS + 6]
+    texts = [one["text"] for one in written["generation"]["written"]]
+    assert len(texts) == 3
+    assert {*texts} <= {*TEXTS}
+    assert {stage: own["calls"] for stage, own in written["latency"].items()} == {
+        "chunk": 1,
+        "encode": 4,
+        "model": 3,
+        "decode": 3,
+    }
+    assert texts[0] in done.out
+    assert "read the last 5 of 6 chunks" in done.out
+    (home / "beginning.txt").write_text(BEGINNING)
+    same = told(home, "run", "beginning.txt", *GENERATE[3:], *settings[:3], main=generate.main)
+    assert [line for line in same.out.splitlines() if line[:3].strip().isdigit()] == [
+        line for line in done.out.splitlines() if line[:3].strip().isdigit()
+    ]
+
+
+def test_the_stores_own_chunker_cuts_the_text(home: Path) -> None:
+    record = home / "books" / "ingest.json"
+    node = {"name": "sentences", "_target_": "lvm_lab.text.chunkers.sentences.Sentences", "length": 60}
+    try:
+        write_record(home / "books", {"settings": {"chunker": node}})
+        done = told(home, *GENERATE[:3], "stop=none", "steps=1", main=generate.main)
+        assert (done.code, done.err) == (0, "")
+        assert "read the last 5 of 6 chunks" in done.out
+        record.unlink()
+        write_record(home / "books", {"settings": {"chunker": node | {"_target_": "my_package.evil.Chunker"}}})
+        refused = told(home, *GENERATE[:3], main=generate.main)
+        assert "does not say how its texts were cut; name what cuts yours with chunker=OPTION." in refused.sentence
+    finally:
+        record.unlink()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (
+            ["run", "--text", BEGINNING],
+            "does not say how its texts were cut; name what cuts yours with chunker=OPTION.",
+        ),
+        (["run", "--text", "", *GENERATE[3:]], "the text is empty; give some to go on from."),
+        (["run", "--text", TEXTS[0], *GENERATE[3:]], "the text makes 1 chunk and the model reads 5 or more;"),
+        (["run"], "generate goes on from one text; give a FILE (- for the standard input), or --text TEXT."),
+        (["run", "nowhere.txt", *GENERATE[3:]], "nowhere.txt: No such file or directory;"),
+        (["nowhere", *GENERATE[1:]], "nowhere matches no file and no folder;"),
+        ([*GENERATE, "steps=0"], "steps=0 writes nothing; set 1 or more."),
+        ([*GENERATE, "mode=vector"], "mode='vector' does not fit; give it one of vectors, reencode, snap."),
+        ([*GENERATE, "stop=end"], "stop='end' does not fit; give it one of repetition, none."),
+        ([*GENERATE, "decoder.store=other"], "other is of another encoder than the data of run/checkpoints/"),
+        ([*GENERATE, "--data", "nowhere.npz"], "nowhere.npz does not exist"),
+        ([*GENERATE, "chunker=words"], "chunker=words does not exist; choose one of"),
+    ],
+)
+def test_mistakes_of_generate_are_one_sentence(home: Path, arguments: list[str], sentence: str) -> None:
+    done = told(home, *arguments, main=generate.main)
+    assert done.code == 2
+    assert sentence in done.sentence
+
+
 def test_what_counts_as_a_setting_is_what_the_config_has() -> None:
-    assert {*helping.keys(decoding.CONFIG)} - {"schedule", "run_id"} == {*decoding.SETTINGS}
+    for config_name, settings in decoding.SETTINGS.items():
+        assert {*helping.keys(config_name)} - {"schedule", "run_id"} == {*settings}
     words = ["run", "a/epoch=04.ckpt", "--json=x", "decoder=retrieval", "decoder@decoder.decoders.b=retrieval"]
-    assert decoding.split(words) == (words[3:], words[:3])
+    assert decoding.split(words, "diagnose") == (words[3:], words[:3])

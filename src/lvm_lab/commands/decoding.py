@@ -1,45 +1,90 @@
-"""How `diagnose RUN decoder=...` is read: settings as KEY=VALUE among a plain command's flags; no torch."""
+"""How `diagnose RUN decoder=...` and `generate` are read: KEY=VALUE among a plain command's flags; no torch."""
 
 from __future__ import annotations
 
 import argparse
 import re
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-CONFIG = "diagnose"
-# What conf/diagnose.yaml has, known without reading it: a checkpoint may have a = in its name too.
-SETTINGS = ("decoder", "encoder", "samples", "cache", "local")
+from lvm_lab.errors import UserError
+
+# By command what its config has, known without reading it: a checkpoint may have a = in its name too.
+SETTINGS = {
+    "diagnose": ("decoder", "encoder", "samples", "cache", "local"),
+    "generate": ("decoder", "encoder", "chunker", "steps", "mode", "stop", "cache", "local"),
+}
+STDIN = "-"
 
 
-def split(words: Sequence[str]) -> tuple[list[str], list[str]]:
+def split(words: Sequence[str], config_name: str) -> tuple[list[str], list[str]]:
     """(the settings among a command's words, the others)."""
-    settings = [word for word in words if "=" in word and re.split(r"[.@=]", word.lstrip("+~"))[0] in SETTINGS]
+    keys = SETTINGS[config_name]
+    settings = [word for word in words if "=" in word and re.split(r"[.@=]", word.lstrip("+~"))[0] in keys]
     return settings, [word for word in words if word not in settings]
 
 
 def diagnose(settings: Sequence[str], args: argparse.Namespace) -> None:
     """Decode, show, write. args: the flags of `diagnose`."""
-    # Hydra comes in only now: without a decoder the command does without.
     from lvm_lab import logs
-    from lvm_lab.commands.arguments import sort
-    from lvm_lab.commands.guest import from_python
     from lvm_lab.jobs import decoding
     from lvm_lab.reporting import decoding as decoding_report
 
-    def composed(words: Sequence[str]) -> dict[str, Any]:
-        return from_python(CONFIG, sort(words), None, args.config_dir)
-
-    typed = decoding.DecodingSettings.from_dict(composed(settings))
-    report = decoding.decode_all(
-        args.models,
-        args.part,
-        typed,
-        lambda name: composed([f"encoder={name}"])["encoder"],
-        data=args.data,
-        device=args.device,
-        allow=args.allow,
-    )
+    compose = _Composer("diagnose", args.config_dir)
+    typed = decoding.DecodingSettings.from_dict(compose(settings))
+    of_data = {"data": args.data, "device": args.device, "allow": args.allow}
+    report = decoding.decode_all(args.models, args.part, typed, compose.encoder, **of_data)
     decoding_report.show(report.decodings, report.skipped, logs.to_terminal())
     if args.json is not None:
         report.write(args.json)
+
+
+def generate(settings: Sequence[str], args: argparse.Namespace) -> None:
+    """Write on from a text, show, write down. args: the flags of `generate`."""
+    from lvm_lab import logs
+    from lvm_lab.jobs import generation
+    from lvm_lab.reporting import generation as generation_report
+    from lvm_lab.text.generation import totals
+
+    compose = _Composer("generate", args.config_dir)
+    typed = generation.GenerationSettings.from_dict(compose(settings))
+    of_data = {"data": args.data, "device": args.device, "allow": args.allow}
+    written = generation.generate(args.run, _text(args), typed, compose.encoder, **of_data)
+    generation_report.show(written, totals(written.generation.seconds), logs.to_terminal())
+    if args.json is not None:
+        written.write(args.json)
+
+
+class _Composer:
+    """Calling it with settings composes a config; own options are looked for in `config_dir` too."""
+
+    def __init__(self, config_name: str, config_dir: str | None) -> None:
+        self.config_name, self.config_dir = config_name, config_dir
+
+    def __call__(self, settings: Sequence[str]) -> dict[str, Any]:
+        # Hydra comes in only now: without a decoder `diagnose` does without.
+        from lvm_lab.commands.arguments import sort
+        from lvm_lab.commands.guest import from_python
+
+        return from_python(self.config_name, sort(settings), None, self.config_dir)
+
+    def encoder(self, name: str) -> dict[str, Any]:
+        """The settings of an encoder's option."""
+        node: dict[str, Any] = self([f"encoder={name}"])["encoder"]
+        return node
+
+
+def _text(args: argparse.Namespace) -> str:
+    """What to go on from: of a file, of the standard input, or as it was typed."""
+    if (args.text is None) == (args.file is None):
+        raise UserError("generate goes on from one text; give a FILE (- for the standard input), or --text TEXT.")
+    if args.text is not None:
+        return str(args.text)
+    if args.file == STDIN:
+        return sys.stdin.read()
+    try:
+        return Path(args.file).read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{args.file} is no text in UTF-8; write it again as text.") from error

@@ -184,13 +184,20 @@ def subject(
 
     Raises UserError for a checkpoint or data that do not fit, and for a part without windows.
     """
-    where = judging_device(DeviceSettings(accelerator=device))
-    model = load(checkpoint.file, where, allow)
-    other = {"name": "npz", "_target_": "lvm_lab.data.sources.npz.Npz", "path": str(data)}
-    one = candidate(model, checkpoint, None if data is None else other)
-    opened = open_data(one, DeviceSettings(accelerator="cpu"), allow=allow)
+    model, one, opened, where = on_data(checkpoint, data=data, device=device, allow=allow)
     check(one, opened.parts, instead="--data FILE")
     windows = getattr(opened.parts, part)
     if windows is None or len(windows) == 0:
         raise UserError(f"the data of {checkpoint.file} has no {part} part; choose another --part.")
     return Subject(model, one, opened, held_out(one, opened.parts, part), where)
+
+
+def on_data(
+    checkpoint: Checkpoint, *, data: str | Path | None, device: str, allow: Iterable[str] = ()
+) -> tuple[LatentVectorModel, Candidate, Data, str]:
+    """A loaded checkpoint, what it says of itself, its own data or that of a file, and the device that it is on."""
+    where = judging_device(DeviceSettings(accelerator=device))
+    model = load(checkpoint.file, where, allow)
+    other = {"name": "npz", "_target_": "lvm_lab.data.sources.npz.Npz", "path": str(data)}
+    one = candidate(model, checkpoint, None if data is None else other)
+    return model, one, open_data(one, DeviceSettings(accelerator="cpu"), allow=allow), where

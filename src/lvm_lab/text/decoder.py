@@ -78,6 +78,10 @@ class Decoder(ABC):
     def decode(self, vectors_ND: np.ndarray) -> list[list[Candidate]]:
         """For each vector, of any length, at least one text, the best first."""
 
+    def at_rest(self, candidate: Candidate) -> np.ndarray | None:
+        """(D,) the vector that a store has of a candidate of the last `decode`; None for a text of no store."""
+        return None
+
 
 def open_decoder(node: dict[str, Any], resources: Resources, setting: str = "decoder") -> Decoder:
     """The decoder that the node of an option names, ready to decode. setting: the node's place in the config.

@@ -65,6 +65,10 @@ class BestOf(Decoder):
                 ranked[place].append(replace(candidate, score=float(scores[best])))
         return [candidates[: self.candidates] for candidates in ranked]
 
+    def at_rest(self, candidate: Candidate) -> np.ndarray | None:
+        assert candidate.decoder is not None, "one that it gave"
+        return self._open[candidate.decoder].at_rest(candidate)
+
 
 def _no_option(name: str, node: object) -> Decoder:
     raise UserError(

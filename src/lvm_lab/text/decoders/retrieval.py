@@ -89,6 +89,10 @@ class Retrieval(Decoder):
             raise UserError(f"{self.index or self.source} leads to no chunk with a text; leave decoder.index out.")
         return decoded
 
+    def at_rest(self, candidate: Candidate) -> np.ndarray:
+        assert self._store is not None, "open comes first"
+        return np.asarray(self._store.vectors_ND[candidate.row], dtype=np.float32)
+
     def _candidates(self, scores_K: np.ndarray, rows_K: np.ndarray) -> list[Candidate]:
         """The best rows of different texts."""
         by_text: dict[str, Candidate] = {}
