@@ -6,15 +6,15 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from lvm_lab.commands import decoding, plain
-
-SUMMARY = "Text in, a trained model's predictions as text out, chunk by chunk."
-SETTINGS = "settings: steps=5 mode=vectors|reencode|snap decoder=retrieval ...: docs/generate.md."
+from lvm_lab.commands import plain
+from lvm_lab.commands.decoding import Composer, split, text_of
+from lvm_lab.jobs import generation
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    settings, words = decoding.split(sys.argv[1:] if argv is None else argv, "generate")
-    parser = plain.parser("generate", SUMMARY, SETTINGS)
+    settings, words = split(sys.argv[1:] if argv is None else argv, "generate")
+    summary = "Text in, a trained model's predictions as text out, chunk by chunk."
+    parser = plain.parser("generate", summary, "steps=5 mode=vectors decoder=retrieval and the like: docs/generate.md.")
     parser.add_argument("run", metavar="RUN", help="a finished run's folder, or a .ckpt file")
     parser.add_argument("file", nargs="?", metavar="FILE", help="the text to go on from; - for the standard input")
     parser.add_argument("--text", metavar="TEXT", help="the text itself, in place of FILE")
@@ -24,7 +24,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--allow", action="append", default=[], metavar="PACKAGE", help="its classes may be used")
     parser.add_argument("--config-dir", metavar="DIR", help="options of your own")
     args = parser.parse_args(words)
-    return plain.answer(lambda: decoding.generate(settings, args), writes=args.json)
+
+    def body() -> None:
+        compose, of = Composer("generate", args.config_dir), (args.data, args.device, args.allow)
+        written = generation.generate(args.run, text_of(args), compose(settings), compose.encoder, *of)
+        written.show(args.json)
+
+    return plain.answer(body, writes=args.json)
 
 
 if __name__ == "__main__":

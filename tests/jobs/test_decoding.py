@@ -186,6 +186,6 @@ def test_mistakes_of_generate_are_one_sentence(home: Path, arguments: list[str],
 
 def test_what_counts_as_a_setting_is_what_the_config_has() -> None:
     for config_name, settings in decoding.SETTINGS.items():
-        assert {*helping.keys(config_name)} - {"schedule", "run_id"} == {*settings}
+        assert {*helping.keys(config_name)} - {"defaults", "schedule", "run_id"} == {*settings}
     words = ["run", "a/epoch=04.ckpt", "--json=x", "decoder=retrieval", "decoder@decoder.decoders.b=retrieval"]
     assert decoding.split(words, "diagnose") == (words[3:], words[:3])

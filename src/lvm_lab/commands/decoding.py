@@ -26,38 +26,7 @@ def split(words: Sequence[str], config_name: str) -> tuple[list[str], list[str]]
     return settings, [word for word in words if word not in settings]
 
 
-def diagnose(settings: Sequence[str], args: argparse.Namespace) -> None:
-    """Decode, show, write. args: the flags of `diagnose`."""
-    from lvm_lab import logs
-    from lvm_lab.jobs import decoding
-    from lvm_lab.reporting import decoding as decoding_report
-
-    compose = _Composer("diagnose", args.config_dir)
-    typed = decoding.DecodingSettings.from_dict(compose(settings))
-    of_data = {"data": args.data, "device": args.device, "allow": args.allow}
-    report = decoding.decode_all(args.models, args.part, typed, compose.encoder, **of_data)
-    decoding_report.show(report.decodings, report.skipped, logs.to_terminal())
-    if args.json is not None:
-        report.write(args.json)
-
-
-def generate(settings: Sequence[str], args: argparse.Namespace) -> None:
-    """Write on from a text, show, write down. args: the flags of `generate`."""
-    from lvm_lab import logs
-    from lvm_lab.jobs import generation
-    from lvm_lab.reporting import generation as generation_report
-    from lvm_lab.text.generation import totals
-
-    compose = _Composer("generate", args.config_dir)
-    typed = generation.GenerationSettings.from_dict(compose(settings))
-    of_data = {"data": args.data, "device": args.device, "allow": args.allow}
-    written = generation.generate(args.run, _text(args), typed, compose.encoder, **of_data)
-    generation_report.show(written, totals(written.generation.seconds), logs.to_terminal())
-    if args.json is not None:
-        written.write(args.json)
-
-
-class _Composer:
+class Composer:
     """Calling it with settings composes a config; own options are looked for in `config_dir` too."""
 
     def __init__(self, config_name: str, config_dir: str | None) -> None:
@@ -76,7 +45,7 @@ class _Composer:
         return node
 
 
-def _text(args: argparse.Namespace) -> str:
+def text_of(args: argparse.Namespace) -> str:
     """What to go on from: of a file, of the standard input, or as it was typed."""
     if (args.text is None) == (args.file is None):
         raise UserError("generate goes on from one text; give a FILE (- for the standard input), or --text TEXT.")

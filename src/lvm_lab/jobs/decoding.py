@@ -16,12 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lvm_lab import logs
 from lvm_lab.config import binding
 from lvm_lab.config.settings import cache_folder
 from lvm_lab.data.contract import PROBES, EncoderContract
 from lvm_lab.errors import UserError
 from lvm_lab.files import write_atomically
 from lvm_lab.jobs.verification import encoder_of
+from lvm_lab.reporting import decoding as decoding_report
 from lvm_lab.runs import selecting as selection
 from lvm_lab.text.decoder import Decoder, Resources, cosines, open_decoder
 from lvm_lab.text.encoder import Encoder
@@ -105,7 +107,11 @@ class Decodings:
     decodings: list[Decoding]
     skipped: dict[str, str]
 
-    def write(self, file: Path) -> None:
+    def show(self, file: Path | None = None) -> None:
+        """On the terminal, and in a file as JSON where one is named."""
+        decoding_report.show(self.decodings, self.skipped, logs.to_terminal())
+        if file is None:
+            return
         by_checkpoint = {
             one.checkpoint: asdict(one) | {"means": {vector: one.means(vector) for vector in VECTORS}}
             for one in self.decodings
@@ -116,17 +122,18 @@ class Decodings:
 def decode_all(
     models: list[str],
     part: str,
-    settings: DecodingSettings,
+    config: dict[str, Any],
     option: Option,
-    *,
     data: str | Path | None,
     device: str,
     allow: Sequence[str] = (),
 ) -> Decodings:
-    """Every checkpoint that `models` name. option, allow: as of `jobs.verification` and `jobs.diagnose`.
+    """Every checkpoint that `models` name. config: of conf/diagnose.yaml; option, allow: as of `jobs.verification` and
+    `jobs.diagnose`.
 
     Raises UserError where there is none, and for a decoder of another encoder than a checkpoint's data.
     """
+    settings = DecodingSettings.from_dict(config)
     checkpoints, skipped = selection.find(models)
     if not checkpoints:
         raise UserError(next(iter(skipped.values())))

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lvm_lab import logs
 from lvm_lab.errors import UserError
 from lvm_lab.files import write_atomically
+from lvm_lab.reporting import diagnostics
 from lvm_lab.runs import selecting as selection
 
 PARTS = ("val", "test", "ood")
@@ -17,13 +19,17 @@ PARTS = ("val", "test", "ood")
 
 @dataclass(frozen=True)
 class Diagnoses:
-    """numbers: by checkpoint, what judge/metrics.py measured. skipped: by path, why it was passed over."""
+    """numbers: by checkpoint, what judge/metrics.py measured of a part. skipped: by path, why it was passed over."""
 
     numbers: dict[str, dict[str, Any]]
     skipped: dict[str, str]
+    part: str
 
-    def write(self, file: Path) -> None:
-        write_atomically(file, json.dumps(self.numbers, indent=2, allow_nan=False) + "\n")
+    def show(self, file: Path | None = None) -> None:
+        """On the terminal, and in a file as JSON where one is named."""
+        diagnostics.show_models(self.numbers, self.skipped, self.part, logs.to_terminal())
+        if file is not None:
+            write_atomically(file, json.dumps(self.numbers, indent=2, allow_nan=False) + "\n")
 
 
 def diagnose_all(
@@ -43,7 +49,7 @@ def diagnose_all(
         str(checkpoint.file): diagnose(checkpoint, part, windows=windows, data=data, device=device, allow=allow)
         for checkpoint in checkpoints
     }
-    return Diagnoses(numbers, skipped)
+    return Diagnoses(numbers, skipped, part)
 
 
 def diagnose(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lvm_lab import logs
 from lvm_lab.config import binding, targets
 from lvm_lab.config.settings import cache_folder, nameless
 from lvm_lab.data.joined import JoinedStore
@@ -20,6 +21,7 @@ from lvm_lab.data.store import Store
 from lvm_lab.errors import UserError
 from lvm_lab.files import write_atomically
 from lvm_lab.jobs.decoding import Option, encoder_for
+from lvm_lab.reporting import generation as generation_report
 from lvm_lab.runs import selecting as selection
 from lvm_lab.text.chunker import Chunker
 from lvm_lab.text.decoder import Resources, open_decoder
@@ -67,25 +69,34 @@ class Written:
     notes: tuple[str, ...]
     generation: Generation
 
-    def write(self, file: Path) -> None:
-        node = asdict(self) | {"latency": totals(self.generation.seconds)}
+    @property
+    def latency(self) -> dict[str, dict[str, Any]]:
+        return totals(self.generation.seconds)
+
+    def show(self, file: Path | None = None) -> None:
+        """On the terminal, and in a file as JSON where one is named."""
+        generation_report.show(self, self.latency, logs.to_terminal())
+        if file is None:
+            return
+        node = asdict(self) | {"latency": self.latency}
         write_atomically(file, json.dumps(node, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
 
 
 def generate(
     run: str,
     text: str,
-    settings: GenerationSettings,
+    config: dict[str, Any],
     option: Option,
-    *,
     data: str | Path | None = None,
     device: str = "auto",
     allow: Sequence[str] = (),
 ) -> Written:
-    """Write on from a text. option, data, device, allow: as of `jobs.decoding.decode_all`.
+    """Write on from a text. config: of conf/generate.yaml; option, data, device, allow: as of
+    `jobs.decoding.decode_all`.
 
     Raises UserError for what names no one checkpoint, for data without texts, and for parts that do not go together.
     """
+    settings = GenerationSettings.from_dict(config)
     checkpoints, skipped = selection.find([run])
     if len(checkpoints) != 1:
         reason = next(iter(skipped.values()), f"{run} names {len(checkpoints)} checkpoints; give one run.")
@@ -136,8 +147,9 @@ def chunker_of(store: Store, node: dict[str, Any] | None, name: str) -> Chunker:
     """
     if node is None:
         parts = store.stores if isinstance(store, JoinedStore) else (store,)
-        nodes = [record["settings"].get("chunker") for part in parts for record in read_records(part.path)]
-        node = next((one for one in nodes if isinstance(one, dict)), None)
+        nodes = [record.get("settings") for part in parts for record in read_records(part.path)]
+        chunkers = (one.get("chunker") for one in nodes if isinstance(one, dict))
+        node = next((one for one in chunkers if isinstance(one, dict)), None)
         if node is None or not all(target.startswith(targets.OURS) for target in targets.named(node)):
             raise UserError(f"{name} does not say how its texts were cut; name what cuts yours with chunker=OPTION.")
     chunker: Chunker = targets.make(nameless(node), CHUNKERS, "chunker", allow=targets.named(node))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -12,17 +12,14 @@ from rich.table import Table
 from lvm_lab.reporting import terminal
 from lvm_lab.reporting.numbers import counted, fixed, percent
 
-if TYPE_CHECKING:
-    from lvm_lab.jobs.decoding import DecodedWindow, Decoding
-
 # By the vectors' names: a letter, and what they are.
 VECTORS = {"encoder": ("A", "the encoder's"), "unit": ("B", "the same at unit length"), "raw": ("C", "the model's raw")}
 # Characters of a text that a terminal gets; --json has all.
 LONGEST = 200
 
 
-def show(decodings: Sequence[Decoding], skipped: Mapping[str, str], console: Console) -> None:
-    """Each checkpoint's decodings, after what was passed over and why."""
+def show(decodings: Sequence[Any], skipped: Mapping[str, str], console: Console) -> None:
+    """Each checkpoint's decodings (`lvm_lab.jobs.decoding.Decoding`), after what was passed over and why."""
     for path, reason in skipped.items():
         console.print(f"skipped {path}: {reason}", highlight=False)
     for decoding in decodings:
@@ -31,7 +28,7 @@ def show(decodings: Sequence[Decoding], skipped: Mapping[str, str], console: Con
             console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
-def table(decoding: Decoding) -> Table:
+def table(decoding: Any) -> Table:
     """A line for each of the three vectors."""
     heads = ("", "vector", "round trip", "to the target", "same text")
     title = f"{decoding.checkpoint}, {decoding.part.upper()}: {counted(len(decoding.windows), 'window')}"
@@ -42,7 +39,7 @@ def table(decoding: Decoding) -> Table:
     return grid
 
 
-def lines(decoding: Decoding) -> Iterator[str]:
+def lines(decoding: Any) -> Iterator[str]:
     """What it was decoded by, and every window's texts."""
     yield f"decoder {decoding.decoder}; encoder {decoding.encoder}"
     yield "round trip: cosine of the text's own vector to the one decoded; to the target: to the encoder's"
@@ -51,7 +48,7 @@ def lines(decoding: Decoding) -> Iterator[str]:
         yield from _window(window)
 
 
-def _window(window: DecodedWindow) -> Iterator[str]:
+def _window(window: Any) -> Iterator[str]:
     yield ""
     yield f"row {window.row:<8,}   target         {_shortened(window.target or 'has no text in the store')}"
     for vector, (letter, _) in VECTORS.items():
