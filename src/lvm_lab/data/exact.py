@@ -17,8 +17,8 @@ from lvm_lab.data.rows import Rows
 def nearest(vectors_ND: Rows, vectors_BD: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     """scores_BK, rows_BK of every row that there is, as `lvm_lab.data.index.StoreIndex.search` gives them."""
     unit_BD = unit(vectors_BD)
-    scores_BK = np.full((len(unit_BD), k), -np.inf, np.float32)
-    rows_BK = np.full((len(unit_BD), k), NOTHING, np.int64)
+    scores_BK: np.ndarray = np.full((len(unit_BD), k), -np.inf, np.float32)
+    rows_BK: np.ndarray = np.full((len(unit_BD), k), NOTHING, np.int64)
     for first, unit_ND in blocks(vectors_ND):
         block_scores_BK, block_rows_BK = flat(unit_ND).search(unit_BD, min(k, len(unit_ND)))
         scores_BK = np.concatenate([scores_BK, block_scores_BK], axis=1)
