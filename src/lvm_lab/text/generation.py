@@ -6,7 +6,7 @@ Shape suffixes: L chunks of the context, D vector dim.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -103,7 +103,7 @@ class Writer:
             context_LD = np.concatenate([context_LD, fed_D[None]])[-self.lengths.most :]
         return Generation(len(chunks), read, written, None, clock.seconds)
 
-    def _chunks(self, text: str) -> Sequence[str]:
+    def _chunks(self, text: str) -> list[str]:
         own = paragraphs(text)
         if not own:
             raise UserError("the text is empty; give some to go on from.")
