@@ -142,6 +142,7 @@ def test_what_is_parsed_and_not_run_is_known() -> None:
         ("docs/documents.md", "a batch of more documents than a small world has"),
         ("docs/encoders.md", "needs a store of texts"),
         ("docs/encoders.md", "minutes"),
+        ("docs/evaluate.md", "vectors of real text, which are not shipped"),
         ("docs/evaluate.md", "needs texts of your own"),
         ("docs/index.md", "vectors of real text, which are not shipped"),
         ("docs/loggers.md", "needs an account"),

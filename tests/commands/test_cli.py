@@ -301,7 +301,7 @@ def test_a_file_in_the_folders_place_is_refused(finished: Path) -> None:
     assert "file is a file where a run's folder is needed" in refused.sentence
     refused = call(finished, *TINY, "run.cache=cache", "run.root=file")
     assert refused.code == 2
-    assert "Not a directory" in refused.sentence
+    assert refused.sentence == "file: File exists; mend that and give the same command again."
     assert tree(finished) == before
 
 

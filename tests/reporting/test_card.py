@@ -230,6 +230,7 @@ def test_the_command(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
     assert said.err.endswith("error: 1 of 2 runs were skipped; mend them, or leave them out.\n")
 
 
+@pytest.mark.slow
 def test_runs_get_a_card_that_agrees_with_their_result(tmp_path: Path) -> None:
     said = call(tmp_path, *TINY, "run.cache=cache")
     assert said.code == 0, said.err

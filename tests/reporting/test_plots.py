@@ -348,6 +348,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return only_run(work / "outputs")
 
 
+@pytest.mark.slow
 def test_a_run_ends_with_every_figure_and_drawing_again_changes_none(done: Path) -> None:
     before = {name: (done / "plots" / f"{name}.png").read_bytes() for name in FIGURES}
     assert main([str(done)]) == 0
@@ -359,6 +360,7 @@ def test_a_run_ends_with_every_figure_and_drawing_again_changes_none(done: Path)
     assert seen.moments["val_raw_mean_D"].shape == (128,)
 
 
+@pytest.mark.slow
 def test_moments_agree_with_the_std_ratio_of_the_result(done: Path) -> None:
     seen = read(done)
     for part in ("val", "test", "ood"):
@@ -366,6 +368,7 @@ def test_moments_agree_with_the_std_ratio_of_the_result(done: Path) -> None:
         assert np.median(ratio_D) == pytest.approx(seen.result.part(part).spreads["std_ratio"]["median"], rel=1e-5)
 
 
+@pytest.mark.slow
 def test_r_at_k_rises_and_holds_what_the_gate_asks_for(done: Path) -> None:
     for part in ("val", "ood"):
         numbers = read(done).numbers("B", part)
@@ -376,12 +379,14 @@ def test_r_at_k_rises_and_holds_what_the_gate_asks_for(done: Path) -> None:
         assert numbers["chance_r10"].value == pytest.approx(0.5)
 
 
+@pytest.mark.slow
 def test_history_has_no_points_of_the_curve(done: Path) -> None:
     names = {name for row in read(done).history for name in row}
     assert {"5cat/val/B/r1", "5cat/val/B/r5_unseen", "5cat/val/B/mrr"} <= names
     assert not {"5cat/val/B/r2", "5cat/val/B/r10", "5cat/val/B/chance_r3", "5cat/val/B/r4_unseen"} & names
 
 
+@pytest.mark.slow
 def test_wandb_has_the_figures(done: Path) -> None:
     images = [p.name for p in done.glob("wandb/offline-run-*/files/media/images/plots/*.png")]
     assert sorted(name.split("_")[0] for name in images) == sorted(FIGURES)

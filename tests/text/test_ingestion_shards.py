@@ -83,6 +83,7 @@ def test_who_waits_for_a_folder_that_is_dropped_begins_it_anew(tmp_path: Path) -
         assert waiting.result()
 
 
+@pytest.mark.slow
 def test_a_multirun_makes_all_shards(tmp_path: Path) -> None:
     outcome = give(tmp_path, "-m", "shards=3", "out=store", "threads=1", "checks=true")
     assert outcome.code == 0, outcome.err

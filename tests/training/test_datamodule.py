@@ -26,7 +26,7 @@ def test_an_epoch_of_a_part_of_the_windows_says_how_many(
 ) -> None:
     lengths = [longest, 15, 15, 15, 15]
     windows = index_windows(make_store(lengths), np.arange(len(lengths)), 5)
-    data: Any = VectorDataModule(cast(Parts, SimpleNamespace(train=windows)), 20, 8, 0, seed=0)
+    data: Any = VectorDataModule(cast(Parts, SimpleNamespace(train=windows, training=None)), 20, 8, 0, seed=0)
     logger = logging.getLogger("lvm_lab.training.datamodule")
     logger.addHandler(caplog.handler)
     with caplog.at_level(logging.INFO, logger.name):
@@ -43,7 +43,7 @@ def test_an_epoch_of_documents_counts_segments_and_their_targets(
 ) -> None:
     lengths = [50, 30, 22, 8, 45]
     windows = index_windows(make_store(lengths), np.arange(len(lengths)), 10, min_context=4)
-    parts = cast(Parts, SimpleNamespace(train=windows, val=windows))
+    parts = cast(Parts, SimpleNamespace(train=windows, val=windows, training=None))
     data: Any = VectorDataModule(parts, 3, 2, 6, seed=0, shortest=4)
     logger = logging.getLogger("lvm_lab.training.datamodule")
     logger.addHandler(caplog.handler)

@@ -32,7 +32,8 @@ class Pq(Inverted):
             raise UserError(
                 f"index=pq learns {CODES} codes from {len(sample_ND)} vectors; take index=flat for a store so small."
             )
-        return self.trained(f"PQ{size}", rows, dim, sample_ND, seed)
+        # np: without polysemous codes, which serve a filter by Hamming distance and take a minute to train.
+        return self.trained(f"PQ{size}np", rows, dim, sample_ND, seed)
 
     def settings(self, index: Any) -> dict[str, Any]:
         return super().settings(index) | {"bytes": int(index.pq.M)}
