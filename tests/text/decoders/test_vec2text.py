@@ -92,11 +92,13 @@ def test_the_encoders_own_vectors_become_texts_scored_by_the_same_encoder(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     encoder = GtrVec2Text(device="cpu")
-    vectors_ND = encoder.encode(SENTENCES)
+    # Random weights end no text before its 128 tokens, which is what takes the time.
+    some = SENTENCES[:3]
+    vectors_ND = encoder.encode(some)
     capsys.readouterr()
     decoder = opened(encoder, **given)
     decoded = decoder.decode(vectors_ND)
-    assert [len(candidates) for candidates in decoded] == [1] * len(SENTENCES)
+    assert [len(candidates) for candidates in decoded] == [1] * len(some)
     texts = [candidates[0].text for candidates in decoded]
     scores = [candidates[0].score for candidates in decoded]
     assert np.allclose(round_trips(encoder, texts, vectors_ND), scores, atol=1e-3)
