@@ -17,10 +17,14 @@ import torch
 import lvm_lab
 from helpers.commands import Outcome, call, finish, fork, only_run, rows, run
 from lvm_lab import ingest, report
+from lvm_lab.commands.arguments import sort
+from lvm_lab.commands.guest import from_python
 from lvm_lab.config.ingest import GROUPS
 from lvm_lab.data.store import open_store
 from lvm_lab.runs import reading
 from lvm_lab.runs.reading import Run
+from lvm_lab.text.decoder import Resources, open_decoder
+from lvm_lab.text.encoders.hashing import Hashing
 
 ROOT = Path(__file__).parents[1]
 OWN = ROOT / "tests" / "fixtures" / "own_parts"
@@ -33,6 +37,7 @@ KINDS = [
     "reader",
     "chunker",
     "encoder",
+    "decoder",
     "gate",
     "baseline",
     "logger",
@@ -126,6 +131,15 @@ def test_a_part_of_every_kind_in_one_ingestion(home: Path) -> None:
     assert again.code == 2
 
 
+def test_a_decoder_of_ones_own(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(home)
+    node = from_python("diagnose", sort(["decoder=menu"]), None, str(home / "conf"))["decoder"]
+    encoder = Hashing(dim=64)
+    decoder = open_decoder(node, Resources("vectors", encoder.contract(), encoder, None, home))
+    decoded = decoder.decode(encoder.encode(["more soup", "one bread"]))
+    assert [candidates[0].text for candidates in decoded] == ["soup of the day", "bread and butter"]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("script", [None, SCRIPT], ids=["python -m", "lvm-train"])
 def test_both_commands_find_them(home: Path, script: Path | None, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,5 +176,16 @@ def test_every_kind_has_a_checklist_whose_files_are_there() -> None:
 
 def test_the_example_has_one_part_of_each_kind() -> None:
     options = {file.parent.name for file in (OWN / "conf").rglob("*.yaml")}
-    assert options == {"arch", "head", "loss", "data", "five_cat", "logger", "callbacks", "strategy", *GROUPS}
+    assert options == {
+        "arch",
+        "head",
+        "loss",
+        "data",
+        "five_cat",
+        "logger",
+        "callbacks",
+        "strategy",
+        "decoder",
+        *GROUPS,
+    }
     assert len(list((OWN / "my_package").glob("[a-z]*.py"))) == len(KINDS) - 1

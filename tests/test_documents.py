@@ -138,6 +138,7 @@ def test_what_is_parsed_and_not_run_is_known() -> None:
         ("README.md", "belongs to the installation"),
         ("README.md", "installs packages, minutes"),
         ("docs/command-line.md", "lines of shells' own files"),
+        ("docs/decoders.md", "installs packages"),
         ("docs/documents.md", "a batch of more documents than a small world has"),
         ("docs/encoders.md", "needs a store of texts"),
         ("docs/encoders.md", "minutes"),

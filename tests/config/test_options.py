@@ -49,6 +49,7 @@ def modules(node: Any) -> set[str]:
         ("text/readers", "reader"),
         ("text/chunkers", "chunker"),
         ("text/encoders", "encoder"),
+        ("text/decoders", "decoder"),
     ],
 )
 def test_a_part_is_a_file_and_the_option_of_its_name(room: str, group: str) -> None:

@@ -19,10 +19,11 @@ WORDS = sorted(
 )
 
 
-def tiny_t5(folder: Path) -> Path:
-    """A T5 encoder with a Unigram tokenizer."""
+def tiny_t5(folder: Path, kind: str = "T5EncoderModel", d_model: int = 16) -> Path:
+    """A T5 encoder, or another of transformers' classes of a T5, with a Unigram tokenizer."""
+    import transformers
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
-    from transformers import PreTrainedTokenizerFast, T5Config, T5EncoderModel
+    from transformers import PreTrainedTokenizerFast, T5Config
 
     letters = sorted({letter for sentence in SENTENCES for letter in sentence.lower()} - {" "})
     pieces = ["<pad>", "</s>", "<unk>", "▁", *(f"▁{word}" for word in WORDS), *letters]
@@ -38,10 +39,9 @@ def tiny_t5(folder: Path) -> Path:
     fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_input_names=inputs, **special)
     fast.save_pretrained(folder)
     torch.manual_seed(0)
-    config = T5Config(
-        vocab_size=len(pieces), d_model=16, d_kv=8, d_ff=32, num_layers=2, num_heads=2, feed_forward_proj="gated-gelu"
-    )
-    T5EncoderModel(config).save_pretrained(folder)
+    sizes = {"d_model": d_model, "d_kv": 8, "d_ff": 32, "num_layers": 2, "num_heads": 2}
+    config = T5Config(vocab_size=len(pieces), feed_forward_proj="gated-gelu", decoder_start_token_id=0, **sizes)
+    getattr(transformers, kind)(config).save_pretrained(folder)
     return folder
 
 

@@ -32,6 +32,7 @@ from lvm_lab import (
     diagnose,
     evaluate,
     export_data,
+    generate,
     index,
     ingest,
     plots,
@@ -222,6 +223,9 @@ COMMANDS: dict[str, Callable[[Path, Path], object]] = {
     "report": lambda home, run: call(home, main=command(report.main, str(run.parent))),
     "status": lambda home, run: call(home, main=command(status.main, str(run.parent))),
     "diagnose": lambda home, run: call(home, main=command(diagnose.main, str(run), "--device", "cpu")),
+    "generate": lambda home, run: call(
+        home, main=command(generate.main, str(run), "--text", "One.", "--device", "cpu")
+    ),
     "evaluate": lambda home, run: call(home, str(run), "device=cpu", "5cat=smoke", "cache=cache", main=evaluate.main),
     "check_data": lambda home, run: call(home, *TINY[:3], "run.cache=cache", main=check_data.main),
     "convert_npz": lambda home, run: call(home, main=command(convert_npz.main, "notes.npz", str(run))),

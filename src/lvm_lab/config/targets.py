@@ -69,6 +69,12 @@ CONTRACTS = {
         ("contract", "encode", "tokens"),
         way="derive it from lvm_lab.text.encoder.Encoder",
     ),
+    "text.decoders": Contract(
+        "decoder",
+        "lvm_lab.text.decoder.Decoder",
+        ("open", "contract", "decode"),
+        way="derive it from lvm_lab.text.decoder.Decoder",
+    ),
     "text.tmd": Contract(
         "coder", "lvm_lab.text.coder.Coder", ("codes",), way="derive it from lvm_lab.text.coder.Coder"
     ),

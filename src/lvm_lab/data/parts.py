@@ -45,7 +45,7 @@ class Parts:
     them. mixing: VAL's halves, where an ensemble learns the weights of its members. cut: what makes each part what it
     is, as a digest: two data sets of equal ones hold out the same windows. training: what `train` is cut from.
     tmd, codes_content: what the TMD codes of the store mean, and their digest, where it has any.
-    origins: by held-out part where each document is from, by its number.
+    origins: by held-out part where each document is from, by its number. stores: by held-out part what its rows lie in.
     """
 
     train: Windows
@@ -64,6 +64,7 @@ class Parts:
     tmd: Names | None = None
     codes_content: str | None = None
     origins: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    stores: Mapping[str, Store] = field(default_factory=dict)
 
     def sketches(self) -> list[Sketch]:
         """What a model that is trained on these parts has seen, for its checkpoints."""
@@ -159,14 +160,19 @@ def cut_parts(
         tmd=store.tmd,
         codes_content=codes_content(store),
         origins=_origins(opened),
+        stores=_stores(opened),
     )
 
 
+def _stores(opened: Opened) -> dict[str, Store]:
+    apart = {"val": opened.val_store, "ood": opened.ood_store}
+    return dict.fromkeys(("val", "test"), opened.store) | {part: one for part, one in apart.items() if one is not None}
+
+
 def _origins(opened: Opened) -> dict[str, list[str]]:
+    stores = _stores(opened)
     own = document_sources(opened.store)
-    stores = {"val": opened.val_store, "ood": opened.ood_store}
-    apart = {part: document_sources(store) for part, store in stores.items() if store is not None}
-    return {"val": own, "test": own} | apart
+    return {part: own if one is opened.store else document_sources(one) for part, one in stores.items()}
 
 
 def _unknown(opened: Opened) -> list[str]:

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import faiss
 import numpy as np
 
+from lvm_lab.data.exact import flat, nearest
 from lvm_lab.data.index import NOTHING, blocks, search, unit
 from lvm_lab.data.index_kind import Kind
 from lvm_lab.data.rows import Rows
@@ -88,17 +88,12 @@ class Exact:
 
 
 def exact(vectors_ND: Rows, groups: list[Queries]) -> list[Exact]:
-    """Search every row for every group of queries, a block of the store at a time."""
-    best = [(np.full((len(q.unit_QD), q.most), -np.inf, np.float32), _nothing(q)) for q in groups]
-    for first, unit_ND in blocks(vectors_ND):
-        index = _flat(unit_ND)
-        for place, queries in enumerate(groups):
-            scores_QK, rows_QK = index.search(queries.unit_QD, min(queries.most, len(unit_ND)))
-            both = (best[place][0], scores_QK), (best[place][1], rows_QK + first)
-            scores_QK, rows_QK = (np.concatenate(pair, axis=1) for pair in both)
-            order_QK = np.argsort(-scores_QK, axis=1, kind="stable")[:, : queries.most]
-            best[place] = np.take_along_axis(scores_QK, order_QK, 1), np.take_along_axis(rows_QK, order_QK, 1)
-    return [Exact(q, q.counting(*ranked)[0]) for q, ranked in zip(groups, best, strict=True)]
+    """Search every row for every group of queries, reading the store once."""
+    most = max(queries.most for queries in groups)
+    scores_QK, rows_QK = nearest(vectors_ND, np.concatenate([queries.unit_QD for queries in groups]), most)
+    edges = np.cumsum([len(queries.unit_QD) for queries in groups])[:-1]
+    ranked = zip(groups, np.split(scores_QK, edges), np.split(rows_QK, edges), strict=True)
+    return [Exact(q, q.counting(scores[:, : q.most], rows[:, : q.most])[0]) for q, scores, rows in ranked]
 
 
 def found_by(index: Any, vectors_ND: Rows, queries: Queries, rerank: int) -> np.ndarray:
@@ -126,7 +121,7 @@ def flat_rates(vectors_ND: Rows, unit_QD: np.ndarray) -> dict[str, float]:
     seconds = {"batch": 0.0, "single": 0.0}
     count = {"batch": len(unit_QD), "single": len(unit_QD[:SINGLE])}
     for _, unit_ND in blocks(vectors_ND):
-        of_block = _rates(unit_QD, partial(_flat(unit_ND).search, k=min(MOST, len(unit_ND))))
+        of_block = _rates(unit_QD, partial(flat(unit_ND).search, k=min(MOST, len(unit_ND))))
         seconds = {key: seconds[key] + count[key] / rate for key, rate in of_block.items()}
     return {key: count[key] / seconds[key] for key in seconds}
 
@@ -147,13 +142,3 @@ def _seconds(unit_QD: np.ndarray, batch: int, look: Callable[[np.ndarray], Any])
             look(unit_QD[start : start + batch])
         best = min(best, time.perf_counter() - began)
     return best
-
-
-def _flat(unit_ND: np.ndarray) -> Any:
-    index = faiss.IndexFlatIP(unit_ND.shape[1])
-    index.add(unit_ND)
-    return index
-
-
-def _nothing(queries: Queries) -> np.ndarray:
-    return np.full((len(queries.unit_QD), queries.most), NOTHING, dtype=np.int64)

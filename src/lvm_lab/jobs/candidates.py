@@ -19,7 +19,7 @@ from lvm_lab.config.settings import DeviceSettings
 from lvm_lab.data.contract import EncoderContract
 from lvm_lab.data.parts import Parts
 from lvm_lab.data.seen import Trainings, hold_out
-from lvm_lab.data.windows import Windows
+from lvm_lab.data.windows import Windows, sample_evenly
 from lvm_lab.errors import UserError
 from lvm_lab.model import LatentVectorModel
 from lvm_lab.runs.identity import CODES, as_cut
@@ -81,6 +81,21 @@ class Data:
     parts: Parts
     settings: DataSettings
     cache: Path
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A loaded model and a part of data to look at it on. windows: those of the part that it was not trained on."""
+
+    model: LatentVectorModel
+    candidate: Candidate
+    data: Data
+    windows: Windows
+    device: str
+
+    def sample(self, at_most: int) -> Windows:
+        """At most so many of the windows, drawn evenly over documents, always the same."""
+        return sample_evenly(self.windows, at_most, 0)
 
 
 def judging_device(device: DeviceSettings) -> str:
@@ -160,3 +175,29 @@ def held_out(one: Candidate, parts: Parts, part: str) -> Windows:
     for note in (*parts.notes, *([left.note] if left.note else []), *one.trainings.notes):
         log.warning(note)
     return left.windows
+
+
+def subject(
+    checkpoint: Checkpoint, part: str, *, data: str | Path | None, device: str, allow: Iterable[str] = ()
+) -> Subject:
+    """A checkpoint on a part of its own data, or of that of a file.
+
+    Raises UserError for a checkpoint or data that do not fit, and for a part without windows.
+    """
+    model, one, opened, where = on_data(checkpoint, data=data, device=device, allow=allow)
+    check(one, opened.parts, instead="--data FILE")
+    windows = getattr(opened.parts, part)
+    if windows is None or len(windows) == 0:
+        raise UserError(f"the data of {checkpoint.file} has no {part} part; choose another --part.")
+    return Subject(model, one, opened, held_out(one, opened.parts, part), where)
+
+
+def on_data(
+    checkpoint: Checkpoint, *, data: str | Path | None, device: str, allow: Iterable[str] = ()
+) -> tuple[LatentVectorModel, Candidate, Data, str]:
+    """A loaded checkpoint, what it says of itself, its own data or that of a file, and the device that it is on."""
+    where = judging_device(DeviceSettings(accelerator=device))
+    model = load(checkpoint.file, where, allow)
+    other = {"name": "npz", "_target_": "lvm_lab.data.sources.npz.Npz", "path": str(data)}
+    one = candidate(model, checkpoint, None if data is None else other)
+    return model, one, open_data(one, DeviceSettings(accelerator="cpu"), allow=allow), where

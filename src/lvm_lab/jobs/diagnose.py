@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lvm_lab import logs
 from lvm_lab.errors import UserError
 from lvm_lab.files import write_atomically
+from lvm_lab.reporting import diagnostics
 from lvm_lab.runs import selecting as selection
 
 PARTS = ("val", "test", "ood")
@@ -17,13 +19,17 @@ PARTS = ("val", "test", "ood")
 
 @dataclass(frozen=True)
 class Diagnoses:
-    """numbers: by checkpoint, what judge/metrics.py measured. skipped: by path, why it was passed over."""
+    """numbers: by checkpoint, what judge/metrics.py measured of a part. skipped: by path, why it was passed over."""
 
     numbers: dict[str, dict[str, Any]]
     skipped: dict[str, str]
+    part: str
 
-    def write(self, file: Path) -> None:
-        write_atomically(file, json.dumps(self.numbers, indent=2, allow_nan=False) + "\n")
+    def show(self, file: Path | None = None) -> None:
+        """On the terminal, and in a file as JSON where one is named."""
+        diagnostics.show_models(self.numbers, self.skipped, self.part, logs.to_terminal())
+        if file is not None:
+            write_atomically(file, json.dumps(self.numbers, indent=2, allow_nan=False) + "\n")
 
 
 def diagnose_all(
@@ -43,7 +49,7 @@ def diagnose_all(
         str(checkpoint.file): diagnose(checkpoint, part, windows=windows, data=data, device=device, allow=allow)
         for checkpoint in checkpoints
     }
-    return Diagnoses(numbers, skipped)
+    return Diagnoses(numbers, skipped, part)
 
 
 def diagnose(
@@ -60,20 +66,8 @@ def diagnose(
     Raises UserError for a checkpoint or data that do not fit, and for a part without windows.
     """
     # Torch comes in only now: --help answers without it.
-    from lvm_lab.config.settings import DeviceSettings
-    from lvm_lab.data.windows import sample_evenly
     from lvm_lab.jobs import candidates
     from lvm_lab.judge.metrics import part_metrics
 
-    judging_device = candidates.judging_device(DeviceSettings(accelerator=device))
-    model = candidates.load(checkpoint.file, judging_device, allow)
-    other = {"name": "npz", "_target_": "lvm_lab.data.sources.npz.Npz", "path": str(data)}
-    candidate = candidates.candidate(model, checkpoint, None if data is None else other)
-    parts = candidates.open_data(candidate, DeviceSettings(accelerator="cpu"), allow=allow).parts
-    candidates.check(candidate, parts, instead="--data FILE")
-    held_out = getattr(parts, part)
-    if held_out is None or len(held_out) == 0:
-        raise UserError(f"the data of {checkpoint.file} has no {part} part; choose another --part.")
-    held_out = candidates.held_out(candidate, parts, part)
-    sample = sample_evenly(held_out, windows, 0)
-    return part_metrics(model.forward, sample, model.stats, device=judging_device)
+    subject = candidates.subject(checkpoint, part, data=data, device=device, allow=allow)
+    return part_metrics(subject.model.forward, subject.sample(windows), subject.model.stats, device=subject.device)

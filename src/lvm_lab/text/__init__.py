@@ -1,1 +1,1 @@
-"""Text at the edge: readers give documents, chunkers cut them, encoders make vectors of the chunks."""
+"""Text at the edge: readers give documents, chunkers cut them, encoders make vectors, decoders make texts again."""

@@ -14,17 +14,17 @@ Device = Literal["auto", "cpu", "cuda", "mps"]
 REVISION_DIGITS = 16
 
 
-def device_of(name: str) -> torch.device:
-    """The device of a setting. Raises UserError for one that this machine does not have."""
+def device_of(name: str, setting: str = "encoder.device") -> torch.device:
+    """The device that a setting names. Raises UserError for one that this machine does not have."""
     import torch
 
     there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if name == "auto":
         name = next(kind for kind in ("cuda", "mps", "cpu") if there[kind])
     if name not in there:
-        raise UserError(f"encoder.device={name} does not fit; choose auto, cpu, cuda or mps.")
+        raise UserError(f"{setting}={name} does not fit; choose auto, cpu, cuda or mps.")
     if not there[name]:
-        raise UserError(f"encoder.device={name} is not on this machine; set encoder.device=auto.")
+        raise UserError(f"{setting}={name} is not on this machine; set {setting}=auto.")
     return torch.device(name)
 
 

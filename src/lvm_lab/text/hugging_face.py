@@ -16,8 +16,9 @@ def name_of(model: str) -> str:
     return Path(model).resolve().name if Path(model).is_dir() else model
 
 
-def loaded(model: str, load: Callable[..., Any], **settings: Any) -> Any:
-    """What `load(model)` reads. Raises UserError where it is not there or is of another kind."""
+def loaded(model: str, load: Callable[..., Any], *, setting: str = "encoder.model", **settings: Any) -> Any:
+    """What `load(model)` reads. setting: what names the model. Raises UserError where it is not there or is of another
+    kind."""
     try:
         with quietly():
             return load(model, **settings)
@@ -25,7 +26,7 @@ def loaded(model: str, load: Callable[..., Any], **settings: Any) -> Any:
     except Exception as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(
-            f"encoder.model={model} cannot be loaded ({type(error).__name__}: {reason}); name a folder of a saved "
+            f"{setting}={model} cannot be loaded ({type(error).__name__}: {reason}); name a folder of a saved "
             "model, or one at Hugging Face where there is a network."
         ) from error
 

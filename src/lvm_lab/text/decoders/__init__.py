@@ -1,0 +1,1 @@
+"""Decoders, one a file: the stem is the option's name."""

@@ -1,0 +1,191 @@
+"""`lvm-lab diagnose RUN decoder=...`, three vectors of a window as texts, and `lvm-lab generate` on the same run."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from helpers.commands import MODEL, Outcome, call
+from helpers.documents import make_documents
+from lvm_lab import diagnose, generate
+from lvm_lab.commands import decoding, helping
+from lvm_lab.data.contract import PROBES
+from lvm_lab.data.store import write_store
+from lvm_lab.text.decoders.retrieval import Retrieval
+from lvm_lab.text.encoder import Encoder
+from lvm_lab.text.encoders.hashing import Hashing
+from lvm_lab.text.ingestion.record import write_record
+
+DOCUMENTS, CHUNKS = 40, 8
+PEOPLE = ("miller", "sailor", "baker", "smith")
+TEXTS = [
+    f"In chapter {chunk} of book {book} the {PEOPLE[book % 4]} counts to {chunk * book}."
+    for book in range(DOCUMENTS)
+    for chunk in range(CHUNKS)
+]
+TRAINING = (*MODEL, "trainer.max_epochs=1", "trainer.batch_size=64", "5cat=off", "data=npz", "run.cache=cache")
+
+
+def stored(path: Path, encoder: Encoder, texts: bool = True) -> None:
+    contract = encoder.contract().with_probes(encoder.encode(PROBES))
+    documents = make_documents([CHUNKS] * DOCUMENTS)
+    write_store(path, encoder.encode(TEXTS), documents, contract, texts=TEXTS if texts else None)
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the store `books`, a run on it, and the same chunks by another encoder."""
+    folder = tmp_path_factory.mktemp("home")
+    stored(folder / "books", Hashing(dim=64))
+    stored(folder / "other", Hashing(dim=32))
+    done = call(folder, *TRAINING, "data.path=books", "run.dir=run")
+    assert done.code == 0, done.err
+    return folder
+
+
+def told(home: Path, *arguments: str, main: Callable[[], int] = diagnose.main) -> Outcome:
+    return call(home, *arguments, "--device", "cpu", main=lambda: sys.exit(main()))
+
+
+def test_the_encoders_vector_comes_back_word_for_word_and_the_prediction_beside_it(home: Path) -> None:
+    done = told(home, "run", "decoder=retrieval", "samples=6", "--json", "texts.json")
+    assert (done.code, done.err) == (0, "")
+    (written,) = json.loads((home / "texts.json").read_text()).values()
+    assert len(written["windows"]) == 6
+    for window in written["windows"]:
+        assert window["target"] == TEXTS[window["row"]]
+        for vector in ("encoder", "unit"):
+            one = window["decoded"][vector]
+            assert one["text"] == window["target"]
+            assert [one["score"], one["round_trip"], one["to_target"]] == pytest.approx([1, 1, 1], abs=1e-3)
+        raw = window["decoded"]["raw"]
+        assert raw["text"] in TEXTS
+        assert raw["score"] == pytest.approx(raw["round_trip"], abs=1e-3)
+        assert raw["to_target"] < 1 or raw["text"] == window["target"]
+    means = written["means"]
+    assert means["encoder"]["same_text"] == 1
+    assert means["raw"]["to_target"] == pytest.approx(
+        np.mean([window["decoded"]["raw"]["to_target"] for window in written["windows"]])
+    )
+    assert "the model's raw" in done.out
+    assert "note: books is searched without an index" in done.out
+    assert "note: the encoder's vectors have unit length, so that A and B are the same" in done.out
+    assert done.out.count(written["windows"][0]["target"]) >= 3
+
+
+def test_raw_is_decoded_as_it_is_and_never_at_unit_length(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded: list[np.ndarray] = []
+    decode = Retrieval.decode
+    monkeypatch.setattr(
+        Retrieval, "decode", lambda self, vectors_ND: decoded.append(vectors_ND) or decode(self, vectors_ND)
+    )
+    assert told(home, "run", "decoder=retrieval", "samples=4").code == 0
+    _, unit, raw = (np.linalg.norm(vectors_ND, axis=1) for vectors_ND in decoded)
+    assert np.allclose(unit, 1, atol=1e-5)
+    assert not np.allclose(raw, 1, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["samples=3"], "texts need a decoder; add decoder=retrieval, or leave the settings out."),
+        (["decoder=retrieval", "samples=0"], "samples=0 leaves nothing to decode; set 1 or more."),
+        (["decoder=retrieval", "samples=few"], "samples='few' does not fit; give it a whole number."),
+        (["decoder=retreival"], "decoder=retreival does not exist; choose one of best_of, retrieval, vec2text."),
+        (["decoder=retrieval", "decoder.candidate=2"], "decoder.candidate does not exist (did you mean candidates?)"),
+        (["decoder=retrieval,best_of"], "decoder=retrieval,best_of names several values"),
+        (["decoder=retrieval", "decoder.store=other"], "other is of another encoder than the data of run/checkpoints/"),
+        (["decoder=retrieval", "decoder.index=nowhere"], "nowhere is no readable index (it has no manifest.json)"),
+        (["decoder=retrieval", "encoder=hashing", "encoder.dim=32"], "is not of this encoder (dim 64 against 32"),
+        (["decoder=vec2text"], "vec2text is not installed; pip install lvm_lab[vec2text] brings it."),
+    ],
+)
+def test_mistakes_are_one_sentence(
+    home: Path, arguments: list[str], sentence: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "vec2text", None)
+    done = told(home, "run", *arguments)
+    assert done.code == 2
+    assert sentence in done.sentence
+
+
+BEGINNING = " ".join(TEXTS[3 * CHUNKS : 3 * CHUNKS + 6])
+GENERATE = ("run", "--text", BEGINNING, "chunker=sentences", "chunker.length=60")
+
+
+def test_generate_goes_on_from_a_text(home: Path) -> None:
+    settings = ("steps=3", "mode=reencode", "stop=none", "--json", "written.json")
+    done = told(home, *GENERATE, *settings, main=generate.main)
+    assert (done.code, done.err) == (0, "")
+    written = json.loads((home / "written.json").read_text())
+    assert written["generation"]["read"] == TEXTS[3 * CHUNKS + 1 : 3 * CHUNKS + 6]
+    texts = [one["text"] for one in written["generation"]["written"]]
+    assert len(texts) == 3
+    assert {*texts} <= {*TEXTS}
+    assert {stage: own["calls"] for stage, own in written["latency"].items()} == {
+        "chunk": 1,
+        "encode": 4,
+        "model": 3,
+        "decode": 3,
+    }
+    assert texts[0] in done.out
+    assert "read the last 5 of 6 chunks" in done.out
+    (home / "beginning.txt").write_text(BEGINNING)
+    same = told(home, "run", "beginning.txt", *GENERATE[3:], *settings[:3], main=generate.main)
+    assert [line for line in same.out.splitlines() if line[:3].strip().isdigit()] == [
+        line for line in done.out.splitlines() if line[:3].strip().isdigit()
+    ]
+
+
+def test_the_stores_own_chunker_cuts_the_text(home: Path) -> None:
+    record = home / "books" / "ingest.json"
+    node = {"name": "sentences", "_target_": "lvm_lab.text.chunkers.sentences.Sentences", "length": 60}
+    try:
+        write_record(home / "books", {"settings": {"chunker": node}})
+        done = told(home, *GENERATE[:3], "stop=none", "steps=1", main=generate.main)
+        assert (done.code, done.err) == (0, "")
+        assert "read the last 5 of 6 chunks" in done.out
+        record.unlink()
+        write_record(home / "books", {"settings": {"chunker": node | {"_target_": "my_package.evil.Chunker"}}})
+        refused = told(home, *GENERATE[:3], main=generate.main)
+        assert "does not say how its texts were cut; name what cuts yours with chunker=OPTION." in refused.sentence
+    finally:
+        record.unlink()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (
+            ["run", "--text", BEGINNING],
+            "does not say how its texts were cut; name what cuts yours with chunker=OPTION.",
+        ),
+        (["run", "--text", "", *GENERATE[3:]], "the text is empty; give some to go on from."),
+        (["run", "--text", TEXTS[0], *GENERATE[3:]], "the text makes 1 chunk and the model reads 5 or more;"),
+        (["run"], "generate goes on from one text; give a FILE (- for the standard input), or --text TEXT."),
+        (["run", "nowhere.txt", *GENERATE[3:]], "nowhere.txt: No such file or directory;"),
+        (["nowhere", *GENERATE[1:]], "nowhere matches no file and no folder;"),
+        ([*GENERATE, "steps=0"], "steps=0 writes nothing; set 1 or more."),
+        ([*GENERATE, "mode=vector"], "mode='vector' does not fit; give it one of vectors, reencode, snap."),
+        ([*GENERATE, "stop=end"], "stop='end' does not fit; give it one of repetition, none."),
+        ([*GENERATE, "decoder.store=other"], "other is of another encoder than the data of run/checkpoints/"),
+        ([*GENERATE, "--data", "nowhere.npz"], "nowhere.npz does not exist"),
+        ([*GENERATE, "chunker=words"], "chunker=words does not exist; choose one of"),
+    ],
+)
+def test_mistakes_of_generate_are_one_sentence(home: Path, arguments: list[str], sentence: str) -> None:
+    done = told(home, *arguments, main=generate.main)
+    assert done.code == 2
+    assert sentence in done.sentence
+
+
+def test_what_counts_as_a_setting_is_what_the_config_has() -> None:
+    for config_name, settings in decoding.SETTINGS.items():
+        assert {*helping.keys(config_name)} - {"defaults", "schedule", "run_id"} == {*settings}
+    words = ["run", "a/epoch=04.ckpt", "--json=x", "decoder=retrieval", "decoder@decoder.decoders.b=retrieval"]
+    assert decoding.split(words, "diagnose") == (words[3:], words[:3])
