@@ -145,6 +145,8 @@ def decode_all(
 
 
 def _decode(subject: Subject, part: str, settings: DecodingSettings, option: Option) -> Decoding:
+    from lvm_lab.judge.predictions import predict_windows
+
     contract, store = subject.data.parts.contract, subject.data.parts.stores[part]
     name = f"the data of {subject.candidate.file}"
     encoder = encoder_for(contract, settings.encoder, option, name)
@@ -152,7 +154,7 @@ def _decode(subject: Subject, part: str, settings: DecodingSettings, option: Opt
     decoder = open_decoder(settings.decoder, Resources(name, contract, encoder, store, cache))
     windows = subject.sample(settings.samples)
     target_WD = windows.vectors(windows.target_row_W)
-    raw_WD = _raw(subject, windows)
+    raw_WD, _ = predict_windows(subject.model.forward, windows, subject.device)
     if not np.isfinite(raw_WD).all():
         raise UserError(f"{subject.candidate.file} predicts what is not finite on {part}; take another checkpoint.")
     length_W1 = np.linalg.norm(target_WD, axis=1, keepdims=True)
@@ -177,17 +179,6 @@ def _decoded(decoder: Decoder, encoder: Encoder, vectors_WD: np.ndarray, target_
     made_WD = encoder.encode([one.text for one in best])
     measured = zip(best, cosines(made_WD, vectors_WD).tolist(), cosines(made_WD, target_WD).tolist(), strict=True)
     return [Decoded(one.text, one.score, round_trip, to_target) for one, round_trip, to_target in measured]
-
-
-def _raw(subject: Subject, windows: Any) -> np.ndarray:
-    """What the model predicts in the encoder's own distribution, W x D."""
-    from lvm_lab.judge.predictions import as_read, predict
-
-    forward = subject.model.forward
-    raw_WD = np.empty((len(windows), windows.dim), np.float32)
-    for positions, some in as_read(windows, forward).by_length():
-        raw_WD[positions] = predict(forward, some.inputs(), device=subject.device)[0]
-    return raw_WD
 
 
 def _notes(contract: EncoderContract) -> list[str]:
