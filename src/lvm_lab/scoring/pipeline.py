@@ -97,14 +97,14 @@ class Passages:
     def measure(self, raw_WD: np.ndarray, unit_WD: np.ndarray) -> Passage:
         """What becomes of the predictions for these windows."""
         target_WD = self.windows.vectors(self.windows.target_row_W)
-        texts, copied_W = self._decoded(raw_WD)
+        texts, nearest = self._decoded(raw_WD)
         decoded_WD = self.encoder.encode(texts)
         columns = {
             "prediction": cosines(raw_WD, target_WD),
             "round_trip": cosines(decoded_WD, raw_WD),
             "decoded": cosines(decoded_WD, target_WD),
-            "copied": copied_W,
         }
+        columns |= nearest
         smoothed = None
         if self.smoother is not None:
             smoothed = self.smoother(texts)
@@ -115,9 +115,10 @@ class Passages:
         alike = likeness(texts, self.targets)
         return Passage(columns | alike.by_pair, texts, smoothed, alike)
 
-    def _decoded(self, raw_WD: np.ndarray) -> tuple[list[str], np.ndarray]:
-        """The best text of each window that it has not read, and whether the very best is one that it has."""
-        texts, copied = [], []
+    def _decoded(self, raw_WD: np.ndarray) -> tuple[list[str], dict[str, np.ndarray]]:
+        """The best text of each window that it has not read; and of the best with nothing left out, whether it has
+        been read (copied) and whether it is the target (exact_nearest)."""
+        texts, copied, exact = [], [], []
         rows = zip(self.decoder.decode(raw_WD), self.read, self.targets, strict=True)
         for candidates, read, target in rows:
             known = {plain(text) for text in read} - {plain(target)}
@@ -125,7 +126,8 @@ class Passages:
             # A decoder that writes may have nothing else.
             texts.append(next(new, candidates[0].text))
             copied.append(plain(candidates[0].text) in known)
-        return texts, np.array(copied, dtype=np.float64)
+            exact.append(candidates[0].text.split() == target.split())
+        return texts, {"copied": np.array(copied, np.float64), "exact_nearest": np.array(exact, np.float64)}
 
 
 @dataclass(frozen=True)
