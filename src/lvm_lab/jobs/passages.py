@@ -75,8 +75,6 @@ class PassageTest:
         controls = self._controls(passages, bool(store.contract.normalised), notes)
         first, *others = measured
         tests = against(measured[first], {one: measured[one] for one in others}, passages)
-        files = {run.name: run.file for run in every}
-        reads = {run.name: run.ground.context_length for run in every}
         return {
             "store": longest.sources[part],
             "part": part,
@@ -89,18 +87,18 @@ class PassageTest:
             "notes": [*longest.notes, *decoder.notes, *notes, *([TEST] if part == "test" else [])],
             "stages": {name: number.to_dict() for name, number in stages.items()},
             "predictors": [
-                {"name": one, "kind": "encoder", "checkpoint": None, "reads": None, **_numbers(passage, passages)}
-                for one, passage in controls.items()
-            ]
-            + [
-                {
-                    "name": one,
-                    "kind": "model" if files[one] else "baseline",
-                    "checkpoint": files[one],
-                    "reads": reads[one],
-                    **_numbers(passage, passages),
-                }
-                for one, passage in measured.items()
+                *(_predictor(one, "encoder", None, None, controls[one], passages) for one in controls),
+                *(
+                    _predictor(
+                        run.name,
+                        "model" if run.file else "baseline",
+                        run.file,
+                        run.ground.context_length,
+                        measured[run.name],
+                        passages,
+                    )
+                    for run in every
+                ),
             ],
             "comparisons": [
                 {"name": one, "against": first, "number": number} | tested.to_dict()
@@ -108,13 +106,7 @@ class PassageTest:
                 for number, tested in by_number.items()
             ],
             "signatures": measured[first].likeness.signatures,
-            "windows": [
-                {"row": row, "read": read, "target": target}
-                | {"decoded": {one: passage.of_window(place) for one, passage in (controls | measured).items()}}
-                for place, (row, read, target) in enumerate(
-                    zip(windows.target_row_W.tolist(), passages.read, passages.targets, strict=True)
-                )
-            ],
+            "windows": _windows(passages, controls | measured),
         }
 
     def _places(self, windows: Windows, texts: Sequence[str], store: Store) -> np.ndarray:
@@ -126,8 +118,8 @@ class PassageTest:
             raise UserError(f"no window of {store.name} has a text for each of its chunks; name another store=STORE.")
         document_W = windows.document_W[places]
         count = min(self.settings.documents, len(np.unique(document_W)))
-        chosen: np.ndarray = places[even_sample(document_W, count, self.settings.seed)]
-        return chosen
+        sample: np.ndarray = places[even_sample(document_W, count, self.settings.seed)]
+        return sample
 
     def _encoder(self, store: Store, texts: list[str], name: str) -> tuple[Encoder, list[str]]:
         """What encodes the data's chunks, or, where nothing is known to, the vectors that the store has of them."""
@@ -187,9 +179,22 @@ class PassageTest:
         return controls | {"B": passages.measure(unit_WD, unit_WD)}
 
 
-def _numbers(passage: Passage, passages: Passages) -> dict[str, Any]:
-    numbers = passages.numbers(passage.columns)
-    return {"numbers": {name: number.to_dict() for name, number in numbers.items()}, "corpus": passage.likeness.corpus}
+def _predictor(
+    name: str, kind: str, file: str | None, reads: int | None, passage: Passage, passages: Passages
+) -> dict[str, Any]:
+    numbers = {number: value.to_dict() for number, value in passages.numbers(passage.columns).items()}
+    facts = {"name": name, "kind": kind, "checkpoint": file, "reads": reads}
+    return facts | {"numbers": numbers, "corpus": passage.likeness.corpus}
+
+
+def _windows(passages: Passages, measured: dict[str, Passage]) -> list[dict[str, Any]]:
+    """What each window reads, its target, and what became of every predictor's vector there."""
+    rows = zip(passages.windows.target_row_W.tolist(), passages.read, passages.targets, strict=True)
+    return [
+        {"row": row, "read": read, "target": target}
+        | {"decoded": {name: passage.of_window(place) for name, passage in measured.items()}}
+        for place, (row, read, target) in enumerate(rows)
+    ]
 
 
 def _cut_again(chunker: Chunker, encoder: Encoder, chunks: list[list[str]]) -> np.ndarray:
