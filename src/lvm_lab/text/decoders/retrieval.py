@@ -61,7 +61,8 @@ class Retrieval(Decoder):
     def _opened(self, resources: Resources) -> Store:
         if self.store:
             paths = [self.store] if isinstance(self.store, str) else self.store
-            return join_stores([open_source(path, resources.cache, context_length=1) for path in paths])
+            stores = [open_source(path, resources.cache, context_length=None) for path in paths]
+            return join_stores(stores, setting="decoder.store")
         if resources.store is None:
             raise UserError("decoder=retrieval needs a store of texts; add decoder.store=FOLDER.")
         return resources.store
