@@ -106,6 +106,10 @@ def test_the_encoders_own_vectors_become_texts_scored_by_the_same_encoder(
     contract = decoder.contract()
     assert (contract.encoder, contract.library, contract.dim) == (encoder.called, "transformers", DIM)
     assert contract.probes
+    assert decoder.expected is None
+    assert decoder.notes[0].endswith(
+        "parameters and vec2text's published models 220 million, so that its texts prove plumbing alone"
+    )
     # The library prints, makes a folder for its trainer and would load metrics from a hub.
     assert capsys.readouterr().out == ""
     assert list(tmp_path.iterdir()) == []

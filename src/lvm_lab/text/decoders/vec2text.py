@@ -39,6 +39,10 @@ EMBEDDERS = {
 }
 # The most tokens that its models write and its embedder reads.
 LONGEST = 128
+# Of the published models and any that are trained on: T5-base has 220 million parameters.
+PARAMETERS = 100_000_000
+# The mean round-trip cosine that such models give at the least.
+EXPECTED = 0.60
 # Probe sentences of more tokens may be cut elsewhere by the encoder.
 CERTAINLY_READ = 32
 
@@ -103,6 +107,14 @@ class Vec2Text(Decoder):
                 corrector = _load(self.corrector, "corrector", models.CorrectorEncoderModel)
                 self._corrector = self._joined(transformers, corrector)
         self._contract = self._described()
+        count = sum(parameter.numel() for parameter in self._model.encoder_decoder.parameters())
+        if count >= PARAMETERS:
+            self.expected = EXPECTED
+        else:
+            self.notes = (
+                f"{self.inversion} has {count:,} parameters and vec2text's published models 220 million, so that its "
+                "texts prove plumbing alone",
+            )
 
     def contract(self) -> EncoderContract:
         return self._contract
