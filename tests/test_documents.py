@@ -139,6 +139,7 @@ def test_what_is_parsed_and_not_run_is_known() -> None:
         ("README.md", "installs packages, minutes"),
         ("docs/command-line.md", "lines of shells' own files"),
         ("docs/decoders.md", "installs packages"),
+        ("docs/decoders.md", "needs the extra vec2text and its models"),
         ("docs/documents.md", "a batch of more documents than a small world has"),
         ("docs/encoders.md", "needs a store of texts"),
         ("docs/encoders.md", "needs a store of texts"),
