@@ -57,7 +57,7 @@ def optuna(session: nox.Session) -> None:
 def vec2text(session: nox.Session) -> None:
     """The encoder that vec2text expects and the decoder that runs it: the library needs transformers 4."""
     constraints = ("-c", "constraints-vec2text.txt")
-    session.install(*constraints, "-e", ".[vec2text]", "pytest", "pytest-xdist", "hypothesis")
+    session.install(*constraints, "-e", ".[vec2text]", "pytest", "pytest-xdist", "hypothesis", "pytest-httpserver")
     tests = ("tests/text/encoders/test_local.py", "tests/text/decoders/test_vec2text.py", "-k", "gtr or vec2text")
     session.run("pytest", "-m", "slow or not slow", *(session.posargs or tests), env=ONE_THREAD)
 

@@ -37,7 +37,7 @@ from lvm_lab.sweeps import schedule
 DOORS = summaries()
 # Arguments of plain commands that name what they write.
 WRITTEN = {("predict", "out"), ("convert_npz", "folder"), ("export_data", "out")}
-WRITTEN |= {("compare", "json"), ("diagnose", "json"), ("generate", "json")}
+WRITTEN |= {("compare", "json"), ("diagnose", "json"), ("generate", "json"), ("train_decoder", "out")}
 # Those that are words, since they may be addresses or patterns, and name what they read.
 NAMED = {("predict", "vectors"), ("diagnose", "models"), ("generate", "run"), ("generate", "file")}
 RUN = ("config.yaml", "result.json", *(f"checkpoints/{name}.ckpt" for name in ("best", "best_5cat", "last")))

@@ -41,6 +41,7 @@ from lvm_lab import (
     report,
     status,
     tmd,
+    train_decoder,
     verify,
     wandb_dashboard,
 )
@@ -237,6 +238,7 @@ COMMANDS: dict[str, Callable[[Path, Path], object]] = {
     "verify": lambda home, run: call(home, str(run), main=verify.main),
     "index": lambda home, run: call(home, "notes.npz", f"out={run}", "cache=cache", main=index.main),
     "tmd": lambda home, run: call(home, f"store={run}", main=tmd.main),
+    "train_decoder": lambda home, run: call(home, main=command(train_decoder.main, "notes.npz", str(run))),
     "wandb_dashboard": lambda home, run: call(home, main=command(wandb_dashboard.main)),
     "compare": lambda home, run: call(home, main=command(compare.main, str(run), str(run), "--cache", "cache")),
     "predict": lambda home, run: call(home, main=command(predict.main, str(run), "notes.npz", str(run / "notes.npz"))),

@@ -14,7 +14,10 @@ from lvm_lab.errors import UserError
 # By command what its config has, known without reading it: a checkpoint may have a = in its name too.
 SETTINGS = {
     "diagnose": ("decoder", "encoder", "samples", "cache", "local"),
-    "generate": ("decoder", "encoder", "chunker", "steps", "mode", "stop", "cache", "local"),
+    "generate": (
+        *("decoder", "encoder", "chunker", "smoother", "steps", "mode", "stop", "temperature", "draws", "seed"),
+        *("cache", "local"),
+    ),
 }
 STDIN = "-"
 

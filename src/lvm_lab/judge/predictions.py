@@ -74,6 +74,14 @@ def predict(
     return raw_BD, unit_BD
 
 
+def raw_of(predictor: Predictor, windows: Windows, device: str | torch.device = "cpu") -> np.ndarray:
+    """raw_WD of windows of any lengths, with codes where the predictor reads them."""
+    raw_WD = np.empty((len(windows), windows.dim), np.float32)
+    for positions, some in as_read(windows, predictor).by_length():
+        raw_WD[positions] = predict(predictor, some.inputs(), device=device)[0]
+    return raw_WD
+
+
 class Forward:
     """A predictor that is called many times on the same windows and remembers which went wrong.
 
