@@ -38,8 +38,10 @@ DOORS = summaries()
 # Arguments of plain commands that name what they write.
 WRITTEN = {("predict", "out"), ("convert_npz", "folder"), ("export_data", "out")}
 WRITTEN |= {("compare", "json"), ("diagnose", "json"), ("generate", "json"), ("train_decoder", "out")}
+WRITTEN |= {("pipeline_test", "json")}
 # Those that are words, since they may be addresses or patterns, and name what they read.
 NAMED = {("predict", "vectors"), ("diagnose", "models"), ("generate", "run"), ("generate", "file")}
+NAMED |= {("pipeline_test", "models")}
 RUN = ("config.yaml", "result.json", *(f"checkpoints/{name}.ckpt" for name in ("best", "best_5cat", "last")))
 REPORT = ("index.html", "leaderboard.csv", "leaderboard.md")
 # What stands in documents and is not the lab's.

@@ -35,6 +35,7 @@ from lvm_lab import (
     generate,
     index,
     ingest,
+    pipeline_test,
     plots,
     predict,
     prune,
@@ -227,6 +228,7 @@ COMMANDS: dict[str, Callable[[Path, Path], object]] = {
     "generate": lambda home, run: call(
         home, main=command(generate.main, str(run), "--text", "One.", "--device", "cpu")
     ),
+    "pipeline_test": lambda home, run: call(home, main=command(pipeline_test.main, str(run), "--device", "cpu")),
     "evaluate": lambda home, run: call(home, str(run), "device=cpu", "5cat=smoke", "cache=cache", main=evaluate.main),
     "check_data": lambda home, run: call(home, *TINY[:3], "run.cache=cache", main=check_data.main),
     "convert_npz": lambda home, run: call(home, main=command(convert_npz.main, "notes.npz", str(run))),

@@ -144,7 +144,7 @@ def decode_all(
 
 def _decode(subject: Subject, part: str, settings: DecodingSettings, option: Option) -> Decoding:
     # With torch, as the model that is here by now.
-    from lvm_lab.judge.predictions import raw_of
+    from lvm_lab.judge.predictions import predict_windows
 
     contract, store = subject.data.parts.contract, subject.data.parts.stores[part]
     name = f"the data of {subject.candidate.file}"
@@ -153,7 +153,7 @@ def _decode(subject: Subject, part: str, settings: DecodingSettings, option: Opt
     decoder = open_decoder(settings.decoder, Resources(name, contract, encoder, store, cache))
     windows = subject.sample(settings.samples)
     target_WD = windows.vectors(windows.target_row_W)
-    raw_WD = raw_of(subject.model.forward, windows, subject.device)
+    raw_WD, _ = predict_windows(subject.model.forward, windows, subject.device)
     if not np.isfinite(raw_WD).all():
         raise UserError(f"{subject.candidate.file} predicts what is not finite on {part}; take another checkpoint.")
     length_W1 = np.linalg.norm(target_WD, axis=1, keepdims=True)

@@ -16,7 +16,7 @@ from lvm_lab.data.contract import EncoderContract
 from lvm_lab.data.store import Store
 from lvm_lab.data.windows import Windows, sample_evenly
 from lvm_lab.errors import UserError
-from lvm_lab.judge.predictions import raw_of
+from lvm_lab.judge.predictions import predict_windows
 from lvm_lab.text.decoder import Resources, cosines, open_decoder
 from lvm_lab.text.encoder_choice import encoder_for, shipped
 from lvm_lab.training._lightning import pl
@@ -69,7 +69,7 @@ class RoundTrip(Callback):
             return
         training = pl_module.training
         pl_module.eval()
-        raw_WD = raw_of(pl_module.predict, self.sample, pl_module.device)
+        raw_WD, _ = predict_windows(pl_module.predict, self.sample, pl_module.device)
         pl_module.train(training)
         if not np.isfinite(raw_WD).all():
             return
