@@ -43,7 +43,7 @@ class RankingCriteria:
 
     name: str
     over: list[str]
-    numbers: list[Literal["unseen/mrr", "following/mrr"]]
+    numbers: list[Literal["unseen", "following"]]
 
     def __post_init__(self) -> None:
         if not self.over or not self.numbers:

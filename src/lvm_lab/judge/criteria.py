@@ -9,6 +9,8 @@ from typing import Any
 from lvm_lab.config.promotion import FieldCriteria, RankingCriteria
 
 BACKWARD = "backward bias"
+# What evaluation.json calls the MRR of each among its comparisons.
+COMPARED = {"unseen": "mrr_unseen", "following": "following/mrr"}
 Report = dict[str, Any]
 
 
@@ -86,9 +88,9 @@ def _ranking(criteria: RankingCriteria, table: Report) -> Iterator[Check]:
 
 def _above(table: Report, part: str, number: str, baseline: str) -> Check:
     """The model above a baseline with its whole interval; the table has the baseline less the model."""
-    name, wanted = f"{_title(part)} {number} above {baseline}", "an interval above 0"
+    name, wanted = f"{_title(part)} {number} MRR above {baseline}", "an interval above 0"
     for one in table["comparisons"]:
-        if (one["part"], one["name"], one["number"]) == (part, baseline, number):
+        if (one["part"], one["name"], one["number"]) == (part, baseline, COMPARED[number]):
             low, high = one["interval"] or (None, None)
             if one["value"] is None or low is None or high is None:
                 break

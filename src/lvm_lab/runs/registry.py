@@ -29,8 +29,8 @@ from lvm_lab.files import to_disk, write_atomically
 
 VERSIONS, HISTORY, LOCK = "versions", "history.jsonl", ".lock"
 NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
-# What a killed command left: a version that was being written, a link that had not got its name yet.
-TORN = re.compile(r"\.(building|link)\.\w+")
+# What a killed command left: a version that was being written, a link or a history that had not got its name yet.
+TORN = re.compile(rf"\.(building|link|{re.escape(HISTORY)})\.\w+")
 
 # What a line of the history is of. found: a move that a command was killed behind, noted by the next one.
 Action = Literal["look", "promote", "rollback", "found"]
