@@ -59,7 +59,7 @@ def test_every_file_goes_in_one_commit(hub: HTTPServer, folder: Path) -> None:
     assert address.endswith(f"/commit/{'a' * 40}")
     assert sent == {item.name: f"the {item.name}" for item in folder.iterdir()}
     (create,) = [request for request, _ in hub.log if request.path == "/api/repos/create"]
-    assert create.json["private"] is True
+    assert create.json.get("visibility", create.json.get("private")) in ("private", True)
 
 
 def test_a_hub_that_refuses_is_one_sentence_and_the_export_stays(hub: HTTPServer, folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""A registry of promoted models: a stage moves whole wherever a command is cut off, and the history says what it did."""
+"""A registry of promoted models: a stage moves whole wherever a command is cut off, and the history says it."""
 
 from __future__ import annotations
 

@@ -31,6 +31,8 @@ INPUT, OUTPUTS = "context", ("raw", "unit")
 BATCHES = (1, 2, 7)
 # The example that a capture goes through: neither a batch nor a length of 1, which it would take for fixed.
 EXAMPLE_BATCH = 3
+# What torch.export says at length of a model whose Python counts vectors.
+FIXED = ("your code specialized it to be a constant", "conflicts between user-specified ranges and inferred ranges")
 # context_BLD to raw_ND and unit_ND.
 Runner = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
@@ -173,9 +175,10 @@ def _reason(error: Exception) -> str:
     """The first line of what a capture raised that says something, without colours."""
     cause = error.__cause__ if error.__cause__ is not None and not isinstance(error, NoGraph) else error
     lines = [line.strip(" -") for line in str(cause).splitlines() if line.strip(" -")]
-    own = [line for line in lines if "specialized it" in line or "Could not guard" in line]
-    line = (own or lines or [""])[0]
-    return line if isinstance(error, NoGraph) else f"{type(cause).__name__}: {line}"[:240]
+    if any(words in str(cause) for words in FIXED):
+        return "its trace takes the length of a context for fixed"
+    line = (lines or [""])[0]
+    return line if isinstance(error, NoGraph) else f"{type(cause).__name__}: {line}"[:160]
 
 
 @contextlib.contextmanager
