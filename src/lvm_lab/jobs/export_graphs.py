@@ -66,7 +66,7 @@ class NoGraph(Exception):
 
 
 def to_onnx(model: LatentVectorModel, file: Path, *, latency: bool, metadata: dict[str, str]) -> Made:
-    """Write an ONNX file of opset 18 and hold it against the model in onnxruntime. metadata: goes into the file.
+    """Write an ONNX file and hold it against the model in onnxruntime. metadata: goes into the file.
 
     Raises NoGraph with the reason where there is none, UserError where a package is missing.
     """
