@@ -25,6 +25,7 @@ onnxruntime = pytest.importorskip("onnxruntime")
 ROOT = Path(__file__).parents[2]
 SCHEMA1 = ROOT / "tests" / "fixtures" / "schema1"
 (RUN,) = (SCHEMA1 / "outputs").iterdir()
+QUICK = SCHEMA1 / "checkpoints" / "linear_metric.ckpt"
 # What stands before the example: neither the lab nor torch can be imported.
 ALONE = "import runpy, sys; sys.modules.update(lvm_lab=None, torch=None); runpy.run_path(sys.argv.pop(1))"
 
@@ -32,8 +33,8 @@ ALONE = "import runpy, sys; sys.modules.update(lvm_lab=None, torch=None); runpy.
 # Which arch has which graph, benchmarks/export.py says: a capture takes many seconds.
 @pytest.mark.slow
 def test_the_example_runs_where_neither_lab_nor_torch_is(tmp_path: Path) -> None:
-    out, model = tmp_path / "mine", lvm_lab.load(RUN)
-    node = exporting.export(ExportSettings([str(RUN)], str(out), ["safetensors", "onnx", "torch_export"]))
+    out, model = tmp_path / "mine", lvm_lab.load(QUICK)
+    node = exporting.export(ExportSettings([str(QUICK)], str(out), ["safetensors", "onnx", "torch_export"]))
     assert set(node["graphs"]["onnx"]["latency"]) == {"torch", "onnxruntime"}
     assert node["graphs"]["onnx"]["difference"] <= TOLERANCE
     lengths = node["graphs"]["onnx"]["lengths"]
