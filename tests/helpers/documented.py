@@ -27,6 +27,7 @@ from lvm_lab.config.conf import conf_dir
 from lvm_lab.config.evaluation import EvaluationSettings
 from lvm_lab.config.index import IndexSettings
 from lvm_lab.config.ingest import GROUPS, IngestSettings
+from lvm_lab.config.serving import ServeSettings
 from lvm_lab.config.settings import DATA_KEYS
 from lvm_lab.config.settings import settings as typed
 from lvm_lab.jobs.coding import CodingSettings
@@ -52,6 +53,7 @@ TYPED = {
     "verify": VerifySettings.from_dict,
     "tmd": CodingSettings.from_dict,
     "index": IndexSettings.from_dict,
+    "serve": ServeSettings.from_dict,
 }
 
 

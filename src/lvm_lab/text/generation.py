@@ -60,6 +60,14 @@ class Generation:
     seconds: dict[str, list[float]]
 
 
+# Of a step's candidates, the best first, the one that is written.
+Choose = Callable[[list[Candidate]], Candidate]
+
+
+def best(candidates: list[Candidate]) -> Candidate:
+    return candidates[0]
+
+
 @dataclass(frozen=True)
 class Writer:
     """predict: context_LD to (raw_D, what is fed back of it). lengths: of contexts that it may be asked of."""
@@ -77,31 +85,21 @@ class Writer:
         of its text, or the one that the store has of the chunk whose text it is. Raises UserError for a text of too few
         chunks, a prediction that is not finite, and snap with a text of no store.
         """
+        writing = self.begin(text)
+        written: list[Candidate] = []
+        while len(written) < steps and (candidate := writing.next(mode, stop)) is not None:
+            written.append(candidate)
+        return Generation(writing.chunks, writing.read, written, writing.repeats, writing.clock.seconds)
+
+    def begin(self, text: str, choose: Choose = best) -> Writing:
+        """A generation that goes on chunk by chunk. choose: of a step's candidates."""
         clock = Clock()
         with clock.stage("chunk"):
             chunks = self._chunks(text)
         read = chunks[-self.lengths.most :]
         with clock.stage("encode"):
             context_LD = self.encoder.encode(read)
-        known, written = {_plain(chunk) for chunk in read}, list[Candidate]()
-        for _ in range(steps):
-            with clock.stage("model"):
-                raw_D, fed_D = self.predict(context_LD)
-            if not np.isfinite(raw_D).all():
-                raise UserError("the model predicts what is not finite; take another checkpoint.")
-            with clock.stage("decode"):
-                best = self.decoder.decode(raw_D[None])[0][0]
-            if stop == "repetition" and _plain(best.text) in known:
-                return Generation(len(chunks), read, written, best.text, clock.seconds)
-            known.add(_plain(best.text))
-            written.append(best)
-            if mode == "reencode":
-                with clock.stage("encode"):
-                    fed_D = self.encoder.encode([best.text])[0]
-            elif mode == "snap":
-                fed_D = self._snapped(best)
-            context_LD = np.concatenate([context_LD, fed_D[None]])[-self.lengths.most :]
-        return Generation(len(chunks), read, written, None, clock.seconds)
+        return Writing(self, choose, len(chunks), read, clock, context_LD, {_plain(chunk) for chunk in read})
 
     def _chunks(self, text: str) -> list[str]:
         own = paragraphs(text)
@@ -116,8 +114,43 @@ class Writer:
             )
         return list(chunked.texts)
 
+
+@dataclass
+class Writing:
+    """One generation at work. repeats: the text at which it stopped, since it stands there already."""
+
+    writer: Writer
+    choose: Choose
+    chunks: int
+    read: list[str]
+    clock: Clock
+    context_LD: np.ndarray
+    known: set[str]
+    repeats: str | None = None
+
+    def next(self, mode: Mode, stop: Stop) -> Candidate | None:
+        """The next chunk, which the one after it follows; None where it stops."""
+        writer = self.writer
+        with self.clock.stage("model"):
+            raw_D, fed_D = writer.predict(self.context_LD)
+        if not np.isfinite(raw_D).all():
+            raise UserError("the model predicts what is not finite; take another checkpoint.")
+        with self.clock.stage("decode"):
+            candidate = self.choose(writer.decoder.decode(raw_D[None])[0])
+        if stop == "repetition" and _plain(candidate.text) in self.known:
+            self.repeats = candidate.text
+            return None
+        self.known.add(_plain(candidate.text))
+        if mode == "reencode":
+            with self.clock.stage("encode"):
+                fed_D = writer.encoder.encode([candidate.text])[0]
+        elif mode == "snap":
+            fed_D = self._snapped(candidate)
+        self.context_LD = np.concatenate([self.context_LD, fed_D[None]])[-writer.lengths.most :]
+        return candidate
+
     def _snapped(self, candidate: Candidate) -> np.ndarray:
-        at_rest_D = self.decoder.at_rest(candidate)
+        at_rest_D = self.writer.decoder.at_rest(candidate)
         if at_rest_D is None:
             raise UserError("mode=snap feeds back chunks of a store, and this text is of none; take decoder=retrieval.")
         return at_rest_D
