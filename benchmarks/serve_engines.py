@@ -32,9 +32,7 @@ async def measure(run: str) -> None:
             for name, port in PORTS.items():
                 took, a_second, failures = await closed_loop(port, wires, clients, 1.0 if number == 0 else SECONDS)
                 if number:
-                    print(
-                        f"{clients:3d} clients  {name:14s}{percentiles(took)}, {a_second:.0f} a second, {failures} failed"
-                    )
+                    print(f"{clients:3d} clients  {name:14s}{percentiles(took)}, {a_second:.0f}/s, {failures} failed")
 
 
 def main() -> None:

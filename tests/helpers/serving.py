@@ -19,8 +19,9 @@ from lvm_lab.text.encoders.hashing import Hashing
 
 DIM, DOCUMENTS, CHUNKS = 64, 40, 8
 ENCODER = Hashing(dim=DIM)
+PEOPLE = ("miller", "sailor", "baker", "smith")
 TEXTS = [
-    f"In chapter {chunk} of book {book} the {('miller', 'sailor', 'baker', 'smith')[book % 4]} counts to {chunk * book}."
+    f"In chapter {chunk} of book {book} the {PEOPLE[book % 4]} counts to {chunk * book}."
     for book in range(DOCUMENTS)
     for chunk in range(CHUNKS)
 ]

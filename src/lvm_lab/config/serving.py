@@ -16,7 +16,6 @@ from lvm_lab.errors import UserError
 # In addresses, labels of metrics and folders.
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 LARGEST_PORT = 65_535
-MOST_THREADS = 1_024
 
 
 @dataclass(frozen=True)
@@ -64,8 +63,8 @@ class Limits:
 
 @dataclass(frozen=True)
 class ServeSettings:
-    """checkpoint: paths by name. encoder, chunker, decoder, tmd: nodes of their options; None: the one by which the data
-    of a model came about, of decoder and tmd none. See conf/serve.yaml for the rest."""
+    """checkpoint: paths by name. encoder, chunker, decoder, tmd: nodes of their options; None: the one by which a
+    model's data came about, of decoder and tmd none. See conf/serve.yaml for the rest."""
 
     checkpoint: dict[str, str] = field(default_factory=dict)
     registry: str | None = None
@@ -80,7 +79,6 @@ class ServeSettings:
     api_key: str = "LVM_LAB_API_KEY"
     ingest: str | None = None
     device: DeviceSettings = field(default_factory=DeviceSettings)
-    threads: int = 1
     allow: list[str] = field(default_factory=list)
     cache: str | None = None
     chat_steps: int = 5
@@ -98,8 +96,6 @@ class ServeSettings:
                 raise UserError(f"checkpoint has the name {name!r}; take letters, digits, dots, - and _.")
         if not 0 <= self.port <= LARGEST_PORT:
             raise UserError(f"port={self.port} does not exist; set 1 to {LARGEST_PORT}, or 0 for any that is free.")
-        if not 1 <= self.threads <= MOST_THREADS:
-            raise UserError(f"threads={self.threads} does not fit; set 1 to {MOST_THREADS}.")
         if not 1 <= self.chat_steps <= self.limits.steps:
             raise UserError(f"chat_steps={self.chat_steps} does not fit; set 1 to limits.steps ({self.limits.steps}).")
         if not self.host:

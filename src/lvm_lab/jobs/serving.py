@@ -46,8 +46,8 @@ LIBRARIES = ("fastapi", "uvicorn", "httptools", "prometheus_client")
 def serve(
     settings: ServeSettings, option: Option, ingestion: dict[str, Any] | None, show: Callable[[str], None]
 ) -> None:
-    """Until SIGINT or SIGTERM. option: an encoder option's settings by its name. ingestion: a config of conf/ingest.yaml
-    that reads JSON lines, where /ingest is wanted. show: is told where it listens.
+    """Until SIGINT or SIGTERM. option: an encoder option's settings by its name. ingestion: a config of
+    conf/ingest.yaml that reads JSON lines, where /ingest is wanted. show: is told where it listens.
 
     Raises UserError for a model that cannot be loaded, and for a port that is taken.
     """
@@ -149,7 +149,7 @@ def open_model(settings: ServeSettings, option: Option, metrics: Metrics, name: 
         feeds_unit=bool(contract.normalised),
         longest=facts.context_length,
         waiting=settings.limits.requests + settings.limits.predictions,
-        threads=settings.threads,
+        threads=settings.device.threads or 1,
         observe=metrics.batches.labels(name).observe,
         name=name,
     )

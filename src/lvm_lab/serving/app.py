@@ -70,7 +70,7 @@ def application(
     app.add_exception_handler(Exception, _failed)
     if settings.origins:
         app.add_middleware(CORSMiddleware, allow_origins=settings.origins, allow_methods=["*"], allow_headers=["*"])
-    hosts = [*settings.hosts, settings.host]
+    hosts = [*settings.hosts, f"[{settings.host}]" if ":" in settings.host else settings.host]
     return Guard(app, settings.limits, metrics, hosts, settings.origins, key)
 
 

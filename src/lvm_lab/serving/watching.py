@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,8 +22,14 @@ SECONDS = 0.5
 
 def promoted(registry: Path) -> dict[str, Path]:
     """By model, the folder of the version that its link points at; a link to nothing is none."""
-    links = sorted(registry.glob(f"*/{STAGE}")) if registry.is_dir() else []
-    return {link.parent.name: link.resolve() for link in links if link.is_dir()}
+    folders: dict[str, Path] = {}
+    for link in sorted(registry.glob(f"*/{STAGE}")):
+        # Another may take its place at any moment.
+        with contextlib.suppress(OSError):
+            folder = Path(os.path.abspath(link.parent / os.readlink(link)))
+            if folder.is_dir():
+                folders[link.parent.name] = folder
+    return folders
 
 
 async def watch(models: Models, registry: Path, opened: Callable[[str, Path], Served]) -> None:
@@ -35,10 +43,10 @@ async def watch(models: Models, registry: Path, opened: Callable[[str, Path], Se
                 continue
             try:
                 models.replace(await asyncio.to_thread(opened, name, folder))
-            except (UserError, OSError) as error:
+            except Exception as error:  # whatever a broken version raises, the others are still looked after
                 # Said once: it is tried again, for a folder may be mended.
                 if models.failures.get(name) != str(error):
-                    log.error("%s stays as it is: %s", name, error)
+                    log.error("%s stays as it is: %s", name, error, exc_info=not isinstance(error, UserError))
                 models.failures[name] = str(error)
             else:
                 log.info("%s is now %s", name, folder)
