@@ -2,12 +2,13 @@
 
     python benchmarks/serve_load.py RUN [SECONDS]
 
-Server and load share the machine. Prints the lines of docs/serve.md.
+Server and load share the machine. CPU is the server's, a request. Prints the lines of docs/serve.md.
 """
 
 from __future__ import annotations
 
 import asyncio
+import re
 import subprocess
 import sys
 import time
@@ -50,6 +51,15 @@ async def steady(port: int, wires: list[bytes], seconds: float) -> tuple[list[fl
     return took, health, failures
 
 
+async def cpu_seconds(port: int) -> float:
+    """Those of the server so far, which others on the machine change less than its latency."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(request("/metrics", b"", {"Connection": "close"}, "GET"))
+    text = (await reader.read()).decode()
+    writer.close()
+    return float(re.findall(r"^process_cpu_seconds_total (\S+)", text, re.MULTILINE)[0])
+
+
 async def measure(forms: dict[str, list[bytes]], batched: bool, seconds: float) -> dict[str, float]:
     await ready(PORT)
     a_second = {}
@@ -58,9 +68,12 @@ async def measure(forms: dict[str, list[bytes]], batched: bool, seconds: float) 
         if batched:
             took, health, failures = await steady(PORT, wires, seconds)
             print(f"{form:7s}{RATE} a second: {percentiles(took)}; /health {percentiles(health)}; {failures} failed")
+        before = await cpu_seconds(PORT)
         took, a_second[form], failures = await closed_loop(PORT, wires, CLIENTS, seconds)
+        cpu = 1000 * (await cpu_seconds(PORT) - before) / len(took)
         words = "batched" if batched else "one at a time"
-        print(f"{form:7s}{CLIENTS} clients, {words}: {a_second[form]:.0f}/s, {percentiles(took)}; {failures} failed")
+        rate = f"{a_second[form]:.0f}/s, {percentiles(took)}, CPU {cpu:.2f} ms"
+        print(f"{form:7s}{CLIENTS} clients, {words}: {rate}; {failures} failed")
     return a_second
 
 
