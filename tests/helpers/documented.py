@@ -29,6 +29,7 @@ from lvm_lab.config.export import ExportSettings
 from lvm_lab.config.index import IndexSettings
 from lvm_lab.config.ingest import GROUPS, IngestSettings
 from lvm_lab.config.promotion import PromotionSettings
+from lvm_lab.config.serving import ServeSettings
 from lvm_lab.config.settings import DATA_KEYS
 from lvm_lab.config.settings import settings as typed
 from lvm_lab.jobs.coding import CodingSettings
@@ -59,6 +60,7 @@ TYPED = {
     "index": IndexSettings.from_dict,
     "export": ExportSettings.from_dict,
     "promote": PromotionSettings.from_dict,
+    "serve": ServeSettings.from_dict,
 }
 
 

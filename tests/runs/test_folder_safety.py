@@ -42,6 +42,7 @@ from lvm_lab import (
     promote,
     prune,
     report,
+    serve,
     status,
     tmd,
     train_decoder,
@@ -231,6 +232,8 @@ COMMANDS: dict[str, Callable[[Path, Path], object]] = {
         home, main=command(generate.main, str(run), "--text", "One.", "--device", "cpu")
     ),
     "pipeline_test": lambda home, run: call(home, main=command(pipeline_test.main, str(run), "--device", "cpu")),
+    # A port that nobody may take, so that it loads nothing and ends; tests/serving asks one that serves.
+    "serve": lambda home, run: call(home, f"checkpoint={run}", "host=192.0.2.1", main=serve.main),
     "evaluate": lambda home, run: call(home, str(run), "device=cpu", "5cat=smoke", "cache=cache", main=evaluate.main),
     "check_data": lambda home, run: call(home, *TINY[:3], "run.cache=cache", main=check_data.main),
     "convert_npz": lambda home, run: call(home, main=command(convert_npz.main, "notes.npz", str(run))),

@@ -23,7 +23,8 @@ from lvm_lab.text.smoother import open_smoother
 @dataclass(frozen=True)
 class PipelineSettings:
     """The settings of conf/pipeline_test.yaml. decoder, encoder, chunker, smoother: nodes of their options; None: those
-    by which the data came about, and no smoother. store: one source of vectors with texts, or several; None: the first run's own data."""
+    by which the data came about, and no smoother. store: one source of vectors with texts, or several; None: the first
+    run's own data."""
 
     decoder: dict[str, Any]
     part: Literal["val", "test", "ood"]

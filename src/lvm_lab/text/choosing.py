@@ -16,9 +16,10 @@ def best(candidates: Sequence[Candidate]) -> Candidate:
     return candidates[0]
 
 
-def sampled(temperature: float, seed: int) -> Choice:
-    """By chance, each candidate with the probability softmax(score / temperature); temperature: above 0."""
-    draws = np.random.default_rng(seed)
+def sampled(temperature: float, seed: int | None) -> Choice:
+    """By chance, each candidate with the probability softmax(score / temperature); temperature: above 0. seed: None for
+    another one each time."""
+    draws = np.random.default_rng(None if seed is None else abs(seed))
 
     def choose(candidates: Sequence[Candidate]) -> Candidate:
         scores = np.array([one.score for one in candidates], dtype=np.float64)

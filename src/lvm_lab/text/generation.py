@@ -90,38 +90,28 @@ class Writer:
         written already, behind one that ends its document. Raises UserError for a text of too few chunks, a prediction
         that is not finite, and snap with a text of no store.
         """
+        writing, written = self.begin(text), list[Candidate]()
+        while len(written) < steps and (candidate := writing.next(mode, stop)) is not None:
+            written.append(candidate)
+        return Generation(
+            writing.chunks,
+            writing.read,
+            written,
+            writing.repeats,
+            writing.clock.seconds,
+            writing.ended,
+            smoothed=self._smoothed(written, writing.clock),
+        )
+
+    def begin(self, text: str) -> Writing:
+        """A generation that goes on chunk by chunk."""
         clock = Clock()
         with clock.stage("chunk"):
             chunks = self._chunks(text)
         read = chunks[-self.lengths.most :]
         with clock.stage("encode"):
             context_LD = self.encoder.encode(read)
-        known, written = {_plain(chunk) for chunk in read}, list[Candidate]()
-        repeats, ended = None, False
-        while len(written) < steps:
-            with clock.stage("model"):
-                raw_D, fed_D = self.predict(context_LD)
-            if not np.isfinite(raw_D).all():
-                raise UserError("the model predicts what is not finite; take another checkpoint.")
-            with clock.stage("decode"):
-                one = self.choose(self.decoder.decode(raw_D[None])[0])
-            if "repetition" in stop and _plain(one.text) in known:
-                repeats = one.text
-                break
-            known.add(_plain(one.text))
-            written.append(one)
-            if "end" in stop and self.decoder.ends(one):
-                ended = True
-                break
-            if mode == "reencode":
-                with clock.stage("encode"):
-                    fed_D = self.encoder.encode([one.text])[0]
-            elif mode == "snap":
-                fed_D = self._snapped(one)
-            context_LD = np.concatenate([context_LD, fed_D[None]])[-self.lengths.most :]
-        return Generation(
-            len(chunks), read, written, repeats, clock.seconds, ended, smoothed=self._smoothed(written, clock)
-        )
+        return Writing(self, len(chunks), read, clock, context_LD, {_plain(chunk) for chunk in read})
 
     def _smoothed(self, written: list[Candidate], clock: Clock) -> list[str] | None:
         if self.smoother is None or not written:
@@ -142,8 +132,48 @@ class Writer:
             )
         return list(chunked.texts)
 
+
+@dataclass
+class Writing:
+    """One generation at work. repeats, ended: as of a Generation."""
+
+    writer: Writer
+    chunks: int
+    read: list[str]
+    clock: Clock
+    context_LD: np.ndarray
+    known: set[str]
+    repeats: str | None = None
+    ended: bool = False
+
+    def next(self, mode: Mode, stop: Collection[Stop]) -> Candidate | None:
+        """The next chunk, which the one after it follows; None where it stops. Raises UserError as `Writer.write`."""
+        if self.ended:
+            return None
+        writer = self.writer
+        with self.clock.stage("model"):
+            raw_D, fed_D = writer.predict(self.context_LD)
+        if not np.isfinite(raw_D).all():
+            raise UserError("the model predicts what is not finite; take another checkpoint.")
+        with self.clock.stage("decode"):
+            one = writer.choose(writer.decoder.decode(raw_D[None])[0])
+        if "repetition" in stop and _plain(one.text) in self.known:
+            self.repeats = one.text
+            return None
+        self.known.add(_plain(one.text))
+        self.ended = "end" in stop and writer.decoder.ends(one)
+        if self.ended:
+            return one
+        if mode == "reencode":
+            with self.clock.stage("encode"):
+                fed_D = writer.encoder.encode([one.text])[0]
+        elif mode == "snap":
+            fed_D = self._snapped(one)
+        self.context_LD = np.concatenate([self.context_LD, fed_D[None]])[-writer.lengths.most :]
+        return one
+
     def _snapped(self, candidate: Candidate) -> np.ndarray:
-        at_rest_D = self.decoder.at_rest(candidate)
+        at_rest_D = self.writer.decoder.at_rest(candidate)
         if at_rest_D is None:
             raise UserError("mode=snap feeds back chunks of a store, and this text is of none; take decoder=retrieval.")
         return at_rest_D
