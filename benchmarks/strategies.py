@@ -19,13 +19,14 @@ from pathlib import Path
 
 from common import settings
 from parity_table import ROOT, replace_between
-from real_text import Scores, cell, mean, mean_of, table, window_scores
+from real_text import Scores, cell, mean_of, table, window_scores
 
 import lvm_lab
 from lvm_lab.build.data import parts as cut
 from lvm_lab.data.parts import Parts
 from lvm_lab.data.sampler import count_batches
-from lvm_lab.judge.bootstrap import Number, paired_difference
+from lvm_lab.judge.bootstrap import Number, means, paired_difference
+from lvm_lab.judge.following import following_scores, later_windows, units
 from lvm_lab.runs import reading
 
 PAGE = ROOT / "docs" / "strategies.md"
@@ -39,7 +40,9 @@ MODELS = {
 SHARED = {"progressive": ("data.max_per_doc=32",), "pretrained": ("loss=cosine",)}
 PLAIN = {"progressive": ("data.train_windows=10000",)}
 EPOCHS = {"progressive": 35, "curriculum": 20, "multi_resolution": 20, "pretrained": 20}
-NUMBERS = {"unseen": "unseen MRR", "cos": "cos"}
+NUMBERS = {"following": "following MRR", "unseen": "unseen MRR", "cos": "cos"}
+# Rows that every target of `following` has before it.
+READ = 16
 
 
 @dataclass(frozen=True)
@@ -73,17 +76,25 @@ class Bench:
         documents_W = self.parts(name, *overrides).train.document_W
         return count_batches(documents_W, run_settings.trainer.batch_size, run_settings.data.max_per_doc)
 
-    def scores(self, name: str, run: Path) -> Scores:
-        """Of the weights of a run's last epoch, on the test part."""
-        return window_scores(lvm_lab.load(run / "checkpoints" / "last.ckpt").predict, self.parts(name).test)
+    def scores(self, name: str, run: Path) -> dict[str, Scores]:
+        """Of the weights of a run's last epoch on the test part: each number's values with their documents."""
+        predict, test = lvm_lab.load(run / "checkpoints" / "last.ckpt").predict, self.parts(name).test
+        every, later = window_scores(predict, test), later_windows(test, READ)
+        following = following_scores(units(predict, later), later)["mrr"]
+        values = {key: {"values": every[key], "document": every["document"]} for key in ("unseen", "cos")}
+        return values | {"following": {"values": following, "document": later.document_W}}
 
 
 def steps(run: Path) -> int:
     return int(reading.read_history(run)[-1]["step"])
 
 
-def over(mine: Scores, theirs: Scores, key: str) -> Number:
-    return paired_difference(mine[key], theirs[key], mine["document"])
+def mean(scores: Scores) -> Number:
+    return means({"mean": scores["values"]}, scores["document"])["mean"]
+
+
+def over(mine: Scores, theirs: Scores) -> Number:
+    return paired_difference(mine["values"], theirs["values"], mine["document"])
 
 
 def line(bench: Bench, name: str, strategy: str) -> list[str]:
@@ -96,12 +107,13 @@ def line(bench: Bench, name: str, strategy: str) -> list[str]:
         epochs = max(1, round(steps(mine[-1]) / bench.epoch(name, *plain)))
         theirs.append(bench.train(name, [*plain, f"trainer.max_epochs={epochs}"], seed))
     scores = [[bench.scores(name, run) for run in runs] for runs in (mine, theirs)]
-    both = [mean_of(several) for several in scores]
     cells = [name, strategy, f"{steps(mine[0])} / {steps(theirs[0])}"]
     for key in NUMBERS:
-        above = sum(over(one, other, key).low > 0 for one, other in zip(*scores, strict=True))
-        cells += [f"{mean(both[1], key).value:.3f}", f"{mean(both[0], key).value:.3f}"]
-        cells.append(f"{cell(over(*both, key), '+')}, {above} of {len(SEEDS)}")
+        ours, plains = ([one[key] for one in several] for several in scores)
+        above = sum(over(one, other).low > 0 for one, other in zip(ours, plains, strict=True))
+        with_it, without = mean_of(ours), mean_of(plains)
+        cells += [f"{mean(without).value:.3f}", f"{mean(with_it).value:.3f}"]
+        cells.append(f"{cell(over(with_it, without), '+')}, {above} of {len(SEEDS)}")
     return cells
 
 

@@ -333,7 +333,7 @@ def test_what_another_process_has_finished_meanwhile_is_not_made_again(
         with monkeypatch.context() as patch:
             patch.setattr(ingestion, "_present", present)
             ingestion.ingest(settings, lambda documents, chunks: None)
-        return present(replace(settings, append=True), arguments[1])
+        return present(replace(settings, append=True), *arguments[1:])
 
     monkeypatch.setattr(ingestion, "_present", slow)
     monkeypatch.setattr(ingestion, "_check_first_document", lambda *_: None)
