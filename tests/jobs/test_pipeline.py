@@ -134,9 +134,8 @@ def test_smoothed_texts_are_measured_beside_the_decoded_ones(home: Path, monkeyp
     monkeypatch.chdir(home)
     compose = Composer("pipeline_test", None)
     settings = ["documents=5", "baselines=[]"]
-    loud = pipeline.pipeline_test(
-        ["run"], compose(settings), compose.encoder, "cpu", smoother=lambda texts: [f"Well: {one}" for one in texts]
-    )
+    monkeypatch.setattr(pipeline, "open_smoother", lambda node: lambda texts: [f"Well: {one}" for one in texts])
+    loud = pipeline.pipeline_test(["run"], compose(settings), compose.encoder, "cpu")
     (window, *_) = loud.numbers["windows"]
     one = window["decoded"]["gru"]
     assert one["smoothed"] == f"Well: {one['text']}"

@@ -15,18 +15,13 @@ from lvm_lab.errors import UserError
 SETTINGS = {
     "diagnose": ("decoder", "encoder", "samples", "cache", "local"),
     "pipeline_test": (
-        "decoder",
-        "encoder",
-        "chunker",
-        "store",
-        "part",
-        "documents",
-        "baselines",
-        "seed",
-        "cache",
-        "local",
+        *("decoder", "encoder", "chunker", "smoother", "store", "part", "documents", "baselines", "seed"),
+        *("cache", "local"),
     ),
-    "generate": ("decoder", "encoder", "chunker", "steps", "mode", "stop", "cache", "local"),
+    "generate": (
+        *("decoder", "encoder", "chunker", "smoother", "steps", "mode", "stop", "temperature", "draws", "seed"),
+        *("cache", "local"),
+    ),
 }
 STDIN = "-"
 

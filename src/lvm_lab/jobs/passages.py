@@ -14,19 +14,20 @@ import numpy as np
 from lvm_lab.data.store import Store
 from lvm_lab.data.windows import Windows, even_sample
 from lvm_lab.errors import UserError
-from lvm_lab.jobs.decoding import Option, encoder_for
 from lvm_lab.jobs.generation import chunker_of
 from lvm_lab.jobs.verification import encoder_of
 from lvm_lab.judge.bootstrap import Number
 from lvm_lab.judge.predictions import predict_windows
 from lvm_lab.scoring import baselines as fitting
 from lvm_lab.scoring.ground import Ground
-from lvm_lab.scoring.pipeline import Encoded, Passage, Passages, Smoother, against
+from lvm_lab.scoring.pipeline import Encoded, Passage, Passages, against
 from lvm_lab.text.chunker import Chunker
 from lvm_lab.text.decoder import Resources, open_decoder
 from lvm_lab.text.document import Document
 from lvm_lab.text.encoder import Encoder
+from lvm_lab.text.encoder_choice import Option, encoder_for
 from lvm_lab.text.known_texts import KnownTexts
+from lvm_lab.text.smoother import Smoother
 from lvm_lab.types import Predictor
 
 if TYPE_CHECKING:

@@ -6,26 +6,25 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from lvm_lab import logs
 from lvm_lab.config import binding
 from lvm_lab.config.presets import Preset
 from lvm_lab.errors import UserError
 from lvm_lab.files import write_atomically
-from lvm_lab.jobs.decoding import Option
 from lvm_lab.judge import baselines, options
 from lvm_lab.reporting import pipeline as pipeline_report
 from lvm_lab.runs import selecting as selection
-
-if TYPE_CHECKING:
-    from lvm_lab.scoring.pipeline import Smoother
+from lvm_lab.text.encoder_choice import Option
+from lvm_lab.text.smoother import open_smoother
 
 
 @dataclass(frozen=True)
 class PipelineSettings:
-    """The settings of conf/pipeline_test.yaml. decoder, encoder, chunker: nodes of their options; None: those by which
-    the data came about. store: one source of vectors with texts, or several; None: the first run's own data."""
+    """The settings of conf/pipeline_test.yaml. decoder, encoder, chunker, smoother: nodes of their options; None: those
+    by which the data came about, and no smoother. store: one source of vectors with texts, or several; None: the first
+    run's own data."""
 
     decoder: dict[str, Any]
     part: Literal["val", "test", "ood"]
@@ -35,6 +34,7 @@ class PipelineSettings:
     store: str | list[str] | None = None
     encoder: dict[str, Any] | None = None
     chunker: dict[str, Any] | None = None
+    smoother: dict[str, Any] | None = None
     cache: str | None = None
 
     @classmethod
@@ -78,14 +78,14 @@ def pipeline_test(
     option: Option,
     device: str = "auto",
     allow: Sequence[str] = (),
-    smoother: Smoother | None = None,
 ) -> Report:
     """Every checkpoint that `models` name, beside baselines, on the same windows. config: of conf/pipeline_test.yaml;
-    option, device, allow: as of `jobs.decoding.decode_all`. smoother: what rewrites decoded texts.
+    option, device, allow: as of `jobs.decoding.decode_all`.
 
     Raises UserError where there is no checkpoint, for data without texts, and for parts that do not go together.
     """
     settings = PipelineSettings.from_dict(config)
+    smoother = open_smoother(settings.smoother)
     checkpoints, skipped = selection.find(models)
     if not checkpoints:
         raise UserError(next(iter(skipped.values())))

@@ -5,7 +5,7 @@ Shape suffixes: W windows, M rows of a store, D vector dim, L chunks of a contex
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -19,9 +19,8 @@ from lvm_lab.scoring.comparison import Tested
 from lvm_lab.text.decoder import Decoder, cosines
 from lvm_lab.text.encoder import Encoder
 from lvm_lab.text.similarity import Likeness, likeness
+from lvm_lab.text.smoother import Smoother, smoothed
 
-# Texts in, each as a language model says it better, out.
-Smoother = Callable[[list[str]], list[str]]
 CHANCE = "chance_"
 
 
@@ -105,15 +104,14 @@ class Passages:
             "decoded": cosines(decoded_WD, target_WD),
         }
         columns |= nearest
-        smoothed = None
-        if self.smoother is not None:
-            smoothed = self.smoother(texts)
-            smoothed_WD = self.encoder.encode(smoothed)
+        better = None if self.smoother is None else smoothed(self.smoother, texts)
+        if better is not None:
+            smoothed_WD = self.encoder.encode(better)
             columns["smoothed_to_decoded"] = cosines(smoothed_WD, decoded_WD)
             columns["smoothed_to_truth"] = cosines(smoothed_WD, target_WD)
         columns |= store_scores(unit_WD, self.windows)
         alike = likeness(texts, self.targets)
-        return Passage(columns | alike.by_pair, texts, smoothed, alike)
+        return Passage(columns | alike.by_pair, texts, better, alike)
 
     def _decoded(self, raw_WD: np.ndarray) -> tuple[list[str], dict[str, np.ndarray]]:
         """The best text of each window that it has not read; and of the best with nothing left out, whether it has
@@ -150,12 +148,14 @@ def against(first: Passage, others: Mapping[str, Passage], passages: Passages) -
     """By name and number: each other predictor less the first, paired by window, with intervals over documents and
     p-values that are corrected for how many are compared (Holm)."""
     document_W = passages.windows.resampled_W
+    # A smoother may have answered for some alone.
+    shared = [
+        number
+        for number in first.columns
+        if not number.startswith(CHANCE) and all(number in other.columns for other in others.values())
+    ]
     tests = {
-        name: {
-            number: _tested(other.columns[number], first.columns[number], document_W, passages)
-            for number in first.columns
-            if not number.startswith(CHANCE)
-        }
+        name: {number: _tested(other.columns[number], first.columns[number], document_W, passages) for number in shared}
         for name, other in others.items()
     }
     corrected = {
