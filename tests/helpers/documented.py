@@ -29,6 +29,7 @@ from lvm_lab.config.export import ExportSettings
 from lvm_lab.config.index import IndexSettings
 from lvm_lab.config.ingest import GROUPS, IngestSettings
 from lvm_lab.config.promotion import PromotionSettings
+from lvm_lab.config.serving import ServeSettings
 from lvm_lab.config.settings import DATA_KEYS
 from lvm_lab.config.settings import settings as typed
 from lvm_lab.jobs.coding import CodingSettings
@@ -39,9 +40,11 @@ from lvm_lab.sweeps import schedule
 DOORS = summaries()
 # Arguments of plain commands that name what they write.
 WRITTEN = {("predict", "out"), ("convert_npz", "folder"), ("export_data", "out")}
-WRITTEN |= {("compare", "json"), ("diagnose", "json"), ("generate", "json")}
+WRITTEN |= {("compare", "json"), ("diagnose", "json"), ("generate", "json"), ("train_decoder", "out")}
+WRITTEN |= {("pipeline_test", "json")}
 # Those that are words, since they may be addresses or patterns, and name what they read.
 NAMED = {("predict", "vectors"), ("diagnose", "models"), ("generate", "run"), ("generate", "file")}
+NAMED |= {("pipeline_test", "models")}
 RUN = ("config.yaml", "result.json", *(f"checkpoints/{name}.ckpt" for name in ("best", "best_5cat", "last")))
 REPORT = ("index.html", "leaderboard.csv", "leaderboard.md")
 # What stands in documents and is not the lab's.
@@ -57,6 +60,7 @@ TYPED = {
     "index": IndexSettings.from_dict,
     "export": ExportSettings.from_dict,
     "promote": PromotionSettings.from_dict,
+    "serve": ServeSettings.from_dict,
 }
 
 

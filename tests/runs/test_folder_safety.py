@@ -36,13 +36,16 @@ from lvm_lab import (
     generate,
     index,
     ingest,
+    pipeline_test,
     plots,
     predict,
     promote,
     prune,
     report,
+    serve,
     status,
     tmd,
+    train_decoder,
     verify,
     wandb_dashboard,
 )
@@ -228,6 +231,9 @@ COMMANDS: dict[str, Callable[[Path, Path], object]] = {
     "generate": lambda home, run: call(
         home, main=command(generate.main, str(run), "--text", "One.", "--device", "cpu")
     ),
+    "pipeline_test": lambda home, run: call(home, main=command(pipeline_test.main, str(run), "--device", "cpu")),
+    # A port that nobody may take, so that it loads nothing and ends; tests/serving asks one that serves.
+    "serve": lambda home, run: call(home, f"checkpoint={run}", "host=192.0.2.1", main=serve.main),
     "evaluate": lambda home, run: call(home, str(run), "device=cpu", "5cat=smoke", "cache=cache", main=evaluate.main),
     "check_data": lambda home, run: call(home, *TINY[:3], "run.cache=cache", main=check_data.main),
     "convert_npz": lambda home, run: call(home, main=command(convert_npz.main, "notes.npz", str(run))),
@@ -239,6 +245,7 @@ COMMANDS: dict[str, Callable[[Path, Path], object]] = {
     "verify": lambda home, run: call(home, str(run), main=verify.main),
     "index": lambda home, run: call(home, "notes.npz", f"out={run}", "cache=cache", main=index.main),
     "tmd": lambda home, run: call(home, f"store={run}", main=tmd.main),
+    "train_decoder": lambda home, run: call(home, main=command(train_decoder.main, "notes.npz", str(run))),
     "export": lambda home, run: call(home, str(run), f"out={run}", main=export.main),
     "export beside it": lambda home, run: call(home, str(run), "out=exports/mine", main=export.main),
     "promote": lambda home, run: call(home, str(run), "cache=cache", "reason=why not", main=promote.main),

@@ -27,6 +27,7 @@ class Prototypes(Coder):
 
     def __init__(self, centre: bool = True) -> None:
         self.centre = centre
+        self._kept: tuple[Table, Encoder, dict[str, np.ndarray]] | None = None
 
     @property
     def by(self) -> str:
@@ -36,12 +37,18 @@ class Prototypes(Coder):
         self, table: Table, vectors_ND: np.ndarray, texts: Sequence[str] | None, encoder: Encoder | None
     ) -> Iterator[np.ndarray]:
         assert encoder is not None, "prototypes are encoded"
-        prototypes = {key: self._prototypes(table[key], encoder) for key in tmd.FIELDS}
+        prototypes = self._of(table, encoder)
         codes = [np.empty(0, np.uint16)]
         for first in range(0, len(vectors_ND), BLOCK):
             unit_ND = _unit(np.asarray(vectors_ND[first : first + BLOCK], np.float32))
             codes.append(tmd.pack(**{key: (unit_ND @ of_KD.T).argmax(axis=1) for key, of_KD in prototypes.items()}))
         yield np.concatenate(codes)
+
+    def _of(self, table: Table, encoder: Encoder) -> dict[str, np.ndarray]:
+        """By field, K x D; made once for a table and an encoder, since a server asks for a few chunks at a time."""
+        if self._kept is None or self._kept[0] is not table or self._kept[1] is not encoder:
+            self._kept = table, encoder, {key: self._prototypes(table[key], encoder) for key in tmd.FIELDS}
+        return self._kept[2]
 
     def _prototypes(self, sentences: dict[str, list[str]], encoder: Encoder) -> np.ndarray:
         every = [sentence for of_name in sentences.values() for sentence in of_name]

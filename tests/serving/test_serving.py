@@ -1,0 +1,327 @@
+"""`lvm-lab serve`: what is asked of it over HTTP, and what it refuses."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+import torch
+
+import lvm_lab
+from helpers.commands import call
+from helpers.serving import DIM, ENCODER, ON_TEXTS, TEXTS, promote, serving, train
+from lvm_lab import serve
+from lvm_lab.data.store import open_store
+
+pytest.importorskip("fastapi")
+CONTEXT_LD = ENCODER.encode(TEXTS[:5])
+RAW = {"content-type": "application/octet-stream", "x-shape": f"5,{DIM}"}
+JSON = {"content-type": "application/json"}
+TEXT = " ".join(TEXTS[:6])
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("home")
+    train(folder, "run")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def client(folder: Path) -> Iterator[httpx.Client]:
+    models = f"checkpoint={{books: {folder}/run, twin: {folder}/run}}"
+    limits = ("limits.body_mb=1", "limits.texts=20", "limits.steps=8", "limits.predictions=40")
+    off = (f"ingest={folder}/stores", "tmd=prototypes", f"cache={folder}/cache")
+    with serving(models, *ON_TEXTS, *off, *limits) as address, httpx.Client(base_url=address, timeout=600) as client:
+        yield client
+
+
+def sentence(answer: httpx.Response, status: int) -> str:
+    assert answer.status_code == status, answer.text
+    error = answer.json()["error"]
+    assert error["code"] == status
+    assert error["message"].endswith("."), error["message"]
+    assert "\n" not in error["message"], error["message"]
+    return str(error["message"])
+
+
+def predicted(folder: Path, context_LD: np.ndarray) -> Any:
+    return lvm_lab.load(folder / "run").predict(torch.from_numpy(context_LD[None]))
+
+
+def test_predict_gives_what_the_loaded_model_does_in_every_form(folder: Path, client: httpx.Client) -> None:
+    body = {"model": "books", "context_vectors": CONTEXT_LD.tolist()}
+    prediction = predicted(folder, CONTEXT_LD)
+    for kind, wanted in (("decoder", prediction.raw_ND), ("cosine", prediction.unit_ND)):
+        answer = client.post("/predict", json=body | {"output_type": kind}).json()
+        assert (answer["model"], answer["output_type"]) == ("books", kind)
+        np.testing.assert_allclose(answer["vectors"], wanted.detach().numpy(), atol=1e-5)
+    raw = client.post("/predict?model=books", content=CONTEXT_LD.tobytes(), headers=RAW)
+    assert raw.headers["x-shape"] == f"1,{DIM}"
+    np.testing.assert_allclose(np.frombuffer(raw.content, "<f4"), prediction.raw_ND[0].detach().numpy(), atol=1e-5)
+    file = io.BytesIO()
+    np.save(file, np.asfortranarray(CONTEXT_LD.astype(np.float64)))
+    npy = client.post("/predict?model=books", content=file.getvalue(), headers={"content-type": "application/x-npy"})
+    np.testing.assert_allclose(np.load(io.BytesIO(npy.content)), prediction.raw_ND.detach().numpy(), atol=1e-5)
+
+
+@pytest.mark.parametrize("length", [1, 3, 5])
+def test_contexts_of_every_length_are_read_and_rolled_out(folder: Path, client: httpx.Client, length: int) -> None:
+    context_LD = CONTEXT_LD[-length:]
+    answer = client.post("/predict", json={"model": "twin", "context_vectors": context_LD.tolist(), "steps": 3})
+    expected = []
+    for _ in range(3):
+        prediction = predicted(folder, context_LD)
+        expected.append(prediction.raw_ND[0].detach().numpy())
+        context_LD = np.concatenate([context_LD, prediction.unit_ND.detach().numpy()])[-5:]
+    np.testing.assert_allclose(answer.json()["vectors"], expected, atol=1e-5)
+
+
+def test_a_batch_gives_each_what_it_gets_alone(client: httpx.Client) -> None:
+    contexts = [CONTEXT_LD[-length:].tolist() for length in (1, 5, 2, 5, 4)]
+    answer = client.post("/predict_batch", json={"model": "books", "contexts": contexts, "steps": 2}).json()
+    for context, prediction in zip(contexts, answer["predictions"], strict=True):
+        alone = client.post("/predict", json={"model": "books", "context_vectors": context, "steps": 2}).json()
+        np.testing.assert_allclose(prediction, alone["vectors"], atol=1e-5)
+    several = np.stack([CONTEXT_LD, CONTEXT_LD])
+    shape = {"x-shape": f"2,5,{DIM}"}
+    raw = client.post("/predict_batch?model=books", content=several.tobytes(), headers=RAW | shape)
+    assert raw.headers["x-shape"] == f"2,1,{DIM}"
+
+
+@pytest.mark.parametrize(
+    ("content", "headers", "status", "words"),
+    [
+        (b"", JSON, 422, "no JSON"),
+        (b'{"context_vectors": [[1', JSON, 422, "no JSON"),
+        (b"\xff\xfe", JSON, 422, "no JSON"),
+        (b"[" * 5000, JSON, 422, "no JSON"),
+        (b"[]", JSON, 422, "does not fit"),
+        (b'{"model": "books"}', JSON, 422, "context_vectors does not fit"),
+        (b'{"model": "books", "context_vectors": []}', JSON, 422, "context_vectors does not fit"),
+        (b'{"model": "books", "context_vectors": [[NaN]]}', JSON, 422, "finite number"),
+        (b'{"model": "books", "context_vectors": [["1"]]}', JSON, 422, "valid number"),
+        (b'{"model": "books", "context_vectors": [[1, 2], [1]]}', JSON, 422, "rows of different lengths"),
+        (b'{"model": "books", "context_vectors": [[1, 2]]}', JSON, 422, f"2 numbers and the model reads {DIM}"),
+        (b'{"context_vectors": [[1, 2]]}', JSON, 422, "model is missing; name one of books, twin"),
+        (b'{"model": "cooks", "context_vectors": [[1, 2]]}', JSON, 404, "no model 'cooks'; name one of books, twin"),
+        (b'{"model": "books", "context_vectors": [[1]], "steps": 9}', JSON, 422, "steps=9"),
+        (b'{"model": "books", "context_vectors": [[1]], "steps": 0}', JSON, 422, "steps does not fit"),
+        (b'{"model": "books", "context_vectors": [[1]], "extra": 0}', JSON, 422, "extra does not fit"),
+        (b"x", {"content-type": "text/plain"}, 415, "not read"),
+        (b"12345678", RAW, 422, "X-Shape is of"),
+        (b"12345678", RAW | {"x-shape": "two"}, 422, "X-Shape does not say"),
+        (b"12345678", RAW | {"x-shape": f"{10**18},{10**18}"}, 422, "X-Shape is of"),
+        (np.full((5, DIM), np.nan, "<f4").tobytes(), RAW, 422, "not finite"),
+        (np.full((5, DIM), 3e38, "<f4").tobytes(), RAW, 422, "not finite"),
+        (b"no file", {"content-type": "application/x-npy"}, 422, "no .npy"),
+        (b" " * 2**21, JSON, 413, "larger than 1 MB"),
+    ],
+)
+def test_what_does_not_fit_is_one_sentence(
+    client: httpx.Client, content: bytes, headers: dict[str, str], status: int, words: str
+) -> None:
+    path = "/predict" if headers["content-type"] == JSON["content-type"] else "/predict?model=books"
+    assert words in sentence(client.post(path, content=content, headers=headers), status)
+
+
+def test_npy_brings_no_objects(client: httpx.Client) -> None:
+    file = io.BytesIO()
+    np.save(file, np.array([{"a": 1}]), allow_pickle=True)
+    answer = client.post("/predict?model=books", content=file.getvalue(), headers={"content-type": "application/x-npy"})
+    assert "send floats" in sentence(answer, 422)
+
+
+def test_texts_are_encoded_cut_decoded_and_coded(client: httpx.Client) -> None:
+    model = {"model": "books"}
+    encoded = client.post("/encode", json=model | {"texts": TEXTS[:3]}).json()["vectors"]
+    np.testing.assert_allclose(encoded, ENCODER.encode(TEXTS[:3]), atol=1e-6)
+    cut = client.post("/chunk", json=model | {"text": TEXT, "encode": True}).json()
+    assert cut["chunks"] == TEXTS[:6]
+    np.testing.assert_allclose(cut["vectors"], ENCODER.encode(TEXTS[:6]), atol=1e-6)
+    decoded = client.post("/decode", json=model | {"vectors": encoded, "candidates": 2}).json()["decoded"]
+    assert [candidates[0]["text"] for candidates in decoded] == TEXTS[:3]
+    assert {len(candidates) for candidates in decoded} == {2}
+    ahead = client.post("/decode", json=model | {"vectors": CONTEXT_LD.tolist(), "steps": 2}).json()["decoded"]
+    assert [candidates[0]["text"] in TEXTS for candidates in ahead] == [True, True]
+    codes = client.post("/tmd", json=model | {"texts": TEXTS[:2]}).json()["codes"]
+    assert codes == client.post("/tmd", json=model | {"vectors": encoded[:2]}).json()["codes"]
+    assert set(codes[0]) == {"code", "domain", "task", "modifier"}
+    for path, body in (
+        ("/encode", {"texts": []}),
+        ("/encode", {"texts": ["x"] * 21}),
+        ("/encode", {"texts": "x"}),
+        ("/chunk", {"text": " \n "}),
+        ("/decode", {"vectors": [[1.0]]}),
+        ("/tmd", {}),
+    ):
+        sentence(client.post(path, json=model | body), 422)
+
+
+def test_ingest_makes_a_store_in_its_folder_and_adds_to_it(folder: Path, client: httpx.Client) -> None:
+    def sent(*ids: str) -> dict[str, Any]:
+        return {"store": "letters", "documents": [{"id": one, "text": f"{TEXT} {one}"} for one in ids]}
+
+    assert client.post("/ingest", json=sent("a", "b")).json()["documents"] == 2
+    assert client.post("/ingest", json=sent("c")).json()["documents"] == 3
+    assert len(open_store(folder / "stores" / "letters").texts() or ()) >= 3 * 6
+    assert "id does not fit" in sentence(client.post("/ingest", json=sent("")), 422)
+    for store in ("../out", "a/b", "", "."):
+        assert "store does not fit" in sentence(client.post("/ingest", json=sent("d") | {"store": store}), 422)
+
+
+def test_chat_writes_on_and_says_why_it_ends(client: httpx.Client) -> None:
+    body = {"model": "books", "messages": ["", {"role": "user", "content": TEXT}], "steps": 2}
+    answer = client.post("/chat", json=body).json()
+    assert all(chunk["text"] in TEXTS for chunk in answer["chunks"])
+    assert answer["text"] == " ".join(chunk["text"] for chunk in answer["chunks"])
+    assert answer["finish"] == ("steps" if len(answer["chunks"]) == 2 else "repetition")
+    drawn = [client.post("/chat", json=body | {"temperature": 2, "seed": 3}).json() for _ in range(2)]
+    assert drawn[0] == drawn[1]
+    assert "the model reads 5" in sentence(client.post("/chat", json=body | {"messages": ["Short."]}), 422)
+
+
+def test_the_official_client_chats_and_embeds(client: httpx.Client) -> None:
+    openai = pytest.importorskip("openai")
+    official = openai.OpenAI(base_url=f"{client.base_url}/v1", api_key="none", max_retries=0)
+    assert [one.id for one in official.models.list()] == ["books", "twin"]
+    for form in ("float", "base64"):
+        made = official.embeddings.create(model="books", input=TEXTS[:2], encoding_format=form)
+        vectors = [one.embedding for one in made.data]
+        if form == "base64":
+            vectors = [np.frombuffer(base64.b64decode(one), "<f4") for one in vectors]
+        np.testing.assert_allclose(vectors, ENCODER.encode(TEXTS[:2]), atol=1e-6)
+    asked = {"model": "books", "messages": [{"role": "user", "content": TEXT}], "extra_body": {"steps": 3}}
+    whole = official.chat.completions.create(**asked)
+    pieces = list(official.chat.completions.create(**asked, stream=True, stream_options={"include_usage": True}))
+    text = "".join(piece.choices[0].delta.content or "" for piece in pieces if piece.choices)
+    assert text == whole.choices[0].message.content
+    assert pieces[-1].usage == whole.usage
+    assert pieces[-2].choices[0].finish_reason == whole.choices[0].finish_reason
+    with pytest.raises(openai.NotFoundError, match="no model 'cooks'"):
+        official.embeddings.create(model="cooks", input="x")
+    with pytest.raises(openai.UnprocessableEntityError, match="the model reads 5"):
+        official.chat.completions.create(model="books", messages=[{"role": "user", "content": "Hi."}], stream=True)
+
+
+def test_it_says_what_it_is_and_how_it_does(client: httpx.Client) -> None:
+    assert client.get("/health").json()["status"] == "ok"
+    models = client.get("/models").json()["models"]
+    assert [(one["name"], one["dim"], one["context_length"], one["arch"]) for one in models] == [
+        ("books", DIM, 5, "gru"),
+        ("twin", DIM, 5, "gru"),
+    ]
+    assert models[0]["available"] == ["encoder", "chunker", "decoder", "coder"]
+    metrics = client.get("/metrics").text
+    assert re.search(r'lvm_lab_requests_total\{path="/health",status="200"\} [1-9]', metrics)
+    assert re.search(r'lvm_lab_batch_contexts_count\{model="books"\} [1-9]', metrics)
+    assert "no such path" in sentence(client.get("/nowhere"), 404)
+    assert "another method" in sentence(client.get("/predict"), 405)
+    page = client.get("/docs")
+    assert re.findall(r"https?://|<script|<link|src=", page.text) == []
+    assert all(f"{path}</code>" in page.text for path in client.get("/openapi.json").json()["paths"])
+
+
+def test_other_hosts_and_origins_are_refused(client: httpx.Client) -> None:
+    assert "host" in sentence(client.get("/health", headers={"host": "evil.example"}), 403)
+    assert "origin" in sentence(client.get("/health", headers={"origin": "https://evil.example"}), 403)
+    assert "origin" in sentence(client.get("/health", headers={"origin": "null"}), 403)
+    assert client.get("/health", headers={"origin": str(client.base_url)}).status_code == 200
+
+
+def test_a_key_is_asked_for_where_there_is_one(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LVM_LAB_API_KEY", "secret")
+    with serving(f"checkpoint={folder}/run", "limits.upload_seconds=1") as address:
+        for headers in ({}, {"authorization": "Bearer wrong"}, {"authorization": "secret"}):
+            assert "key" in sentence(httpx.get(f"{address}/models", headers=headers), 401)
+        assert httpx.get(f"{address}/models", headers={"authorization": "Bearer secret"}).status_code == 200
+        assert httpx.get(f"{address}/health").status_code == 200
+        # A text part that is absent says how to get it, and a body that does not come is not waited for.
+        key = {"authorization": "Bearer secret"}
+        body = {"vectors": [[1.0]]}
+        assert "decoder=retrieval" in sentence(httpx.post(f"{address}/decode", json=body, headers=key), 409)
+        head = (
+            b"POST /predict HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer secret\r\nContent-Length: 9\r\n\r\n{"
+        )
+        assert b" 408 " in until_closed(address, head)
+        assert until_closed(address, b"GET /health HTTP/1.1\r\nHos") == b""
+
+
+def until_closed(address: str, sent: bytes) -> bytes:
+    """What a client gets that sends no more."""
+    host, port = address.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port))) as connection:
+        connection.sendall(sent)
+        received = b""
+        while piece := connection.recv(4096):
+            received += piece
+    return received
+
+
+def test_promotions_are_taken_without_losing_a_request(folder: Path, tmp_path: Path) -> None:
+    registry = tmp_path / "registry"
+    promote(registry, "books", folder / "run", "1")
+    body = {"context_vectors": CONTEXT_LD.tolist()}
+    with serving(f"registry={registry}") as address, httpx.Client(base_url=address, timeout=600) as client:
+        seen: list[tuple[int, str]] = []
+        ended = threading.Event()
+
+        def ask() -> None:
+            with httpx.Client(base_url=address, timeout=600) as own:
+                while not ended.is_set():
+                    answer = own.post("/predict", json=body)
+                    seen.append((answer.status_code, answer.headers.get("x-version", "")))
+
+        asking = [threading.Thread(target=ask) for _ in range(3)]
+        for thread in asking:
+            thread.start()
+        for version in ("2", "3"):
+            promote(registry, "books", folder / "run", version)
+            while client.get("/models").json()["models"][0]["version"] != version:
+                pass
+        broken = tmp_path / "broken"
+        broken.mkdir()
+        promote(registry, "books", broken, "4")
+        while not client.get("/health").json()["failures"]:
+            pass
+        ended.set()
+        for thread in asking:
+            thread.join()
+        assert client.get("/models").json()["models"][0]["version"] == "3"
+    assert {status for status, _ in seen} == {200}
+    assert {version for _, version in seen} == {"1", "2", "3"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ((), "serve needs a model"),
+        (("checkpoint=nowhere",), "nowhere"),
+        (("checkpoint=a", "registry=b"), "leave one of them out"),
+        (("registry=nowhere",), "has no model in production"),
+        (("checkpoint=run", "host=0.0.0.0"), "lets other machines in, which takes a key"),
+        (("checkpoint=run", "port=70000"), "port=70000"),
+        (("checkpoint=run", "limits.steps=0"), "limits.steps=0"),
+        (("checkpoint=run", "ingest=stores"), "encoder=OPTION"),
+        (("-m", "checkpoint=run", "port=1,2"), "one command is one server"),
+    ],
+)
+def test_mistakes_of_the_command_are_one_sentence(folder: Path, settings: tuple[str, ...], words: str) -> None:
+    done = call(folder, *settings, main=serve.main)
+    assert done.code in (1, 2)
+    assert words in done.err
+
+
+def test_a_port_that_is_taken_is_told(folder: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        done = call(folder, "checkpoint=run", f"port={taken.getsockname()[1]}", main=serve.main)
+    assert "cannot be listened at" in done.sentence
