@@ -10,14 +10,16 @@ nox.options.default_venv_backend = "venv"
 nox.options.reuse_venv = "yes"
 nox.options.sessions = ["lint", "tests"]
 
-# Tiny models run 2 to 40 times faster on one thread on a busy machine.
-ONE_THREAD = {"OMP_NUM_THREADS": "1", "WANDB_MODE": "offline"}
+# Tiny models run 2 to 40 times faster on one thread on a busy machine. Hundreds of processes are started, which would
+# each compile all modules where a machine has Python write no bytecode; empty is unset.
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "WANDB_MODE": "offline", "PYTHONDONTWRITEBYTECODE": ""}
 # Each with whole files, so that what a file trains once is trained once; tests/conftest.py has the longest first.
 TWO_PROCESSES = ("-n", "2", "--dist", "loadfile", "--no-loadscope-reorder")
 
 
 def install(session: nox.Session, extra: str) -> None:
-    session.install("-c", "constraints.txt", "-e", f".[{extra}]")
+    # Pip would compile 18,000 files, which takes most of a minute; what is imported is compiled then, and kept.
+    session.install("--no-compile", "-c", "constraints.txt", "-e", f".[{extra}]")
 
 
 @nox.session
@@ -57,7 +59,7 @@ def optuna(session: nox.Session) -> None:
 def vec2text(session: nox.Session) -> None:
     """The encoder that vec2text expects and the decoder that runs it: the library needs transformers 4."""
     constraints = ("-c", "constraints-vec2text.txt")
-    session.install(*constraints, "-e", ".[vec2text]", "pytest", "pytest-xdist", "hypothesis")
+    session.install(*constraints, "-e", ".[vec2text]", "pytest", "pytest-xdist", "hypothesis", "pytest-httpserver")
     tests = ("tests/text/encoders/test_local.py", "tests/text/decoders/test_vec2text.py", "-k", "gtr or vec2text")
     session.run("pytest", "-m", "slow or not slow", *(session.posargs or tests), env=ONE_THREAD)
 

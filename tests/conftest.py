@@ -22,6 +22,10 @@ LONGEST = (
     "test_resume.py",
     "test_honest_gates.py",
     "test_memory.py",
+    "test_mistakes.py",
+    "test_strategies.py",
+    "test_training.py",
+    "test_wandb.py",
 )
 
 settings.register_profile(

@@ -57,6 +57,7 @@ def test_every_command_can_be_typed_and_finds_its_files(tmp_path: Path, monkeypa
     monkeypatch.setattr(sys, "path", [*sys.path])
     readme = tmp_path / "README"
     readme.mkdir()
+    share_texts(tmp_path)
     wrong = go_through(README, readme, monkeypatch)
     for document in OTHERS:
         folder = tmp_path / document.stem
@@ -139,15 +140,22 @@ def test_what_is_parsed_and_not_run_is_known() -> None:
         ("README.md", "installs packages, minutes"),
         ("docs/command-line.md", "lines of shells' own files"),
         ("docs/decoders.md", "installs packages"),
+        ("docs/decoders.md", "needs the extra vec2text and its models"),
         ("docs/documents.md", "a batch of more documents than a small world has"),
+        ("docs/encoders.md", "needs a store of texts"),
         ("docs/encoders.md", "needs a store of texts"),
         ("docs/encoders.md", "minutes"),
         ("docs/evaluate.md", "vectors of real text, which are not shipped"),
         ("docs/evaluate.md", "needs texts of your own"),
+        ("docs/export.md", "minutes on a busy machine, and needs the extra export"),
+        ("docs/export.md", "needs onnxruntime, and the graph of the block above"),
+        ("docs/export.md", "needs an account and a network"),
+        ("docs/generate.md", "needs an endpoint"),
         ("docs/index.md", "vectors of real text, which are not shipped"),
         ("docs/loggers.md", "needs an account"),
         ("docs/loggers.md", "needs an account"),
         ("docs/postgres.md", "needs a server"),
+        ("docs/promote.md", "goes back to a version that a second promotion has left behind"),
         ("docs/real_text.md", "hours, and vectors of real text"),
         ("docs/real_text.md", "vectors of real text, which are not shipped"),
         ("docs/reliability.md", "ten minutes"),
@@ -178,11 +186,19 @@ def forking() -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def after_readme(tmp_path_factory: pytest.TempPathFactory, forking: Path) -> Path:
     """Where somebody stands who has given all commands of README, in a new folder with an empty home."""
-    folder = tmp_path_factory.mktemp("reader")
+    folder = tmp_path_factory.mktemp("home") / "reader"
+    folder.mkdir()
+    share_texts(folder.parent)
     # README's first command is the one that also installs; this one starts a Python of its own and draws.
     give("lvm-lab train arch=mamba2 loss=infonce", "README.md", folder, own_python(folder))
     run(README, folder, forking)
     return folder
+
+
+def share_texts(parent: Path) -> None:
+    """A part of the texts that README's walk reads, where it looks for them: some paragraphs of some PEPs."""
+    (parent / "shared/data").mkdir(parents=True)
+    shutil.copy(Path(__file__).parent / "fixtures" / "peps.jsonl", parent / "shared/data")
 
 
 def own_python(folder: Path) -> Path:
@@ -202,6 +218,7 @@ def test_readme_leads_to_a_verdict_a_prediction_and_a_page(after_readme: Path) -
     assert np.load(after_readme / "predictions.npz")["unit"].shape == (60 * 16, 64)
     assert (after_readme / "outputs/index.html").stat().st_size > 10_000
     assert {"letters", "val"} <= {row.split(",")[3] for row in (after_readme / "evaluation/table.csv").open()}
+    assert (after_readme / "peps.ivf.index/manifest.json").exists()
 
 
 @pytest.mark.slow

@@ -13,7 +13,8 @@ __version__ = "0.1.0"
 
 
 def load(path: str | Path, device: str = "cpu", allow: Iterable[str] = ()) -> LatentVectorModel:
-    """The trained model of a run's folder or a checkpoint: a plain `nn.Module` in eval mode, its golden pair compared.
+    """The trained model of a run's folder, a checkpoint or an export: a plain `nn.Module` in eval mode, its golden pair
+    compared.
 
     `model.predict(context_BLD)`: a float32 tensor, windows x length x dim, of vectors of the encoder that
     `model.contract` names, oldest first, to `Prediction(raw_ND, unit_ND)`. allow: packages of your own that arch and

@@ -19,6 +19,7 @@ from lvm_lab.config.sources import without_secrets
 from lvm_lab.data.tmd import COLUMNS, Names
 from lvm_lab.errors import UserError
 from lvm_lab.nn.head import Head
+from lvm_lab.nn.noise import Draws
 from lvm_lab.nn.normaliser import Normaliser
 from lvm_lab.types import Backbone, Prediction, Reading, Stats
 
@@ -121,6 +122,16 @@ class LatentVectorModel(nn.Module):
         reading = self.read(context_BLD)
         prediction: Prediction = self.head(reading.hidden_NH, reading)
         return prediction
+
+    @property
+    def generative(self) -> bool:
+        """Whether its head draws, so that `draw` is open to it."""
+        return self.head.generative
+
+    def draw(self, context_BLD: Tensor, draws: Draws) -> Prediction:
+        """`forward` of a generative head, by draws that are asked for and not by the head's own."""
+        reading = self.read(context_BLD)
+        return self.head.draw(reading.hidden_NH, reading, draws)
 
     def _check(self, context_BLD: Tensor) -> None:
         dim = len(self.mean_D)

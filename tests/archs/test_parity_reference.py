@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ from lvm_lab.archs.distilgpt2 import DistilGPT2
 from lvm_lab.archs.rwkv import wkv
 from lvm_lab.errors import UserError
 
-transformers = pytest.importorskip("transformers")
+# Not imported here: that takes seconds of every process which collects tests.
+pytestmark = pytest.mark.skipif(find_spec("transformers") is None, reason="needs transformers")
 BOUND = {"float32": 1e-5, "float64": 1e-10}
 
 
@@ -73,6 +75,8 @@ SIZES = {"width": 16, "layers": 2, "heads": 2, "max_positions": 12}
 @pytest.fixture
 def saved(tmp_path: Path) -> tuple[Path, Any]:
     """A tiny GPT-2 of the same sizes, as transformers saves it with its head, and the model."""
+    import transformers
+
     torch.manual_seed(0)
     config = transformers.GPT2Config(vocab_size=7, n_positions=12, n_embd=16, n_layer=2, n_head=2)
     model = transformers.GPT2LMHeadModel(config)

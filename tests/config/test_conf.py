@@ -79,7 +79,7 @@ def imported(name: str) -> Any:
 def test_every_group_has_options_and_every_folder_is_a_group():
     assert {group for group, _ in OPTIONS} == set(GROUPS)
     tested_elsewhere = {"local", "schedule", "reader", "chunker", "encoder", "decoder", "index", "recipe", "callbacks"}
-    tested_elsewhere |= {"tmd"}
+    tested_elsewhere |= {"tmd", "smoother", "criteria"}
     assert {item.name for item in CONF.iterdir() if item.is_dir()} - tested_elsewhere == set(GROUPS)
 
 

@@ -146,7 +146,7 @@ def test_what_one_contract_leaves_open_the_other_may_say(make_store):
 
 def test_stores_that_do_not_go_together_are_a_sentence(make_store, two):
     for other, sentence in (
-        (make_store([6], dim=9), r"different encoders \(.*: dim [89] against [89]\); train on those of one encoder\.$"),
+        (make_store([6], dim=9), r"different encoders \(.*: dim [89] against [89]\); take those of one encoder\.$"),
         (make_store([6], contract=EncoderContract(encoder="other")), r"encoder (random|other) against"),
         (make_store([6], isolated=True), r"mixes isolated windows with whole documents .*; bring the documents"),
         (make_store(LENGTHS, seed=1), r"lists the same vectors twice .*; list them once\.$"),

@@ -138,6 +138,11 @@ def test_a_weight_makes_another_run_on_the_same_ground() -> None:
     ("path", "words"),
     [
         ([{"path": "a", "weight": 0}, "b"], "data.path[0].weight=0 does not fit"),
+        # An epoch of so many windows fills the memory of any machine.
+        (
+            [{"path": "a", "weight": 1e6}, "b"],
+            "data.path[0].weight=1000000.0 does not fit; give it a number above 0, 1000",
+        ),
         ([{"path": "a", "weight": "two"}, "b"], "data.path[0].weight='two' does not fit"),
         (["b", {"path": "a", "wieght": 2}], "data.path[1].wieght does not exist (did you mean weight?)"),
         ([{"weight": 2}, "b"], "data.path[0] has no path"),

@@ -287,3 +287,16 @@ def test_the_default_world_passes_the_data_gate_and_no_trivial_predictor_passes_
 def test_a_world_that_cannot_be_is_refused(changes, said):
     with pytest.raises(UserError, match=said):
         replace(WORLD, **changes)
+
+
+def test_texts_name_each_chunk_and_change_no_vector(tmp_path: Path) -> None:
+    small = {"dim": 80, "documents": 12, "ood_documents": 5}
+    plain, told = (PlantedWorld(**small, texts=texts) for texts in (False, True))
+    assert plain.content == PlantedWorld(**small).content != told.content
+    for without, having in zip(plain.stores(tmp_path), told.stores(tmp_path), strict=True):
+        assert np.array_equal(without.vectors_ND, having.vectors_ND)
+        assert without.texts() is None
+        texts = having.texts()
+        assert texts is not None
+        assert len({*texts}) == len(texts) == len(having.vectors_ND)
+    assert texts[21] == "Chunk 1 of document 1 in the world planted_ood."

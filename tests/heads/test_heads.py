@@ -36,6 +36,7 @@ from lvm_lab.losses.energy import Energy
 from lvm_lab.model import restore
 from lvm_lab.nn.denoising import LEVELS, DenoisingHead, Sampling, cosine_signal, trailing
 from lvm_lab.nn.metric import banded_sum
+from lvm_lab.nn.noise import Draws
 from lvm_lab.nn.normaliser import Normaliser
 from lvm_lab.types import Batch, Prediction, Reading, Stats
 
@@ -330,6 +331,29 @@ def test_a_prediction_is_a_function_of_the_context_alone(name):
     head.train()
     learned = [head.learn(reading.hidden_NH, target_ND, reading).output for _ in range(2)]
     assert torch.equal(*learned) == (name == "dual")
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_draws_that_are_asked_for_are_the_seeds_and_spread_by_temperature(name):
+    head, reading = stirred(head_of(name)), reading_of()
+    assert head.generative == bool(head.feeds & {"draws", "denoised", "codes"})
+    if not head.generative:
+        with pytest.raises(NotImplementedError, match="draws nothing"):
+            head.draw(reading.hidden_NH, reading, Draws(1.0, 1, torch.Generator()))
+        return
+
+    def drawn_by(temperature, count, seed):
+        draws = Draws(temperature, count, torch.Generator().manual_seed(seed))
+        return head.draw(reading.hidden_NH, reading, draws).raw_ND.detach()
+
+    assert torch.equal(drawn_by(1.0, 2, 5), drawn_by(1.0, 2, 5))
+    distance = {
+        (temperature, count): float((drawn_by(temperature, count, 5) - drawn_by(temperature, count, 6)).norm())
+        for temperature, count in ((1e-6, 1), (0.3, 1), (1.0, 1), (1.0, 64))
+    }
+    assert distance[1e-6, 1] < distance[0.3, 1] / 100
+    assert distance[0.3, 1] < distance[1.0, 1]
+    assert distance[1.0, 64] < distance[1.0, 1] / 2
 
 
 @pytest.mark.parametrize("name", ["diffusion", "energy"])

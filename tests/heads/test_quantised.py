@@ -38,6 +38,7 @@ from lvm_lab.data.store import Store
 from lvm_lab.errors import UserError
 from lvm_lab.heads.quantised import QuantisedHead
 from lvm_lab.losses.codes import Codes
+from lvm_lab.nn.noise import Draws
 from lvm_lab.nn.quantiser import Codebooks, Kind
 from lvm_lab.types import Batch, Prediction, Reading, Stats
 
@@ -310,6 +311,14 @@ def test_one_draw_is_a_code_s_vector_and_a_low_temperature_is_the_likeliest(kind
     assert len(raw_ND.unique(dim=0)) > 1
     cold, likeliest = head_of(kind, output="sampled", temperature=1e-6), head_of(kind, temperature=1e-6)
     torch.testing.assert_close(cold(reading.hidden_NH).raw_ND, likeliest(reading.hidden_NH).raw_ND)
+    asked = [
+        drawn.draw(reading.hidden_NH, reading, Draws(temperature, 1, torch.Generator().manual_seed(seed))).raw_ND
+        for temperature, seed in ((1e-6, 0), (1.0, 0), (1.0, 0), (1.0, 1))
+    ]
+    torch.testing.assert_close(asked[0], likeliest(reading.hidden_NH).raw_ND)
+    assert torch.equal(asked[1], asked[2])
+    assert not torch.equal(asked[1], asked[3])
+    assert torch.cdist(asked[1], drawn.quantiser.decode(every_NQ)).amin(1).max() < 0.01
 
 
 @pytest.mark.parametrize("kind", KINDS)

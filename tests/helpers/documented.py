@@ -25,8 +25,10 @@ from lvm_lab.commands.doors import summaries
 from lvm_lab.config import targets
 from lvm_lab.config.conf import conf_dir
 from lvm_lab.config.evaluation import EvaluationSettings
+from lvm_lab.config.export import ExportSettings
 from lvm_lab.config.index import IndexSettings
 from lvm_lab.config.ingest import GROUPS, IngestSettings
+from lvm_lab.config.promotion import PromotionSettings
 from lvm_lab.config.serving import ServeSettings
 from lvm_lab.config.settings import DATA_KEYS
 from lvm_lab.config.settings import settings as typed
@@ -38,13 +40,16 @@ from lvm_lab.sweeps import schedule
 DOORS = summaries()
 # Arguments of plain commands that name what they write.
 WRITTEN = {("predict", "out"), ("convert_npz", "folder"), ("export_data", "out")}
-WRITTEN |= {("compare", "json"), ("diagnose", "json"), ("generate", "json")}
+WRITTEN |= {("compare", "json"), ("diagnose", "json"), ("generate", "json"), ("train_decoder", "out")}
+WRITTEN |= {("pipeline_test", "json")}
 # Those that are words, since they may be addresses or patterns, and name what they read.
 NAMED = {("predict", "vectors"), ("diagnose", "models"), ("generate", "run"), ("generate", "file")}
+NAMED |= {("pipeline_test", "models")}
 RUN = ("config.yaml", "result.json", *(f"checkpoints/{name}.ckpt" for name in ("best", "best_5cat", "last")))
 REPORT = ("index.html", "leaderboard.csv", "leaderboard.md")
 # What stands in documents and is not the lab's.
 OTHERS = ("python3", ".", "eval", "source", "wandb")
+EXPORT = ("model.safetensors", "config.json", "run_onnx.py")
 EVALUATION = ("evaluation.json", "evaluation.md", "table.csv")
 # What holds a composed config against its types, where it is not a training's.
 TYPED = {
@@ -53,6 +58,8 @@ TYPED = {
     "verify": VerifySettings.from_dict,
     "tmd": CodingSettings.from_dict,
     "index": IndexSettings.from_dict,
+    "export": ExportSettings.from_dict,
+    "promote": PromotionSettings.from_dict,
     "serve": ServeSettings.from_dict,
 }
 
@@ -169,6 +176,8 @@ def _composed(door: str, arguments: list[str], config_name: str, files: Files | 
         command.writes += _schedule(request, others)
     elif door == "ingest":
         command.writes += [Path(config["out"], "manifest.json") for config in configs if not config["dry_run"]]
+    elif door == "export":
+        command.writes += [ExportSettings.from_dict(config).folder / name for name in EXPORT for config in configs]
     elif door == "evaluate":
         command.writes += [Path(configs[0]["out"], file) for file in EVALUATION]
     elif door == "train" and not any(word.startswith("--cfg") for word in words):

@@ -9,13 +9,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
-from helpers.commands import MODEL, Outcome, call
+from helpers.commands import MODEL, Outcome, call, rows, timeless
 from helpers.documents import make_documents
 from lvm_lab import diagnose, generate
 from lvm_lab.commands import decoding, helping
+from lvm_lab.config.index import IndexSettings
 from lvm_lab.data.contract import PROBES
 from lvm_lab.data.store import write_store
+from lvm_lab.jobs import indexing
 from lvm_lab.text.decoders.retrieval import Retrieval
 from lvm_lab.text.encoder import Encoder
 from lvm_lab.text.encoders.hashing import Hashing
@@ -43,6 +46,11 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("home")
     stored(folder / "books", Hashing(dim=64))
     stored(folder / "other", Hashing(dim=32))
+    stored(folder / "mute", Hashing(dim=64), texts=False)
+    (folder / "latin.txt").write_bytes("né à Paris".encode("latin-1"))
+    flat = {"name": "flat", "_target_": "lvm_lab.data.indices.flat.Flat"}
+    places = {"out": str(folder / "index"), "cache": str(folder / "cache")}
+    indexing.index(IndexSettings(flat, [str(folder / "other")], queries=4, **places))
     done = call(folder, *TRAINING, "data.path=books", "run.dir=run")
     assert done.code == 0, done.err
     return folder
@@ -114,7 +122,41 @@ def test_mistakes_are_one_sentence(
     assert sentence in done.sentence
 
 
+def test_a_training_says_how_its_predictions_texts_come_back_and_is_the_same_training(home: Path) -> None:
+    settings = ("callbacks=[default,round_trip]", "callbacks.round_trip.every_n_epochs=3", "data.path=books")
+    done = call(home, *TRAINING, *settings, "run.dir=read")
+    assert done.code == 0, done.err
+    (row,), (plain,) = timeless(rows(home / "read")), timeless(rows(home / "run"))
+    cosines = {name: row.pop(name) for name in ("round_trip/cosine", "round_trip/to_target")}
+    assert row == plain
+    assert -1 <= cosines["round_trip/to_target"] <= 1
+    assert 0 < cosines["round_trip/cosine"] <= 1, "the nearest of all texts"
+    log = (home / "read" / "train.log").read_text()
+    assert "round trip after epoch 1: 8 predictions decoded by books and encoded again, cosine 0." in log
+    assert log.rpartition("the first text: ")[2].splitlines()[0] in TEXTS
+    identities = [yaml.safe_load((home / name / "config.yaml").read_text())["identity"] for name in ("read", "run")]
+    assert identities[0]["fingerprint"] == identities[1]["fingerprint"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        (["data.path=books", "callbacks.round_trip.windows=0"], "callbacks.round_trip.windows=0 does not fit; set 1"),
+        (["data.path=books", "callbacks.round_trip.decoder.store=other"], "other is of another encoder than the data"),
+        (["data.path=mute"], "mute has no texts to retrieve; name a store of texts with decoder.store=FOLDER."),
+    ],
+)
+def test_a_round_trip_that_cannot_be_is_refused_before_the_first_epoch(
+    home: Path, settings: list[str], sentence: str
+) -> None:
+    done = call(home, *TRAINING, "callbacks=[default,round_trip]", *settings, "run.dir=refused", "run.force=true")
+    assert done.code == 2
+    assert sentence in done.sentence
+    assert not (home / "refused" / "history.jsonl").exists()
+
+
 BEGINNING = " ".join(TEXTS[3 * CHUNKS : 3 * CHUNKS + 6])
+DOWN = ("encoder.model=tiny", "encoder.base_url=http://127.0.0.1:9/v1", "encoder.retries=0")
 GENERATE = ("run", "--text", BEGINNING, "chunker=sentences", "chunker.length=60")
 
 
@@ -172,16 +214,80 @@ def test_the_stores_own_chunker_cuts_the_text(home: Path) -> None:
         (["nowhere", *GENERATE[1:]], "nowhere matches no file and no folder;"),
         ([*GENERATE, "steps=0"], "steps=0 writes nothing; set 1 or more."),
         ([*GENERATE, "mode=vector"], "mode='vector' does not fit; give it one of vectors, reencode, snap."),
-        ([*GENERATE, "stop=end"], "stop='end' does not fit; give it one of repetition, none."),
+        ([*GENERATE, "stop=ends"], "stop='ends' does not fit; give it repetition, end, [repetition,end] or none."),
         ([*GENERATE, "decoder.store=other"], "other is of another encoder than the data of run/checkpoints/"),
         ([*GENERATE, "--data", "nowhere.npz"], "nowhere.npz does not exist"),
         ([*GENERATE, "chunker=words"], "chunker=words does not exist; choose one of"),
+        (["run", "--text", " \n\t ", *GENERATE[3:]], "the text is empty; give some to go on from."),
+        (["run", "--text", "word " * 100_000, *GENERATE[3:], "chunker.length=1000000"], "the text makes 1 chunk and"),
+        (["run", "--text", "這是一本書。" * 20, *GENERATE[3:], "chunker.length=1000"], "the text makes 1 chunk and"),
+        (["run", "latin.txt", *GENERATE[3:]], "latin.txt is no text in UTF-8; write it again as text."),
+        (["run", "books", *GENERATE[3:]], "books: Is a directory;"),
+        (["run", "latin.txt", *GENERATE[1:]], "generate goes on from one text; give a FILE (- for the standard input)"),
+        (["latin.txt", *GENERATE[1:]], "latin.txt"),
+        (
+            [*GENERATE, "--data", "other"],
+            "This model reads contexts of shape (batch, length, 64) and got (1, 5, 32)",
+        ),
+        ([*GENERATE, "--data", "mute"], "mute has no texts to retrieve; name a store of texts with decoder.store="),
+        ([*GENERATE, "decoder.store=mute"], "mute has no texts to retrieve; name a store of texts with decoder.store="),
+        ([*GENERATE, "decoder.index=index"], "index is an index of another store"),
+        ([*GENERATE, "decoder.index=nowhere"], "nowhere is no readable index (it has no manifest.json)"),
+        ([*GENERATE, "decoder=null"], "decoder=null names no option; choose one of best_of, retrieval, vec2text."),
+        ([*GENERATE, "decoder=vec2text"], "vec2text is not installed; pip install lvm_lab[vec2text] brings it."),
+        ([*GENERATE, "decoder=best_of"], "vec2text is not installed; pip install lvm_lab[vec2text] brings it."),
+        ([*GENERATE, "encoder=gtr_vec2text", "encoder.model=nowhere"], "encoder.model=nowhere cannot be loaded"),
+        ([*GENERATE, "encoder=hashing", "encoder.dim=32"], "is not of this encoder (dim 64 against 32"),
+        ([*GENERATE, "encoder=openai", *DOWN], "http://127.0.0.1:9/v1 cannot be reached"),
+        (
+            [*GENERATE, "smoother=chat"],
+            "smoother=chat needs a model; add smoother.model=NAME",
+        ),
+        ([*GENERATE, "smoother=talk"], "smoother=talk does not exist; choose one of chat, none."),
+        ([*GENERATE, "temperature=-1"], "temperature=-1 does not fit; set 0 or more."),
+        ([*GENERATE, "draws=2"], "draws are taken at a temperature above 0; add temperature=1, or leave draws out."),
+        ([*GENERATE, "draws=0", "temperature=1"], "draws=0 does not fit; set 1 or more, or null."),
+        ([*GENERATE, "draws=2", "temperature=1"], "has head=dual, which draws nothing; leave draws out."),
+        ([*GENERATE, "seed=-1"], "seed=-1 does not fit; set 0 or more."),
     ],
 )
-def test_mistakes_of_generate_are_one_sentence(home: Path, arguments: list[str], sentence: str) -> None:
-    done = told(home, *arguments, main=generate.main)
+def test_mistakes_of_generate_are_one_sentence(
+    home: Path, arguments: list[str], sentence: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And nothing is written. A case of `GENERATE[1:]` has no run of its own before the text."""
+    monkeypatch.setitem(sys.modules, "vec2text", None)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    before = sorted(home.iterdir())
+    done = told(home, *arguments, "--json", "refused.json", main=generate.main)
     assert done.code == 2
     assert sentence in done.sentence
+    assert sorted(home.iterdir()) == before
+
+
+def test_a_long_text_and_one_of_another_language_are_gone_on_from(home: Path) -> None:
+    for text in ("One more sentence, which is not like any. " * 12_500, "這是一本關於磨坊的書。 " * 60):
+        done = told(home, "run", "--text", text, *GENERATE[3:], "steps=1", "stop=none", main=generate.main)
+        assert (done.code, done.err) == (0, "")
+
+
+def test_temperature_is_recorded_and_a_seed_gives_the_same_texts(home: Path) -> None:
+    settings = (*GENERATE, "steps=4", "stop=none", "temperature=5", "decoder.candidates=40", "--json", "drawn.json")
+    written = []
+    for seed in (3, 3, 4):
+        done = told(home, *settings, f"seed={seed}", main=generate.main)
+        assert (done.code, done.err) == (0, "")
+        assert f"temperature 5, among the decoder's candidates, seed {seed}" in done.out
+        written.append(json.loads((home / "drawn.json").read_text()))
+    texts = [[one["text"] for one in node["generation"]["written"]] for node in written]
+    assert texts[0] == texts[1] != texts[2]
+    assert written[2]["sampling"] == {"temperature": 5.0, "by": "candidates", "draws": None, "seed": 4}
+
+
+def test_a_smoother_that_is_down_is_a_warning(home: Path) -> None:
+    down = ("smoother=chat", "smoother.model=tiny", "smoother.base_url=http://127.0.0.1:9/v1", "smoother.retries=0")
+    done = told(home, *GENERATE, *down, "steps=2", "stop=none", main=generate.main)
+    assert done.code == 0
+    assert "the texts are left unsmoothed: http://127.0.0.1:9/v1 cannot be reached" in done.out + done.err
 
 
 def test_what_counts_as_a_setting_is_what_the_config_has() -> None:

@@ -17,8 +17,12 @@ from hypothesis import strategies as st
 from helpers.commands import Outcome, call
 from helpers.documents import make_documents
 from lvm_lab import index
+from lvm_lab.config.index import IndexSettings
 from lvm_lab.data.contract import EncoderContract
 from lvm_lab.data.index import StoreIndex, open_index, read_index_manifest
+from lvm_lab.data.indices.hnsw import Hnsw
+from lvm_lab.data.indices.pq import Pq
+from lvm_lab.data.joined import join_stores
 from lvm_lab.data.recall import Queries, exact
 from lvm_lab.data.store import Store, open_store, write_store
 from lvm_lab.data.windows import index_windows
@@ -180,6 +184,47 @@ def test_mistakes_are_told_and_nothing_is_left(home: Path) -> None:
         assert done.code == 2, (arguments, done.out)
         assert words in done.sentence
     assert sorted(path.name for path in home.iterdir()) == before
+
+
+def test_settings_at_which_faiss_would_break_are_refused(home: Path) -> None:
+    own = open_store(home / "own")
+    for made_of, words in (
+        (lambda: Hnsw(links=1), "index.links=1 does not fit; set 2 or more"),
+        (lambda: Pq(rerank=-1), "index.rerank=-1 does not fit; set 0 or more"),
+        (lambda: IndexSettings({}, ["own"], "x", seed=-1), "seed=-1 does not fit; set 0 to"),
+        (lambda: IndexSettings({}, ["own"], "x", seed=2**31), "does not fit; set 0 to 2147483647"),
+        (lambda: join_stores([own, own], setting="store"), "store lists the same vectors twice"),
+    ):
+        with pytest.raises(UserError, match=words):
+            made_of()
+    assert Pq(rerank=0).rerank == 0
+
+
+def test_chunks_that_follow_nothing_and_windows_of_a_file_are_vectors_too(home: Path, tmp_path: Path) -> None:
+    """What is looked up needs no window, and a file's windows may be of any length."""
+    vectors_ND = np.random.default_rng(0).normal(size=(120, 16)).astype(np.float32)
+    write_store(tmp_path / "alone", vectors_ND, make_documents([1] * 120), EncoderContract(dim=16))
+    windows = vectors_ND.reshape(20, 6, 16)
+    np.savez(tmp_path / "windows.npz", contexts=windows[:, :5], targets=windows[:, 5])
+    for name in ("alone", "windows.npz"):
+        done = made(tmp_path, name, "index=flat")
+        assert done.code == 0, done.err
+        assert "120 vectors of 16 dims" in done.out
+
+
+def test_a_small_store_has_codes_and_no_words_of_faiss(home: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    done = made(home, "own", "index=pq", "index.lists=4", "index.bytes=2", "out=small")
+    assert done.code == 0
+    assert "please provide" not in "".join([*capfd.readouterr(), done.err])
+
+
+def test_an_index_of_a_store_that_has_grown_is_in_the_way(home: Path, tmp_path: Path) -> None:
+    shutil.copytree(home / "own.flat.index", tmp_path / "own.flat.index")
+    stored(tmp_path / "own", seed=3)
+    done = made(tmp_path, "own", "index=flat")
+    assert done.code == 2
+    assert "or of this one before it grew; name another out=FOLDER, or move it away" in done.sentence
+    assert made(tmp_path, "own", "index=flat", "out=anew").code == 0
 
 
 @pytest.mark.parametrize("kind", ["flat", "ivf", "pq"])

@@ -14,6 +14,8 @@ from helpers.documents import make_documents
 from lvm_lab import verify
 from lvm_lab.data.contract import PROBES, EncoderContract
 from lvm_lab.data.store import write_store
+from lvm_lab.text.decoder import Candidate
+from lvm_lab.text.decoders.retrieval import Retrieval
 from lvm_lab.text.encoder import Encoder
 from lvm_lab.text.encoders.gtr_vec2text import GtrVec2Text
 from lvm_lab.text.encoders.hashing import Hashing
@@ -68,6 +70,25 @@ def test_the_sample_is_seeded_and_as_large_as_asked(home: Path) -> None:
     assert all("20 chunks" in one.out for one in done.values())
     assert done[0] == told(home, "changed", "sample=20", "seed=0")
     assert "chunks" not in told(home, "changed", "sample=0").out
+
+
+def test_texts_go_there_and_back_through_a_decoder(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done = told(home, "own", "decoder=retrieval", "round_trips=7")
+    assert (done.code, done.err) == (0, "")
+    *_, trips, note = done.out.splitlines()
+    assert trips == "  decoded   7 chunks by retrieval by own and encoded again: cosine min 1.000, mean 1.000"
+    assert note.startswith("  note      own is searched without an index")
+    # What the decoder gives back hangs on nothing but the vectors: here the farthest text of each.
+    monkeypatch.setattr(Retrieval, "expected", 0.6)
+    monkeypatch.setattr(Retrieval, "decode", lambda self, vectors_ND: [[Candidate("quartz", 1.0)] for _ in vectors_ND])
+    bad = told(home, "own", "decoder=retrieval")
+    assert bad.code == 2
+    assert "20 chunks by retrieval by own and encoded again: cosine min " in bad.out
+    assert "(0.60 or more is expected)" in bad.out
+    assert bad.sentence.startswith(
+        "own: decoded by retrieval by own and encoded again, its texts have a mean cosine of"
+    )
+    assert bad.sentence.endswith("cut them into shorter chunks, or name other models of its encoder.")
 
 
 def test_a_text_that_is_not_that_of_its_vector_is_named(home: Path) -> None:
@@ -208,6 +229,11 @@ def test_a_model_is_loaded_where_the_user_names_it_and_not_on_a_manifests_word(h
         (["own", "encoder=nothing"], "encoder=nothing does not exist; choose one of "),
         (["own", "encoder=hashing", "encoder.dims=3"], "encoder.dims"),
         (["own", "smaple=3"], "smaple"),
+        (
+            ["own", "decoder=retrieval", "round_trips=0"],
+            "round_trips=0 decodes nothing; set 1 or more",
+        ),
+        (["own", "decoder=retrieval", "sample=0"], "own has no texts in the sample to decode; leave decoder=... out"),
         (["own", "encoder=stored"], "encoder=stored makes no vectors of texts"),
         (["own", "-m"], "leave -m out"),
     ],

@@ -17,7 +17,6 @@ from typing import Any
 
 import pytest
 import yaml
-from wandb.sdk.launch.sweeps import utils
 
 from helpers.commands import ENVIRONMENT, HELPERS, PATIENCE, call, finish, fork, only_run, rows
 from lvm_lab.errors import UserError
@@ -328,6 +327,8 @@ def test_dashboard_that_is_refused_says_so(tmp_path: Path, cloud: tuple[str, lis
 
 def agents_command(sweep: dict[str, Any], parameters: dict[str, Any]) -> list[str]:
     """The command of one run of a W&B sweep, put together by the functions of W&B's agent."""
+    from wandb.sdk.launch.sweeps import utils
+
     command: dict[str, Any] = {"program": sweep["program"], "args": {k: {"value": v} for k, v in parameters.items()}}
     filled = utils.create_sweep_command_args(command)
     filled |= {"env": ["/usr/bin/env"], "program": [sweep["program"]]}

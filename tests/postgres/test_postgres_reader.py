@@ -153,6 +153,14 @@ def test_a_reader_sees_the_table_of_one_moment(server: Server) -> None:
     assert Postgres().content() != before
 
 
+def test_a_column_may_be_of_two_uses(server: Server) -> None:
+    """Ids that grow are an order, too."""
+    fill(server)
+    documents = read(chunk="cpe_id")
+    assert [document.paragraphs[0] for document in documents] == [f"chunk 0 of {a}" for a in "135024"]
+    assert [d.id for d in read(article="dataset_source", chunk="cpe_id")] == ["user_input", "wiki"]
+
+
 Fault = tuple[str, str, dict[str, Any], str]
 FAULTS: list[Fault] = [
     ("no table", "ALTER TABLE cpe_entry RENAME TO entries", {}, r"no table or view cpe_entry; name one as reader.table \(there are entries\)\."),
@@ -161,7 +169,7 @@ FAULTS: list[Fault] = [
     ("no text", "ALTER TABLE cpe_entry DROP concept_text", {}, r"and not concept_text; set reader.text .*, or reader.text=null for vectors alone\."),
     ("no such title", "", {"title": "head"}, r"and not head; set reader.title to what it is called\."),
     ("no such filter", "", {"filters": {"kind": "x"}}, r"and not kind; name columns of it in reader.filters\."),
-    ("a filter of another type", "", {"filters": {"article_index": "one"}}, r"refuses to read cpe_entry \(invalid input syntax for type integer: \"one\"\); "),
+    ("a filter of another type", "", {"filters": {"article_index": "one"}}, r"refuses to read cpe_entry \(invalid input syntax for type integer: \"one\"\); set the reader's table, columns and filters"),
     ("nothing fits", "", {"filters": {"dataset_source": "news"}}, r"no row of cpe_entry has .*; set reader.table and reader.filters"),
     ("no rows", "DELETE FROM cpe_entry", {}, r"cpe_entry has no rows; set "),
     ("a NULL vector", "UPDATE cpe_entry SET concept_vec = NULL WHERE article_index = 2", {}, r"3 rows without a whole vector in concept_vec, cpe_id 6 among them; encode them, .* reader.vector=null"),
@@ -171,7 +179,7 @@ FAULTS: list[Fault] = [
     ("a place twice", "UPDATE cpe_entry SET chunk_index = 10 WHERE cpe_id = 6", {}, r"article_index 2 has chunk_index 10 twice; keep one row"),
     ("an id twice", "UPDATE cpe_entry SET cpe_id = 0 WHERE cpe_id = 2", {"article": None}, r"cpe_id 0 comes twice; keep one row"),
     ("a vector of another type", "", {"vector": "concept_text"}, r"concept_text of cpe_entry is of the type text; name a column of vector, real\[\], double"),
-    ("no right", "REVOKE ALL ON cpe_entry FROM keeper", {}, r"refuses to read cpe_entry \(permission denied for table cpe_entry\)"),
+    ("no right", "REVOKE ALL ON cpe_entry FROM keeper", {}, r"refuses to read cpe_entry \(permission denied for table cpe_entry\); set .* or have it allow that\."),
     ("nothing to read", "", {"text": None, "vector": None}, r"leave nothing to read; name one of the two"),
     ("an address as a table", "", {"table": "postgresql://me:hush@host/db"}, r"reader.table holds an address or a password"),
     ("a password in a setting", "", {"origin": "host=h password=hush"}, r"reader.origin holds an address or a password"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,11 +14,14 @@ import pytest
 from helpers.documents import make_documents
 from lvm_lab.data.store import Store, write_store
 from lvm_lab.errors import UserError
+from lvm_lab.text.choosing import best, sampled
 from lvm_lab.text.chunkers.sentences import Sentences
 from lvm_lab.text.decoder import Candidate, Decoder, Resources
 from lvm_lab.text.decoders.retrieval import Retrieval
 from lvm_lab.text.encoders.hashing import Hashing
+from lvm_lab.text.endpoint import EndpointError
 from lvm_lab.text.generation import Lengths, Writer, totals
+from lvm_lab.text.smoother import Smoother
 
 ENCODER = Hashing(dim=128)
 PLACES = ("mill", "harbour", "garden", "tower", "bridge", "market", "quarry", "orchard", "chapel", "forge")
@@ -70,7 +75,7 @@ def test_what_is_fed_back_is_the_modes(store: Store, mode: Any) -> None:
         vector_D = VECTORS_ND[5] + 0.2 * VECTORS_ND[len(contexts)]
         return vector_D, 9 * vector_D
 
-    writer(store, between).write(" ".join(TEXTS[:2]), 2, mode, "none")
+    writer(store, between).write(" ".join(TEXTS[:2]), 2, mode, ())
     assert [len(context_LD) for context_LD in contexts] == [2, 3]
     fed = 9 * (VECTORS_ND[5] + 0.2 * VECTORS_ND[1]) if mode == "vectors" else VECTORS_ND[5]
     assert np.allclose(contexts[1][-1], fed, atol=1e-6)
@@ -80,7 +85,7 @@ def test_a_model_that_copies_stops_at_once_unless_it_is_let(store: Store) -> Non
     text = "\n\n".join(TEXTS[:3])
     stopped = writer(store, last_one).write(text, 5)
     assert (stopped.written, stopped.repeats) == ([], TEXTS[2])
-    free = writer(store, last_one).write(text, 5, stop="none")
+    free = writer(store, last_one).write(text, 5, stop=())
     assert [one.text for one in free.written] == [TEXTS[2]] * 5
 
 
@@ -88,6 +93,55 @@ def test_what_was_written_is_not_written_again(store: Store) -> None:
     made = writer(store, next_one).write(" ".join(TEXTS[7:9]), 20)
     assert [one.text for one in made.written] == [TEXTS[9], *TEXTS[:7]]
     assert made.repeats == TEXTS[7]
+
+
+def test_a_documents_end_is_one_where_that_is_asked(store: Store) -> None:
+    text = " ".join(TEXTS[4:7])
+    ended = writer(store, next_one).write(text, 20, stop=("repetition", "end"))
+    assert ([one.text for one in ended.written], ended.ended, ended.repeats) == (TEXTS[7:], True, None)
+    assert not writer(store, next_one).write(text, 3).ended
+
+
+def test_chance_takes_candidates_by_the_softmax_of_their_scores(store: Store) -> None:
+    candidates = [Candidate("likely", 0.9), Candidate("unlikely", 0.9 - 0.5 * np.log(3)), Candidate("never", -400.0)]
+    choose = sampled(0.5, seed=3)
+    counts = Counter(choose(candidates).text for _ in range(4_000))
+    assert counts["likely"] / counts["unlikely"] == pytest.approx(3, rel=0.15)
+    assert counts["never"] == 0
+    text = " ".join(TEXTS[:4])
+    written = [
+        [one.text for one in writer(store, next_one, choose=choose).write(text, 5, stop=()).written]
+        for choose in (best, sampled(1e-9, 0), sampled(5.0, 0), sampled(5.0, 0), sampled(5.0, 1))
+    ]
+    assert written[0] == written[1], "next to no temperature is the best"
+    assert written[2] == written[3], "a seed gives the same"
+    assert len({tuple(texts) for texts in written}) == 3
+
+
+class Shouting(Smoother):
+    source = "a loud voice"
+
+    def __call__(self, texts: list[str]) -> list[str]:
+        return [text.upper() for text in texts]
+
+
+class Silent(Shouting):
+    def __call__(self, texts: list[str]) -> list[str]:
+        raise EndpointError("http://nowhere cannot be reached; give the same command again later.")
+
+
+def test_a_smoother_gets_what_was_written_and_one_that_is_down_costs_nothing(
+    store: Store, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger("lvm_lab"), "propagate", True)
+    text = " ".join(TEXTS[:4])
+    made = writer(store, next_one, smoother=Shouting()).write(text, 2, "reencode")
+    assert [one.text for one in made.written] == TEXTS[4:6]
+    assert made.smoothed == [text.upper() for text in TEXTS[4:6]]
+    assert totals(made.seconds)["smooth"]["calls"] == 1
+    alone = writer(store, next_one, smoother=Silent()).write(text, 2)
+    assert ([one.text for one in alone.written], alone.smoothed) == (TEXTS[4:6], None)
+    assert "the texts are left unsmoothed: http://nowhere cannot be reached" in caplog.text
 
 
 class Parrot(Decoder):

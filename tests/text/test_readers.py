@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lvm_lab.data.tmd import MISSING, Names
 from lvm_lab.errors import UserError
 from lvm_lab.text.collection import Collection
 from lvm_lab.text.document import Document
@@ -313,6 +315,52 @@ def test_a_bank_without_texts_gives_its_vectors_where_they_are_asked_for(tmp_pat
     four, _ = Npz(path=str(tmp_path / "bank.npz"), texts=False).documents()
     assert four.paragraphs == ("", "", "")
     assert (four.vectors_ND == arrays["vectors"][[1, 5, 3]]).all()
+
+
+NAMES = {"tmd_domains": np.array(["a", "b"]), "tmd_tasks": np.array(["c"]), "tmd_modifiers": np.array(["d", "e"])}
+
+
+def test_a_bank_gives_its_chunks_their_codes(tmp_path: Path) -> None:
+    """In the order of the chunks, without those of empty ones, with the names of the bank or of the setting."""
+    texts = np.array(["5b", "4a", "", "4c", "5c", "4b"])
+    codes = {"tmd_codes": np.array([2, 4096, 4098, -1, 0, 4096])}
+    path = str(tmp_path / "bank.npz")
+    np.savez(path, **bank(), **codes)
+    plain = Npz(path=path).content()
+    np.savez(path, **bank() | {"concept_texts": texts}, **codes, **NAMES)
+    reader = Npz(path=path)
+    four, five = reader.documents()
+    assert [d.codes_N.tolist() for d in (four, five)] == [[4096, 4096, MISSING], [2, 0]]  # type: ignore[union-attr]
+    assert reader.tmd_table() == Names(("a", "b"), ("c",), ("d", "e"))
+    assert reader.content() != plain
+    without = Npz(path=path, tmd=None)
+    assert without.tmd_table() is None
+    assert {d.codes_N for d in without.documents()} == {None}
+    # What was ingested of it before codes came along is what it was.
+    np.savez(path, **bank())
+    bare = Npz(path=path)
+    assert bare.tmd_table() is None
+    assert bare.content() == Npz(path=path, tmd=None).content()
+    np.savez(path, **bank(), tmd_codes=np.full(6, -1))
+    assert Npz(path=path).tmd_table() is None
+
+
+def test_codes_of_a_bank_that_no_name_fits_are_refused(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = str(tmp_path / "bank.npz")
+    (tmp_path / "names.yaml").write_text("domains: [a]\ntasks: [c]\nmodifiers: [d, e]\n")
+    np.savez(path, **bank(), tmd_codes=np.array([2, 4096, 4098, -1, 0, 4096]))
+    assert Npz(path=path).tmd_table() == Names()
+    assert Npz(path=path, tmd_names="lab").tmd_table()
+    with pytest.raises(UserError, match=r"no name for \(domains: number 1\); name the table"):
+        Npz(path=path, tmd_names=str(tmp_path / "names.yaml")).content()
+    with pytest.raises(UserError, match=r"reader\.tmd takes none; leave one of the two out"):
+        Npz(path=path, tmd=None, tmd_names="lab").content()
+    np.savez(path, **bank(), tmd_codes=np.array([1, 3, 5, 7, 9, 11]))
+    with pytest.MonkeyPatch.context() as patch:
+        # A command of another test may have taken it.
+        patch.setattr(logging.getLogger("lvm_lab"), "propagate", True)
+        assert Npz(path=path).tmd_table() is None
+    assert "tmd_codes are left out, since they are no TMD codes" in caplog.text
 
 
 @dataclass(kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import re
 import subprocess
 import sys
@@ -53,6 +54,7 @@ def test_there_is_enough_to_train_on_and_it_is_prose() -> None:
     reader = Stdlib()
     documents = list(reader.documents())
     assert documents == list(Stdlib().documents())
+    assert gc.isenabled()
     # Some systems' Python comes without IDLE and Tk.
     assert len(documents) >= 200
     assert all(len(document.paragraphs) >= 8 for document in documents)

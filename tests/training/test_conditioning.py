@@ -17,8 +17,11 @@ from helpers.commands import call
 from helpers.documents import make_documents
 from helpers.judge_data import preset
 from lvm_lab import diagnose
+from lvm_lab.config.data import DataSettings
 from lvm_lab.data import tmd
 from lvm_lab.data.contract import EncoderContract
+from lvm_lab.data.parts import cut_parts
+from lvm_lab.data.source import Opened
 from lvm_lab.data.store import open_store, write_store
 from lvm_lab.data.tmd import MISSING, Names, columns
 from lvm_lab.data.windows import Windows, index_windows
@@ -29,6 +32,7 @@ from lvm_lab.judge.gates.ablations import OrderAblations
 from lvm_lab.judge.gates.rollout import Rollout
 from lvm_lab.judge.predictions import Forward, as_read
 from lvm_lab.nn.condition import Concat, Film
+from lvm_lab.scoring.ground import Ground
 from lvm_lab.types import Prediction
 
 DIM, LENGTH, DOCUMENTS = 16, 12, 60
@@ -158,6 +162,31 @@ def test_conditioned_and_plain_models_stand_in_one_table(work: Path, tmp_path: P
     numbers = {p["name"]: p["parts"]["val"]["cos"]["value"] for p in data["predictors"]}
     assert max(numbers.values()) > 0.6
     assert len(numbers) == 3
+
+
+def test_a_store_without_codes_is_left_out_and_the_rest_is_judged(work: Path, tmp_path: Path) -> None:
+    """Of several stores one that has none keeps nobody from the numbers of the others."""
+    numbers_ND, codes_N = told_by_codes(seed=7)
+    documents, contract = make_documents([LENGTH] * DOCUMENTS, source="far"), EncoderContract(encoder="told")
+    write_store(tmp_path / "far", numbers_ND, documents, contract, codes_N=codes_N, table=NAMES)
+    write_store(tmp_path / "far_bare", -numbers_ND, documents, contract)
+    store = open_store(tmp_path / "far")
+    whole = Ground.of_run(
+        cut_parts(Opened(store, {"store": store.content}), DataSettings(), tmp_path / "cache", every_position=False),
+        preset(),
+        tmp_path,
+    )
+    stores = {name: open_store(tmp_path / name) for name in ("far", "far_bare")}
+    windows = {name: index_windows(one, np.arange(DOCUMENTS), 5) for name, one in stores.items()}
+    ground = replace(whole, windows={**whole.windows, **windows}, stores=dict.fromkeys(stores, "x"))
+    ground = replace(ground, sources={name: f"{name}.npz" for name in ground.windows})
+    assert ground.coded(None) == ground
+    left = ground.coded(NAMES)
+    assert set(left.windows) == {*whole.windows, "far"}
+    assert left.skipped["far_bare.npz"].startswith("the model reads TMD codes and far_bare.npz has none; ")
+    assert set(ground.coded(OTHER).windows) == set(whole.windows)
+    with pytest.raises(UserError, match=r"far_bare\.npz has none"):
+        replace(ground, windows={"far_bare": windows["far_bare"]}, stores={"far_bare": "x"}).coded(NAMES)
 
 
 class ReadsCodes:

@@ -17,10 +17,13 @@ import torch.multiprocessing as mp
 from torch import Tensor
 
 from helpers.commands import MODEL, PATIENCE, Outcome, call, finish, fork, only_run, rows, timeless, tree, wait_until
+from helpers.documents import make_documents
 from lvm_lab.archs.gru import GRU
 from lvm_lab.config.settings import OptimSettings
 from lvm_lab.data.batches import SegmentBatches
+from lvm_lab.data.contract import EncoderContract
 from lvm_lab.data.segments import Cuts, SegmentDraw
+from lvm_lab.data.store import write_store
 from lvm_lab.data.windows import Windows
 from lvm_lab.errors import UserError
 from lvm_lab.heads.dual import DualHead
@@ -55,9 +58,9 @@ def on_two(folder: Path, *arguments: str) -> Outcome:
     return finish(fork(folder, *arguments, *TWO, **LOCAL))
 
 
-def trained(folder: Path, cache: Path, *arguments: str) -> list[list[dict[str, Any]]]:
+def trained(folder: Path, cache: Path, *arguments: str, tiny: tuple[str, ...] = TINY) -> list[list[dict[str, Any]]]:
     """The history of one process, in the folder `one`, and of two, in `two`."""
-    command = (*TINY, f"run.cache={cache}", *arguments)
+    command = (*tiny, f"run.cache={cache}", *arguments)
     for name, train in {"one": call, "two": on_two}.items():
         (folder / name).mkdir()
         said = train(folder / name, *command)
@@ -95,6 +98,23 @@ def test_two_processes_compute_what_one_does(tmp_path: Path, cache: Path, loss: 
     assert {k: v for k, v in tree(folders[1]).items() if k != ".lock"} == {
         k: v for k, v in before.items() if k != ".lock"
     }
+
+
+@pytest.mark.slow
+def test_two_processes_draw_a_mix_of_stores_as_one_does(tmp_path: Path, cache: Path) -> None:
+    """The weights are of the global batches, whichever device a window of them goes to."""
+    for seed, name in enumerate(("often", "seldom")):
+        vectors_ND = np.random.default_rng(seed).standard_normal((60 * 12, 32)).astype(np.float32)
+        write_store(tmp_path / name, vectors_ND, make_documents([12] * 60, source=name), EncoderContract(dim=32))
+    weighed = f"data.path=[{{path: {tmp_path}/often, weight: 2}}, {{path: {tmp_path}/seldom, weight: 0.5}}]"
+    tiny = (*TINY[len(WORLD) :], "data=npz", weighed)
+    one, two = trained(tmp_path, cache, "loss=hybrid", tiny=tiny)
+    for alone, together in zip(losses(one), losses(two), strict=True):
+        assert together == pytest.approx(alone, abs=1e-5)
+    steps = [row["step"] for row in two]
+    assert [row["step"] for row in one] == steps
+    log = (only_run(tmp_path / "two" / "outputs") / "train.log").read_text()
+    assert "epoch 2 of 2" in log
 
 
 @pytest.mark.slow

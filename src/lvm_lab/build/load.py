@@ -9,11 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lvm_lab.build import exported
 from lvm_lab.build.model import assemble
 from lvm_lab.data.contract import read_contract
 from lvm_lab.errors import UserError
 from lvm_lab.model import KEY, LatentVectorModel, read_checkpoint, restore
 from lvm_lab.runs import reading
+from lvm_lab.runs.exports import weights_in
 from lvm_lab.runs.identity import check_own
 from lvm_lab.runs.result import FILE as RESULT
 from lvm_lab.types import Stats
@@ -23,15 +25,18 @@ CODEBOOKS = "head.quantiser.codes_QKS"
 
 
 def load(path: str | Path, device: str = "cpu", allow: Iterable[str] = ()) -> LatentVectorModel:
-    """The model of a run's folder or of a checkpoint, built from the config it carries; see `lvm_lab.load`."""
+    """The model of a run's folder, of a checkpoint or of an export, built from the config it carries; see
+    `lvm_lab.load`."""
     file = checkpoint_file(Path(path))
-    checkpoint = read_checkpoint(file)
+    is_export = file == weights_in(file.parent)
+    checkpoint = exported.read(file) if is_export else read_checkpoint(file)
     if not isinstance(checkpoint, dict) or KEY not in checkpoint:
         raise UserError(f"{file} was not written by lvm_lab; take a checkpoint of a run's folder.")
     if lacking := _lacking(checkpoint):
         raise UserError(f"{file} is no whole checkpoint of lvm_lab ({lacking} is missing); take another one.")
     try:
-        check_own(file, checkpoint[KEY], reading.read(file.parent.parent).config)
+        if not is_export:
+            check_own(file, checkpoint[KEY], reading.read(file.parent.parent).config)
         model = _unloaded(checkpoint[KEY], _stats(checkpoint["state_dict"]), tuple(allow))
         restore(model, checkpoint, str(file))
     except UserError:
@@ -43,12 +48,15 @@ def load(path: str | Path, device: str = "cpu", allow: Iterable[str] = ()) -> La
 
 
 def checkpoint_file(path: Path) -> Path:
-    """A file as it is; of a run's folder the checkpoint that its result names, else best_5cat.ckpt, else best.ckpt.
+    """A file as it is; of an export its weights; of a run's folder the checkpoint that its result names, else
+    best_5cat.ckpt, else best.ckpt.
 
     Raises UserError for a folder that has none, or whose result is damaged.
     """
     if not path.is_dir():
         return path
+    if (weights := weights_in(path)) is not None:
+        return weights
     run = reading.read(path)
     # best_5cat.ckpt need not be what a result is of that cannot be read.
     if run.damage and run.result is None and (path / RESULT).exists():

@@ -1,4 +1,4 @@
-"""How `diagnose RUN decoder=...` and `generate` are read: KEY=VALUE among a plain command's flags; no torch."""
+"""How `diagnose RUN decoder=...`, `generate` and `pipeline-test` are read: KEY=VALUE among flags; no torch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,14 @@ from lvm_lab.errors import UserError
 # By command what its config has, known without reading it: a checkpoint may have a = in its name too.
 SETTINGS = {
     "diagnose": ("decoder", "encoder", "samples", "cache", "local"),
-    "generate": ("decoder", "encoder", "chunker", "steps", "mode", "stop", "cache", "local"),
+    "pipeline_test": (
+        *("decoder", "encoder", "chunker", "smoother", "store", "part", "documents", "baselines", "seed"),
+        *("cache", "local"),
+    ),
+    "generate": (
+        *("decoder", "encoder", "chunker", "smoother", "steps", "mode", "stop", "temperature", "draws", "seed"),
+        *("cache", "local"),
+    ),
 }
 STDIN = "-"
 

@@ -11,6 +11,8 @@ from lvm_lab.config import binding
 from lvm_lab.errors import UserError
 
 MOST_THREADS = 1_024
+# FAISS holds a seed in 31 bits.
+MOST_SEED = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,8 @@ class IndexSettings:
             raise UserError(f"queries={self.queries} measure nothing; set 1 or more.")
         if not 0 < self.held_out < 1:
             raise UserError(f"held_out={self.held_out} does not fit; set a share between 0 and 1.")
+        if not 0 <= self.seed <= MOST_SEED:
+            raise UserError(f"seed={self.seed} does not fit; set 0 to {MOST_SEED}.")
         if self.threads is not None and not 1 <= self.threads <= MOST_THREADS:
             raise UserError(f"threads={self.threads} does not fit; set 1 to {MOST_THREADS}, or null.")
 

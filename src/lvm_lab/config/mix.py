@@ -10,6 +10,8 @@ from lvm_lab.errors import UserError
 # The name under which weights stand in a run's content; they choose what training draws, and no part.
 MIX = "mix"
 KEYS = ("path", "weight")
+# An epoch is as many times as long, and held in memory.
+MOST = 1000
 
 
 def paths_of(listed: Any) -> list[str]:
@@ -39,8 +41,9 @@ def _weighed(item: str | dict[str, Any], place: str) -> tuple[str, float]:
     path, weight = item.get("path"), item.get("weight", 1.0)
     if not binding.fits(path, str):
         raise UserError(f"{place} has no path; write {{path: FILE.npz, weight: 2}}.")
-    if not binding.fits(weight, float) or weight <= 0:
+    if not binding.fits(weight, float) or not 0 < weight <= MOST:
         raise UserError(
-            f"{place}.weight={weight!r} does not fit; give it a number above 0, 1 for every window once an epoch."
+            f"{place}.weight={weight!r} does not fit; give it a number above 0, {MOST} at most, 1 for every window "
+            "once an epoch."
         )
     return str(path), float(weight)

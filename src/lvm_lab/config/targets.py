@@ -75,6 +75,12 @@ CONTRACTS = {
         ("open", "contract", "decode"),
         way="derive it from lvm_lab.text.decoder.Decoder",
     ),
+    "text.smoothers": Contract(
+        "smoother",
+        "lvm_lab.text.smoother.Smoother",
+        ("__call__",),
+        way="derive it from lvm_lab.text.smoother.Smoother",
+    ),
     "text.tmd": Contract(
         "coder", "lvm_lab.text.coder.Coder", ("codes",), way="derive it from lvm_lab.text.coder.Coder"
     ),

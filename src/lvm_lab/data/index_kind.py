@@ -28,12 +28,14 @@ class Kind(ABC):
     """
 
     effort: ClassVar[str | None] = None
+    # By argument, the least that it may be where that is not 1.
+    least: ClassVar[dict[str, int]] = {"rerank": 0}
     rerank: int = 0
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
-            if value is not None and value < (0 if name == "rerank" else 1):
-                raise UserError(f"index.{name}={value} does not fit; set 1 or more.")
+            if value is not None and value < (least := self.least.get(name, 1)):
+                raise UserError(f"index.{name}={value} does not fit; set {least} or more.")
 
     @abstractmethod
     def sample_size(self, rows: int, dim: int) -> int:
@@ -80,6 +82,8 @@ class Inverted(Kind):
         index.cp.seed = seed
         # Its own words for few vectors would stand between the lab's.
         index.cp.min_points_per_centroid = 1
+        if isinstance(index, faiss.IndexIVFPQ):
+            index.pq.cp.min_points_per_centroid = 1
         index.train(sample_ND)
         if self.probes:
             self.set_effort(index, self.probes)

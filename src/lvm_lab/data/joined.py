@@ -55,12 +55,12 @@ class JoinedStore(Store):
         return [value for values, empty in zip(by_store, none, strict=True) for value in (values or empty)]
 
 
-def join_stores(stores: Sequence[Store], weights: Sequence[float] = ()) -> Store:
+def join_stores(stores: Sequence[Store], weights: Sequence[float] = (), setting: str = "data.path") -> Store:
     """One store of several; equal ids in two of them are two documents, each in the part that it has alone.
 
-    weights: of each store, in their order; none: all are alike. The order of the stores counts for nothing. Raises
-    UserError for the same content twice, for stores of another encoder or dim, and for isolated windows beside whole
-    documents.
+    weights: of each store, in their order; none: all are alike. setting: where they are listed, for messages. The
+    order of the stores counts for nothing. Raises UserError for the same content twice, for stores of another encoder
+    or dim, and for isolated windows beside whole documents.
     """
     order = sorted(range(len(stores)), key=lambda place: stores[place].content)
     stores = [stores[place] for place in order]
@@ -69,19 +69,19 @@ def join_stores(stores: Sequence[Store], weights: Sequence[float] = ()) -> Store
         return first
     for one, other in itertools.pairwise(stores):
         if one.content == other.content:
-            raise UserError(f"data.path lists the same vectors twice ({one.name} and {other.name}); list them once.")
+            raise UserError(f"{setting} lists the same vectors twice ({one.name} and {other.name}); list them once.")
     contract = first.contract
     for store in stores[1:]:
         conflict = contract.conflict(store.contract)
         if conflict:
             raise UserError(
-                f"data.path lists vectors of different encoders ({first.name} and {store.name}: {conflict}); "
-                "train on those of one encoder."
+                f"{setting} lists vectors of different encoders ({first.name} and {store.name}: {conflict}); "
+                "take those of one encoder."
             )
         if store.isolated != first.isolated:
             raise UserError(
-                f"data.path mixes isolated windows with whole documents ({first.name} and {store.name}); "
-                "bring the documents that the windows were cut from, or train on one of the two."
+                f"{setting} mixes isolated windows with whole documents ({first.name} and {store.name}); "
+                "bring the documents that the windows were cut from, or take one of the two."
             )
         contract = either(contract, store.contract)
     rows = JoinedRows([store.vectors_ND for store in stores])

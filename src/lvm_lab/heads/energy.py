@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from lvm_lab.errors import UserError
 from lvm_lab.nn.head import Head, Mix, Predict
-from lvm_lab.nn.noise import normal
+from lvm_lab.nn.noise import Draws, normal
 from lvm_lab.types import Prediction, Reading, Stats
 
 
@@ -23,6 +23,7 @@ class EnergyHead(Head):
     """
 
     feeds = frozenset({"prediction", "draws"})
+    generative = True
 
     def __init__(
         self,
@@ -56,6 +57,10 @@ class EnergyHead(Head):
 
     def forward(self, hidden_NH: Tensor, reading: Reading | None = None) -> Prediction:
         chance_SNZ = normal(self.draws, 1, self.noise, like=hidden_NH, training=False)
+        return Prediction.from_raw(self._draw(hidden_NH, chance_SNZ, reading).mean(0))
+
+    def draw(self, hidden_NH: Tensor, reading: Reading, draws: Draws) -> Prediction:
+        chance_SNZ = draws.normal(draws.count, len(hidden_NH), self.noise, like=hidden_NH)
         return Prediction.from_raw(self._draw(hidden_NH, chance_SNZ, reading).mean(0))
 
     def learn(self, hidden_NH: Tensor, target_ND: Tensor, reading: Reading) -> Prediction:

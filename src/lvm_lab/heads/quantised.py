@@ -5,6 +5,7 @@ Shape suffixes: D vector dim, H hidden dim, N predictions, Q levels, K codes a l
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 from lvm_lab.errors import UserError
 from lvm_lab.nn.blocks import check_sizes
 from lvm_lab.nn.head import Head
-from lvm_lab.nn.noise import uniform
+from lvm_lab.nn.noise import Draws, gumbel, uniform
 from lvm_lab.nn.quantiser import Codebooks, Kind, Quantiser
 from lvm_lab.types import Prediction, Reading, Stats
 
@@ -35,6 +36,7 @@ class QuantisedHead(Head):
     """
 
     feeds = frozenset({"codes"})
+    generative = True
     needs_codebooks = True
 
     def __init__(
@@ -87,18 +89,29 @@ class QuantisedHead(Head):
         return Prediction(raw_ND, F.normalize(raw_ND, dim=-1), logits_QNK=logits_QNK, code_QN=code_NQ.T)
 
     def forward(self, hidden_NH: Tensor, reading: Reading | None = None) -> Prediction:
-        sampled = self.output == "sampled"
-        hidden_CNH = hidden_NH.expand(self.draws if sampled else 1, -1, -1)
-        noise_QC1K = self._noise(hidden_NH) if sampled else None
+        if self.output == "sampled":
+            return self._sampled(hidden_NH, self._noise(hidden_NH), self.temperature)
+        return self._predicted(hidden_NH[None], lambda level, logits_CNK: self._expected(logits_CNK, level))
+
+    def draw(self, hidden_NH: Tensor, reading: Reading, draws: Draws) -> Prediction:
+        levels, codes, _ = self.quantiser.codes_QKS.shape
+        noise_QCNK = draws.gumbel(levels, draws.count, len(hidden_NH), codes, like=hidden_NH)
+        return self._sampled(hidden_NH, noise_QCNK, draws.temperature * self.temperature)
+
+    def _sampled(self, hidden_NH: Tensor, noise_QCNK: Tensor, temperature: float) -> Prediction:
+        def drawn(level: int, logits_CNK: Tensor) -> Tensor:
+            code_CN = (logits_CNK / temperature + noise_QCNK[level]).argmax(-1)
+            return self.quantiser.codes_QKS[level][code_CN]
+
+        return self._predicted(hidden_NH.expand(noise_QCNK.shape[1], -1, -1), drawn)
+
+    def _predicted(self, hidden_CNH: Tensor, vectors: Callable[[int, Tensor], Tensor]) -> Prediction:
+        """vectors: of a level and its logits_CNK, the code vectors that are taken there."""
         parts: list[Tensor] = []
         for level in range(len(self.last)):
             before_CND = torch.stack(parts).sum(0) if parts and self.quantiser.sequential else None
             logits_CNK = self._logits(hidden_CNH, level, before_CND)
-            if noise_QC1K is None:
-                parts.append(self._expected(logits_CNK, level))
-            else:
-                code_CN = (logits_CNK / self.temperature + noise_QC1K[level]).argmax(-1)
-                parts.append(self.quantiser.codes_QKS[level][code_CN])
+            parts.append(vectors(level, logits_CNK))
         return Prediction.from_raw(self.quantiser.join(torch.stack(parts, dim=-2)).mean(0))
 
     def _logits(self, hidden_NH: Tensor, level: int, before_ND: Tensor | None) -> Tensor:
@@ -116,10 +129,9 @@ class QuantisedHead(Head):
         return expected_NS
 
     def _noise(self, like: Tensor) -> Tensor:
-        """Gumbel noise, with which the largest of the logits is a draw of their softmax."""
+        """The same for every row of a draw."""
         levels, codes, _ = self.quantiser.codes_QKS.shape
-        chance_QC1K = uniform(levels, self.draws, 1, codes, like=like, training=False).clamp_min(1e-20)
-        return -(-chance_QC1K.log()).log()
+        return gumbel(uniform(levels, self.draws, 1, codes, like=like, training=False))
 
 
 def _fitted(stats: Stats, wanted: Codebooks) -> Tensor:

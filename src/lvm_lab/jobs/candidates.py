@@ -19,8 +19,10 @@ from lvm_lab.config.settings import DeviceSettings
 from lvm_lab.data.contract import EncoderContract
 from lvm_lab.data.parts import Parts
 from lvm_lab.data.seen import Trainings, hold_out
+from lvm_lab.data.tmd import Names
 from lvm_lab.data.windows import Windows, sample_evenly
 from lvm_lab.errors import UserError
+from lvm_lab.judge.predictions import codes_read
 from lvm_lab.model import LatentVectorModel
 from lvm_lab.runs.identity import CODES, as_cut
 from lvm_lab.runs.selecting import Checkpoint
@@ -38,7 +40,8 @@ class Candidate:
     """A checkpoint to be judged, without its weights.
 
     node: the config of the data it is judged on. content: what its run recorded of its own data; own_data: whether
-    that is what it is judged on. trainings: what it has seen.
+    that is what it is judged on. trainings: what it has seen. codes: what the TMD codes mean that it reads; None: it
+    reads none.
     """
 
     file: Path
@@ -50,6 +53,7 @@ class Candidate:
     content: dict[str, str]
     own_data: bool
     trainings: Trainings
+    codes: Names | None = None
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -122,6 +126,7 @@ def candidate(model: LatentVectorModel, checkpoint: Checkpoint, data: dict[str, 
         content=identity.get("content", checkpoint.content),
         own_data=data is None,
         trainings=seen.of(model, str(checkpoint.file)),
+        codes=codes_read(model),
     )
 
 

@@ -22,9 +22,9 @@ from lvm_lab.data.manifest import FILE as MANIFEST
 from lvm_lab.data.store import Store, open_store
 from lvm_lab.errors import UserError
 from lvm_lab.files import address
-from lvm_lab.jobs.verification import encoder_of
 from lvm_lab.text.coder import Coder, Table, names_of
 from lvm_lab.text.encoder import Encoder
+from lvm_lab.text.encoder_choice import encoder_of
 from lvm_lab.text.endpoint import EndpointError
 from lvm_lab.text.tmd_names import read_table
 

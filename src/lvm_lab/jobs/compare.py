@@ -87,11 +87,11 @@ def _paired(
     from lvm_lab.config.presets import Preset
     from lvm_lab.config.settings import DeviceSettings
     from lvm_lab.jobs import candidates
+    from lvm_lab.jobs.shared_ground import grounds_of
     from lvm_lab.judge import gates
     from lvm_lab.judge.part_report import Measures
-    from lvm_lab.scoring.ground import KINDS, Ground, open_ground, source_of
+    from lvm_lab.scoring.ground import KINDS
     from lvm_lab.scoring.judging import Scope, judge
-    from lvm_lab.scoring.sharing import shared
 
     where = candidates.judging_device(DeviceSettings(accelerator=device))
     models = [candidates.load(checkpoint.file, where, allow) for checkpoint in checkpoints]
@@ -99,38 +99,10 @@ def _paired(
     # A run that was trained with 5cat=off names no gates.
     preset = next((preset for preset in presets if preset.eval_windows), presets[0])
     gates.check(preset)
-    kinds = [kind for kind in KINDS if kind in parts]
-    first = candidates.candidate(models[0], checkpoints[0])
-    # The first's data for both, whatever each was trained on besides, read as far back as each reads.
-    second = candidates.candidate(models[1], checkpoints[1])
-    reads = {key: value for key, value in second.node.items() if key in candidates.READING}
-    without = {key: value for key, value in first.node.items() if key not in candidates.READING}
-    judged = [first, candidates.candidate(models[1], checkpoints[1], without | reads)]
-    grounds: dict[str, Ground] = {}
-    for one in judged:
-        key = json.dumps(one.cut, sort_keys=True)
-        if key not in grounds:
-            data = candidates.open_data(
-                one, DeviceSettings(accelerator="cpu"), {"cache": str(cache)} if cache else None, allow
-            )
-            for kind in kinds:
-                if not getattr(data.parts, kind):
-                    raise UserError(f"the data of {one.file} has no {kind} part; leave that out.")
-            sources: dict[str, str] = {kind: source_of(one.node, kind) for kind in kinds}
-            grounds[key] = open_ground(
-                data.parts, data.settings, preset, data.cache, kinds=kinds, sources=sources, stores=()
-            )
-        candidates.check(one, grounds[key].parts, instead="another run")
-    for key, ground in grounds.items():
-        for one in (first, second):
-            ground = ground.apart_from(str(one.file), one.trainings)
-        grounds[key] = ground
-    own = [grounds[json.dumps(one.cut, sort_keys=True)] for one in judged]
-    if len(grounds) > 1:
-        own = shared(own)
+    own = grounds_of(models, checkpoints, parts, preset, instead="another run", cache=cache, allow=allow)
     for note in own[0].notes:
         log.warning(note)
-    scope = Scope({kind: Measures(plain=False, retrieval=True) for kind in kinds})
+    scope = Scope({kind: Measures(plain=False, retrieval=True) for kind in KINDS if kind in parts})
     longest = max(ground.context_length for ground in own)
     judgements = [
         judge(model.predict, ground, scope, where, longest) for model, ground in zip(models, own, strict=True)

@@ -9,7 +9,7 @@ Shape suffixes: W windows, D vector dim.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,20 +19,18 @@ import numpy as np
 from lvm_lab import logs
 from lvm_lab.config import binding
 from lvm_lab.config.settings import cache_folder
-from lvm_lab.data.contract import PROBES, EncoderContract
+from lvm_lab.data.contract import EncoderContract
 from lvm_lab.errors import UserError
 from lvm_lab.files import write_atomically
-from lvm_lab.jobs.verification import encoder_of
 from lvm_lab.reporting import decoding as decoding_report
 from lvm_lab.runs import selecting as selection
 from lvm_lab.text.decoder import Decoder, Resources, cosines, open_decoder
 from lvm_lab.text.encoder import Encoder
+from lvm_lab.text.encoder_choice import Option, encoder_for
 
 if TYPE_CHECKING:
     from lvm_lab.jobs.candidates import Subject
 
-# The settings of an encoder's option by its name.
-Option = Callable[[str], dict[str, Any]]
 VECTORS = ("encoder", "unit", "raw")
 
 
@@ -145,6 +143,9 @@ def decode_all(
 
 
 def _decode(subject: Subject, part: str, settings: DecodingSettings, option: Option) -> Decoding:
+    # With torch, as the model that is here by now.
+    from lvm_lab.judge.predictions import predict_windows
+
     contract, store = subject.data.parts.contract, subject.data.parts.stores[part]
     name = f"the data of {subject.candidate.file}"
     encoder = encoder_for(contract, settings.encoder, option, name)
@@ -152,7 +153,7 @@ def _decode(subject: Subject, part: str, settings: DecodingSettings, option: Opt
     decoder = open_decoder(settings.decoder, Resources(name, contract, encoder, store, cache))
     windows = subject.sample(settings.samples)
     target_WD = windows.vectors(windows.target_row_W)
-    raw_WD = _raw(subject, windows)
+    raw_WD, _ = predict_windows(subject.model.forward, windows, subject.device)
     if not np.isfinite(raw_WD).all():
         raise UserError(f"{subject.candidate.file} predicts what is not finite on {part}; take another checkpoint.")
     length_W1 = np.linalg.norm(target_WD, axis=1, keepdims=True)
@@ -179,33 +180,5 @@ def _decoded(decoder: Decoder, encoder: Encoder, vectors_WD: np.ndarray, target_
     return [Decoded(one.text, one.score, round_trip, to_target) for one, round_trip, to_target in measured]
 
 
-def _raw(subject: Subject, windows: Any) -> np.ndarray:
-    """What the model predicts in the encoder's own distribution, W x D."""
-    from lvm_lab.judge.predictions import as_read, predict
-
-    forward = subject.model.forward
-    raw_WD = np.empty((len(windows), windows.dim), np.float32)
-    for positions, some in as_read(windows, forward).by_length():
-        raw_WD[positions] = predict(forward, some.inputs(), device=subject.device)[0]
-    return raw_WD
-
-
 def _notes(contract: EncoderContract) -> list[str]:
     return ["the encoder's vectors have unit length, so that A and B are the same"] if contract.normalised else []
-
-
-def encoder_for(contract: EncoderContract, node: dict[str, Any] | None, option: Option, name: str) -> Encoder:
-    """The encoder of vectors with a contract, named by a node or by the contract. name: what messages call the vectors.
-
-    Raises UserError where neither names one, and for another encoder than theirs.
-    """
-    encoder = encoder_of(contract, node, option)
-    if encoder is None:
-        raise UserError(
-            f"{name} does not say which encoder of the lab made its vectors, which decoded texts are encoded with; "
-            "name it with encoder=OPTION."
-        )
-    conflict = contract.conflict(encoder.contract().with_probes(encoder.encode(PROBES)))
-    if conflict:
-        raise UserError(f"{name} is not of this encoder ({conflict}); name the one that made it with encoder=...")
-    return encoder

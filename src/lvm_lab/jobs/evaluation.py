@@ -87,7 +87,7 @@ def _look_at(settings: EvaluationSettings) -> tuple[list[Table], dict[str, str]]
             if key not in grounds:
                 grounds[key] = _open(model, settings)
             candidates.check(model, grounds[key].parts, instead="data=npz data.path=FILE")
-            grounds[key] = grounds[key].apart_from(str(model.file), model.trainings)
+            grounds[key] = grounds[key].apart_from(str(model.file), model.trainings).coded(model.codes)
             judged.setdefault(key, []).append(model)
     if not judged:
         reason = next(iter(skipped.values()))

@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
@@ -20,31 +20,38 @@ from lvm_lab.data.joined import JoinedStore
 from lvm_lab.data.store import Store
 from lvm_lab.errors import UserError
 from lvm_lab.files import write_atomically
-from lvm_lab.jobs.decoding import Option, encoder_for
 from lvm_lab.reporting import generation as generation_report
 from lvm_lab.runs import selecting as selection
+from lvm_lab.text.choosing import best, sampled
 from lvm_lab.text.chunker import Chunker
 from lvm_lab.text.decoder import Resources, open_decoder
+from lvm_lab.text.encoder_choice import Option, encoder_for
 from lvm_lab.text.generation import Generation, Lengths, Mode, Stop, Writer, totals
 from lvm_lab.text.ingestion.record import read_records
+from lvm_lab.text.smoother import open_smoother
 
 if TYPE_CHECKING:
     from lvm_lab.model import LatentVectorModel
+    from lvm_lab.types import Predictor
 
 CHUNKERS = "text.chunkers"
 
 
 @dataclass(frozen=True)
 class GenerationSettings:
-    """The settings of conf/generate.yaml. decoder, encoder, chunker: nodes of their options; None: the one by which the
-    data came about."""
+    """The settings of conf/generate.yaml. decoder, encoder, chunker, smoother: nodes of their options; None: the one by
+    which the data came about, and no smoother. stop: no rule: `steps` alone. draws: None for one."""
 
     decoder: dict[str, Any]
     steps: int
     mode: Mode
-    stop: Stop
+    stop: list[Stop]
+    temperature: float = 0.0
+    draws: int | None = None
+    seed: int = 0
     encoder: dict[str, Any] | None = None
     chunker: dict[str, Any] | None = None
+    smoother: dict[str, Any] | None = None
     cache: str | None = None
 
     @classmethod
@@ -52,20 +59,52 @@ class GenerationSettings:
         """Raises UserError with the setting's name for what does not fit."""
         if config.get("decoder") is None:
             raise UserError("decoder=null leaves vectors without texts; take decoder=retrieval.")
+        config = config | {"stop": _stops(config.get("stop"))}
         settings: GenerationSettings = binding.dataclass_from(cls, config, "generate")
         if settings.steps < 1:
             raise UserError(f"steps={settings.steps} writes nothing; set 1 or more.")
+        if not 0 <= settings.temperature < float("inf"):
+            raise UserError(f"temperature={settings.temperature:g} does not fit; set 0 or more.")
+        if settings.seed < 0:
+            raise UserError(f"seed={settings.seed} does not fit; set 0 or more.")
+        if settings.draws is not None and settings.draws < 1:
+            raise UserError(f"draws={settings.draws} does not fit; set 1 or more, or null.")
+        if settings.draws is not None and not settings.temperature:
+            raise UserError("draws are taken at a temperature above 0; add temperature=1, or leave draws out.")
         return settings
+
+
+def _stops(setting: Any) -> list[str]:
+    """The rules of a setting `stop`: one, several, or none."""
+    if setting == "none":
+        return []
+    stops = setting if isinstance(setting, list) else [setting]
+    if not all(stop in get_args(Stop) for stop in stops):
+        raise UserError(f"stop={setting!r} does not fit; give it repetition, end, [repetition,end] or none.")
+    return stops
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """What chance decides. by: head (its draws), candidates (of the decoder), or None at temperature 0."""
+
+    temperature: float
+    by: str | None
+    draws: int | None
+    seed: int
 
 
 @dataclass(frozen=True)
 class Written:
-    """A generation, with what made it and what to know of its texts."""
+    """A generation, with what made it and what to know of its texts. smoother: None where there is none."""
 
     checkpoint: str
     decoder: str
     encoder: str
     mode: str
+    stop: list[Stop]
+    sampling: Sampling
+    smoother: str | None
     notes: tuple[str, ...]
     generation: Generation
 
@@ -97,6 +136,7 @@ def generate(
     Raises UserError for what names no one checkpoint, for data without texts, and for parts that do not go together.
     """
     settings = GenerationSettings.from_dict(config)
+    smoother = open_smoother(settings.smoother)
     checkpoints, skipped = selection.find([run])
     if len(checkpoints) != 1:
         reason = next(iter(skipped.values()), f"{run} names {len(checkpoints)} checkpoints; give one run.")
@@ -112,28 +152,63 @@ def generate(
     encoder = encoder_for(contract, settings.encoder, option, name)
     cache = cache_folder(settings.cache) if settings.cache else opened.cache
     decoder = open_decoder(settings.decoder, Resources(name, contract, encoder, store, cache))
-    lengths = model.windows_read.lengths
+    lengths, sampling = model.windows_read.lengths, sampling_of(model, settings, str(one.file))
     writer = Writer(
         chunker_of(store, settings.chunker, name),
         encoder,
-        _predictor(model, bool(contract.normalised), where),
+        _predictor(_forward(model, sampling), bool(contract.normalised), where),
         Lengths(lengths[0], lengths[-1]),
         decoder,
+        sampled(sampling.temperature, sampling.seed) if sampling.by == "candidates" else best,
+        smoother,
     )
     generation = writer.write(text, settings.steps, settings.mode, settings.stop)
     made_by = f"{settings.decoder.get('name', 'decoder')} by {decoder.source}"
-    return Written(str(one.file), made_by, encoder.contract().short(), settings.mode, decoder.notes, generation)
+    return Written(
+        str(one.file),
+        made_by,
+        encoder.contract().short(),
+        settings.mode,
+        settings.stop,
+        sampling,
+        None if smoother is None else smoother.source,
+        decoder.notes,
+        generation,
+    )
+
+
+def sampling_of(model: LatentVectorModel, settings: GenerationSettings, name: str) -> Sampling:
+    """Where chance enters a model's texts. name: what messages call the model. UserError for draws that it has not."""
+    if settings.draws is not None and not model.generative:
+        head = model.config["head"]["name"]
+        raise UserError(f"{name} has head={head}, which draws nothing; leave draws out.")
+    by = ("head" if model.generative else "candidates") if settings.temperature else None
+    return Sampling(settings.temperature, by, (settings.draws or 1) if by == "head" else None, settings.seed)
+
+
+def _forward(model: LatentVectorModel, sampling: Sampling) -> Predictor:
+    """The model as it predicts, or as its head draws."""
+    if sampling.by != "head":
+        return model.forward
+    import torch
+
+    from lvm_lab.nn.noise import Draws
+
+    assert sampling.draws is not None
+    generator = torch.Generator().manual_seed(sampling.seed)
+    draws = Draws(sampling.temperature, sampling.draws, generator)
+    return lambda context_BLD: model.draw(context_BLD, draws)
 
 
 def _predictor(
-    model: LatentVectorModel, normalised: bool, device: str
+    forward: Predictor, normalised: bool, device: str
 ) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]:
     """context_LD to the model's raw_D and to what is fed back of it, as gate D does it: the vector as the encoder would
     give it, unit where its vectors have unit length, else raw."""
     from lvm_lab.judge.predictions import predict
 
     def predicted(context_LD: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        raw_BD, unit_BD = predict(model.forward, context_LD[None], device=device)
+        raw_BD, unit_BD = predict(forward, context_LD[None], device=device)
         return raw_BD[0], (unit_BD if normalised else raw_BD)[0]
 
     return predicted

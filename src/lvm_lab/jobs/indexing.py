@@ -53,7 +53,7 @@ def index(settings: IndexSettings) -> IndexManifest:
     node = nameless(settings.index)
     kind: Kind = targets.make(node, ROOM, "index", allow=targets.named(node))
     cache = cache_folder(settings.cache)
-    store = join_stores([open_source(path, cache, context_length=1) for path in settings.store])
+    store = join_stores([open_source(path, cache, context_length=None) for path in settings.store], setting="store")
     given = {name: value for name, value in node.items() if name != targets.TARGET}
     asked = {"given": given, "recall": settings.recall, "held_out": settings.held_out, "seed": settings.seed}
     if (there := _there(settings, store, asked, cache)) is not None:
@@ -72,6 +72,11 @@ def _there(settings: IndexSettings, store: Store, asked: dict[str, Any], cache: 
     if not (path / indices.MANIFEST).is_file():
         indices.check_free(path)
         return None
+    if indices.read_index_manifest(path).store != store.content:
+        raise UserError(
+            f"{path} is an index of another store, or of this one before it grew; name another out=FOLDER, or move it "
+            "away."
+        )
     manifest = indices.open_index(path, store.vectors_ND, store.content, cache=cache).manifest
     if (manifest.kind, manifest.figures.get("asked")) != (settings.index["name"], asked):
         raise UserError(

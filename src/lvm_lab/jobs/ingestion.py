@@ -22,7 +22,7 @@ from lvm_lab.data.manifest import FILE as MANIFEST
 from lvm_lab.data.store import Store, open_store
 from lvm_lab.data.tmd import Names
 from lvm_lab.errors import UserError
-from lvm_lab.jobs import coding, corpus, ingestion_estimate
+from lvm_lab.jobs import coding, ingestion_estimate
 from lvm_lab.text.chunker import Chunker
 from lvm_lab.text.coder import Coder
 from lvm_lab.text.encoder import Encoder
@@ -141,6 +141,9 @@ def estimate(settings: IngestSettings) -> dict[str, Any]:
 def _examined(out: Path, record: dict[str, Any], settings: IngestSettings) -> dict[str, Any]:
     """The record with what the checks of the store say, which are made once."""
     if settings.checks and record.get("checks") is None:
+        # It brings torch, which a shard that waits for others and an encoder without a model do without.
+        from lvm_lab.jobs import corpus
+
         log.info("examining %s", out)
         record = record | {"checks": corpus.by_source(open_store(out))}
         write_record(out, record)

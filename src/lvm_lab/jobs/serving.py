@@ -22,11 +22,11 @@ from lvm_lab.data.manifest import FILE as MANIFEST
 from lvm_lab.data.store import Store, open_store
 from lvm_lab.errors import UserError
 from lvm_lab.jobs.coding import coder_of
-from lvm_lab.jobs.decoding import Option, encoder_for
 from lvm_lab.jobs.generation import chunker_of
 from lvm_lab.jobs.ingestion import ingest as ingested
 from lvm_lab.runs.selecting import Checkpoint
 from lvm_lab.text.decoder import Resources, open_decoder
+from lvm_lab.text.encoder_choice import Option, encoder_for
 from lvm_lab.text.generation import Lengths
 from lvm_lab.text.installed import needed
 from lvm_lab.text.tmd_names import read_table

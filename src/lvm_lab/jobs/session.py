@@ -131,6 +131,9 @@ class Session:
             write=self._write,
             folder=run.checkpoints,
             checkpoint=settings.trainer.checkpoint,
+            store=data.stores.get("val"),
+            contract=data.contract,
+            cache=settings.cache,
         )
         resume_from = None
         if run.state == "resume":

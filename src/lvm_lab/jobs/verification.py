@@ -1,26 +1,26 @@
-"""The body of `verify`: a store's bytes against its manifest, its vectors against what an encoder makes of its texts.
+"""The body of `verify`: a store's bytes against its manifest, its vectors against what an encoder makes of its texts,
+and, where a decoder is named, against what the encoder makes of these vectors' decoded texts.
 
 Shape suffixes: N chunks of a sample, D vector dim.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from lvm_lab.config import binding, targets
-from lvm_lab.config.conf import options_of
-from lvm_lab.config.settings import nameless
+from lvm_lab.config import binding
 from lvm_lab.data.contract import PROBES, SAME, EncoderContract
 from lvm_lab.data.store import Store, open_store
 from lvm_lab.errors import UserError
+from lvm_lab.jobs.round_trips import RoundTrips, go_round
 from lvm_lab.text.encoder import Encoder
+from lvm_lab.text.encoder_choice import Option, encoder_of
 
-ROOM = "text.encoders"
 # A chunk below is not the text of its vector. Float16 at rest and bfloat16 on a GPU stay above.
 SAME_CHUNK = 0.99
 # How far the lengths of two vectors that are one may be apart, as a share.
@@ -29,12 +29,15 @@ SAME_LENGTH = 0.01
 
 @dataclass(frozen=True)
 class VerifySettings:
-    """The settings of conf/verify.yaml. encoder: a node of its option, None for the one that a store names."""
+    """The settings of conf/verify.yaml. encoder: a node of its option, None for the one that a store names. decoder: a
+    node of its option, None for no round trips; round_trips: how many chunks of the sample are decoded."""
 
     store: list[str]
     sample: int
     seed: int
     encoder: dict[str, Any] | None
+    decoder: dict[str, Any] | None = None
+    round_trips: int = 20
 
     @classmethod
     def from_dict(cls, config: dict[str, Any]) -> VerifySettings:
@@ -45,6 +48,8 @@ class VerifySettings:
             raise UserError("verify needs a store; write lvm-lab verify STORE.")
         if settings.sample < 0:
             raise UserError(f"sample={settings.sample} does not fit; set 0 or more chunks.")
+        if settings.round_trips < 1:
+            raise UserError(f"round_trips={settings.round_trips} decodes nothing; set 1 or more, or decoder=null.")
         return settings
 
 
@@ -89,6 +94,7 @@ class Report:
     probes: Agreement | None = None
     sample: Agreement | None = None
     rows: tuple[int, ...] = ()
+    round_trips: RoundTrips | None = None
 
     def lines(self) -> Iterator[str]:
         yield f"{self.path}: {self.contract.short()}"
@@ -101,6 +107,8 @@ class Report:
             yield f"  probes    {len(self.probes.cosine_N)} sentences: {self.probes}"
         if self.sample is not None:
             yield f"  sample    {len(self.sample.cosine_N)} chunks: {self.sample}"
+        if self.round_trips is not None:
+            yield from self.round_trips.lines()
 
     def refuse(self) -> None:
         """UserError where the store does not hold what the encoder makes."""
@@ -120,9 +128,11 @@ class Report:
             raise UserError(
                 f"{self.path}: the text of chunk {row} is not that of its vector (cosine {worst:.3f}); ingest it again."
             )
+        if self.round_trips is not None:
+            self.round_trips.refuse(self.path)
 
 
-def verify(path: Path, settings: VerifySettings, option: Callable[[str], dict[str, Any]]) -> Report:
+def verify(path: Path, settings: VerifySettings, option: Option) -> Report:
     """Read every byte, encode the probes and a sample again.
 
     option: an encoder option's settings by its name. Raises UserError for a store whose bytes are not its manifest's.
@@ -145,6 +155,7 @@ def verify(path: Path, settings: VerifySettings, option: Callable[[str], dict[st
     shared = [one for one, vector in store.contract.probes.items() if len(vector) == len(made.probes.get(one, ()))]
     at_rest, anew = ([one.probes[sentence] for sentence in shared] for one in (store.contract, made))
     rows = _rows(store, texts, settings)
+    made_ND = encoder.encode([texts[row] for row in rows]) if texts and len(rows) else None
     return Report(
         path,
         store.contract,
@@ -152,33 +163,10 @@ def verify(path: Path, settings: VerifySettings, option: Callable[[str], dict[st
         made,
         conflict=conflict,
         probes=Agreement.of(np.array(at_rest), np.array(anew)) if shared else None,
-        sample=_sampled(encoder, store, texts, rows) if texts and len(rows) else None,
+        sample=None if made_ND is None else Agreement.of(np.asarray(store.vectors_ND[rows]), made_ND),
         rows=tuple(rows.tolist()),
+        round_trips=_round_trips(store, encoder, made_ND, settings) if settings.decoder and not conflict else None,
     )
-
-
-def encoder_of(
-    contract: EncoderContract, node: dict[str, Any] | None, option: Callable[[str], dict[str, Any]]
-) -> Encoder | None:
-    """The encoder that the user names with the node of an option, or that of the lab's which can make what the contract
-    describes.
-
-    A manifest may come from anywhere: on its word no model is loaded but the one that an option names, and no endpoint
-    is asked.
-    """
-    if node is not None:
-        node = nameless(node)
-        return targets.make(node, ROOM, "encoder", allow=targets.named(node))
-    for name in sorted(options_of("encoder")):
-        node = nameless(option(name))
-        kind = targets.resolve(node[targets.TARGET], ROOM, "encoder")
-        own = kind.settings(contract)
-        if own is None or kind.secrets:
-            continue
-        model = own.pop("model", None)
-        if model is None or model == node["model"]:
-            return targets.make(node | own, ROOM, "encoder")
-    return None
 
 
 def _unknown(contract: EncoderContract) -> str:
@@ -194,5 +182,9 @@ def _rows(store: Store, texts: list[str] | None, settings: VerifySettings) -> np
     return np.sort(draws.choice(rows, min(settings.sample, len(rows)), replace=False))
 
 
-def _sampled(encoder: Encoder, store: Store, texts: list[str], rows: np.ndarray) -> Agreement:
-    return Agreement.of(np.asarray(store.vectors_ND[rows]), encoder.encode([texts[row] for row in rows]))
+def _round_trips(store: Store, encoder: Encoder, made_ND: np.ndarray | None, settings: VerifySettings) -> RoundTrips:
+    """made_ND: what the encoder made of the sample's texts."""
+    if made_ND is None:
+        raise UserError(f"{store.path} has no texts in the sample to decode; leave decoder=... out, or raise sample.")
+    assert settings.decoder is not None
+    return go_round(store, encoder, settings.decoder, made_ND[: settings.round_trips])

@@ -6,7 +6,7 @@ Shape suffixes: B windows, L context length, D vector dim.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -48,6 +48,28 @@ def latency(
         batch_BLD = _batch(context_BLD, THROUGHPUT_BATCH, device)
         seconds_each = np.array(_times(predictor, batch_BLD, THROUGHPUT_CALLS, 1, seconds))
     return numbers | {"windows_per_second": float(len(batch_BLD) / np.median(seconds_each))}
+
+
+def side_by_side(calls: Mapping[str, Callable[[], object]], count: int = CALLS) -> dict[str, dict[str, float]]:
+    """Milliseconds of each call (p50, p99), by name, in turn, so that all share the machine's good and bad moments.
+
+    Each is called 5 times to warm up, then `count` times, or as often as 5 seconds allow and at least 20 times.
+    """
+    with torch.inference_mode():
+        for call in calls.values():
+            for _ in range(WARM_UP):
+                call()
+        times: dict[str, list[float]] = {name: [] for name in calls}
+        beginning = time.perf_counter()
+        for turn in range(count):
+            if turn >= FEWEST_CALLS and time.perf_counter() - beginning > SECONDS:
+                break
+            for name, call in calls.items():
+                start = time.perf_counter()
+                call()
+                times[name].append(1000 * (time.perf_counter() - start))
+    pairs = {name: np.percentile(milliseconds, [50, 99]) for name, milliseconds in times.items()}
+    return {name: {"p50_ms": float(p50), "p99_ms": float(p99)} for name, (p50, p99) in pairs.items()}
 
 
 def _batch(context_BLD: np.ndarray, size: int, device: str | torch.device) -> Tensor:

@@ -1,6 +1,6 @@
 """Predictions in batches, as arrays.
 
-Shape suffixes: B windows, L context length, D vector dim.
+Shape suffixes: B windows of a batch, W windows, L context length, D vector dim.
 """
 
 from __future__ import annotations
@@ -72,6 +72,16 @@ def predict(
                     raise ValueError(f"prediction.{name} has shape {tuple(output.shape)}, not {(len(batch), dim)}")
                 out_BD[start : start + len(batch)] = output.float().cpu().numpy()
     return raw_BD, unit_BD
+
+
+def predict_windows(
+    predictor: Predictor, windows: Windows, device: str | torch.device = "cpu"
+) -> tuple[np.ndarray, np.ndarray]:
+    """raw and unit of every window (W x D), called on contexts of one true length at a time, as of `predict`."""
+    raw_WD, unit_WD = np.empty((2, len(windows), windows.dim), dtype=np.float32)
+    for positions, some in as_read(windows, predictor).by_length():
+        raw_WD[positions], unit_WD[positions] = predict(predictor, some.inputs(), device=device)
+    return raw_WD, unit_WD
 
 
 class Forward:

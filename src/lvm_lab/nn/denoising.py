@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from lvm_lab.errors import UserError
 from lvm_lab.nn.head import Head, Mix, Predict
-from lvm_lab.nn.noise import normal, uniform
+from lvm_lab.nn.noise import Draws, normal, uniform
 from lvm_lab.types import Prediction, Reading, Stats
 
 LEVELS = 100
@@ -75,6 +75,7 @@ class DenoisingHead(Head):
     """
 
     feeds = frozenset({"denoised"})
+    generative = True
     signal_T: Tensor
     weight_T: Tensor
 
@@ -129,11 +130,18 @@ class DenoisingHead(Head):
         )
 
     def forward(self, hidden_NH: Tensor, reading: Reading | None = None) -> Prediction:
-        condition = self.condition(hidden_NH, reading)
         dim = len(self.normaliser.centre_D)
         # One noise for all rows: a prediction is a function of the context, wherever in a batch that stands.
         noise_SND = normal(self.sampling.draws, 1, dim, like=hidden_NH, training=False)
-        noisy_SND = (self.sampling.initial_noise * noise_SND).expand(-1, len(hidden_NH), -1)
+        return self._denoised(noise_SND.expand(-1, len(hidden_NH), -1), hidden_NH, reading)
+
+    def draw(self, hidden_NH: Tensor, reading: Reading, draws: Draws) -> Prediction:
+        noise_SND = draws.normal(draws.count, len(hidden_NH), len(self.normaliser.centre_D), like=hidden_NH)
+        return self._denoised(noise_SND, hidden_NH, reading)
+
+    def _denoised(self, noise_SND: Tensor, hidden_NH: Tensor, reading: Reading | None) -> Prediction:
+        condition = self.condition(hidden_NH, reading)
+        noisy_SND = self.sampling.initial_noise * noise_SND
         levels = trailing(LEVELS, self.sampling.steps)
         for level, following in zip(levels, [*levels[1:], None], strict=True):
             clean_SND = self._guided(noisy_SND, level, condition)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from lvm_lab.errors import UserError
 from lvm_lab.nn.blocks import check_sizes
 from lvm_lab.nn.metric import AdaptiveMetric, Metric
+from lvm_lab.nn.noise import Draws
 from lvm_lab.nn.normaliser import Normaliser
 from lvm_lab.types import Prediction, Reading, Stats
 
@@ -36,6 +37,8 @@ class Head(nn.Module):
     needs_codebooks: bool = False
     # Whether it reads the backbone's state after every vector, not after the last alone.
     reads_every_state: bool = False
+    # Whether it predicts by drawing, so that it has `draw`.
+    generative: bool = False
 
     def __init__(
         self, stats: Stats, predict: Predict, taps: int = 1, mix: Mix = "fixed", width: int | None = None
@@ -73,6 +76,10 @@ class Head(nn.Module):
         """What a loss gets: the prediction, unless the head learns from something else."""
         prediction: Prediction = self(hidden_NH, reading)
         return prediction
+
+    def draw(self, hidden_NH: Tensor, reading: Reading, draws: Draws) -> Prediction:
+        """A prediction that chance decides on, of a generative head."""
+        raise NotImplementedError(f"{type(self).__name__} draws nothing")
 
     def base(self, reading: Reading | None) -> Tensor:
         """What z = 0 predicts: (D,) or (N, D)."""

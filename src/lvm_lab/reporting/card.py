@@ -36,8 +36,9 @@ def write(run: Record) -> Path:
     return file
 
 
-def text(run: Record) -> str:
-    """The card in GitHub's Markdown."""
+def text(run: Record, exported: str | None = None) -> str:
+    """The card in GitHub's Markdown. exported: the name of the folder of an export, without the figures, that it is
+    for."""
     blocks = [
         f"# Model card: {run.result.name}",
         _head(run),
@@ -53,8 +54,8 @@ def text(run: Record) -> str:
         bullets(_diagnostics(run)),
         "## Limits",
         bullets(limits(run)),
-        *_use(run),
-        *_plots(run),
+        *_use(run, exported),
+        *(_plots(run) if exported is None else ()),
     ]
     return "\n\n".join(blocks) + "\n"
 
@@ -208,17 +209,18 @@ def _diagnostics(run: Record) -> Iterator[str]:
         yield plain(note)
 
 
-def _use(run: Record) -> Iterator[str]:
+def _use(run: Record, exported: str | None) -> Iterator[str]:
     result = run.result
     if not result.checkpoint:
         return
     yield "## Use"
     length, dim = run.config["data"]["context_length"], result.contract.get("dim", "D")
+    path = exported or f"{run.folder.name}/checkpoints/{result.checkpoint}"
     yield f"""```python
 import lvm_lab
 import torch
 
-model = lvm_lab.load("{run.folder.name}/checkpoints/{result.checkpoint}")
+model = lvm_lab.load("{path}")
 with torch.no_grad():
     prediction = model.predict(context_BLD)  # float32, batch x {length} x {dim}, oldest vector first
 ```"""

@@ -24,6 +24,7 @@ ADDED: dict[str, Any] = {
     "data.judge_from": 16,
     "data.tmd": None,
     "data.first": None,
+    "data.texts": False,
     "trainer.accumulate": 1,
     "trainer.ema": None,
     "strategy": NO_STRATEGY,

@@ -19,7 +19,7 @@ except ImportError:  # Windows
 from lvm_lab.config import targets
 from lvm_lab.config.yaml_files import LOADER
 from lvm_lab.errors import UserError
-from lvm_lab.runs import checkpoints
+from lvm_lab.runs import checkpoints, exports
 from lvm_lab.runs.result import FILE as RESULT
 from lvm_lab.runs.result import WAY_OUT, NoResult, Outcome, Result
 
@@ -148,11 +148,13 @@ def read(folder: Path) -> Run:
 
 
 def checkpoint_of(path: Path) -> Path:
-    """The checkpoint that a path means: a file is taken as it is, a folder for the run that it holds.
+    """The checkpoint that a path means: a file is taken as it is, a folder for the export or the run that it holds.
 
     Raises UserError where the folder's run has no checkpoint to judge.
     """
-    return read(path).judged_checkpoint() if path.is_dir() else path
+    if not path.is_dir():
+        return path
+    return exports.weights_in(path) or read(path).judged_checkpoint()
 
 
 def locked(folder: Path) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -20,11 +19,13 @@ def by_source(ground: Ground) -> Ground:
     windows, later, sources = dict(ground.windows), dict(ground.later), dict(ground.sources)
     notes = list(ground.notes)
     for part, whole in ground.windows.items():
-        names = np.unique(_sources(ground, part, whole)).tolist()
+        source_W = np.asarray(ground.origins[part])[whole.document_W]
+        names = np.unique(source_W).tolist()
         if len(names) < 2:
             notes.append(f"by=source: the documents of {part} are of one source ({', '.join(names)})")
             continue
-        for name, own in _of_each(ground, part, whole, names):
+        for name in names:
+            own = _only(whole, np.unique(whole.document_W[source_W == name]))
             documents = len(np.unique(own.document_W))
             if documents < DOCUMENTS_FOR_INTERVAL:
                 notes.append(
@@ -36,18 +37,6 @@ def by_source(ground: Ground) -> Ground:
             windows[row], sources[row] = own, name
             later[row] = _only(ground.later[part], np.unique(own.document_W))
     return replace(ground, windows=windows, later=later, sources=sources, notes=tuple(notes))
-
-
-def _of_each(ground: Ground, part: str, whole: Windows, names: list[str]) -> Iterator[tuple[str, Windows]]:
-    source_W = _sources(ground, part, whole)
-    for name in names:
-        yield name, _only(whole, np.unique(whole.document_W[source_W == name]))
-
-
-def _sources(ground: Ground, part: str, windows: Windows) -> np.ndarray:
-    """Where the document of each window is from."""
-    source_W: np.ndarray = np.asarray(ground.origins[part])[windows.document_W]
-    return source_W
 
 
 def _only(windows: Windows, documents: np.ndarray) -> Windows:

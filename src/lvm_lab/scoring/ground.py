@@ -18,10 +18,12 @@ from lvm_lab.data.importers.npz import open_source
 from lvm_lab.data.joined import document_sources
 from lvm_lab.data.parts import Parts, whole_windows
 from lvm_lab.data.seen import Trainings, hold_out
+from lvm_lab.data.tmd import Names
 from lvm_lab.data.windows import Windows, sample_evenly
 from lvm_lab.errors import UserError
 from lvm_lab.judge.following import Targets, later_windows, targets_of, without_seen
 from lvm_lab.judge.part_report import windows_judged
+from lvm_lab.judge.predictions import check_codes
 
 Kind = Literal["val", "test", "ood"]
 KINDS: tuple[Kind, ...] = ("val", "test", "ood")
@@ -86,6 +88,25 @@ class Ground:
             later[part] = without_seen(later[part], seen_N)
         notes += [note for note in trainings.notes if note not in notes]
         return replace(self, windows=windows, later=later, skipped=skipped, notes=tuple(notes))
+
+    def coded(self, names: Names | None) -> Ground:
+        """The ground for a model that reads TMD codes of these names too: without further OOD stores that have others
+        or none. None: it reads no codes.
+
+        Raises UserError where no store is left.
+        """
+        if names is None:
+            return self
+        windows, skipped = dict(self.windows), dict(self.skipped)
+        for part in self.stores:
+            try:
+                check_codes(names, self.windows[part].table, self.sources[part])
+            except UserError as error:
+                if len(windows) == 1:
+                    raise
+                del windows[part]
+                skipped[self.sources[part]] = str(error)
+        return replace(self, windows=windows, skipped=skipped)
 
     @cached_property
     def samples(self) -> dict[str, Windows]:

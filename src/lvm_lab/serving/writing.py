@@ -16,8 +16,8 @@ import numpy as np
 from lvm_lab.serving.bodies import Message
 from lvm_lab.serving.refusal import Refusal
 from lvm_lab.serving.served import Served
-from lvm_lab.text.decoder import Candidate
-from lvm_lab.text.generation import Choose, Writer, Writing, best
+from lvm_lab.text.choosing import Choice
+from lvm_lab.text.generation import BEFORE_REPEATING, Writer, Writing
 
 # Instructions are no part of the text that goes on.
 UNREAD = ("system", "developer")
@@ -38,7 +38,7 @@ class Order:
 
     text: str
     steps: int
-    choose: Choose
+    choose: Choice
     most_tokens: int | None = None
     prompt_tokens: int = 0
 
@@ -59,21 +59,7 @@ def _text(message: str | Message) -> str:
     return " ".join(map(str, texts))
 
 
-def chooser(temperature: float | None, seed: int | None) -> Choose:
-    """The best candidate, or one drawn by its score: softmax(score / temperature)."""
-    if not temperature:
-        return best
-    generator = np.random.default_rng(None if seed is None else abs(seed))
-
-    def drawn(candidates: list[Candidate]) -> Candidate:
-        scores_K = np.array([one.score for one in candidates]) / temperature
-        weights_K = np.exp(scores_K - scores_K.max())
-        return candidates[generator.choice(len(candidates), p=weights_K / weights_K.sum())]
-
-    return drawn
-
-
-def writer(served: Served) -> Writer:
+def writer(served: Served, choose: Choice) -> Writer:
     """Raises Refusal where a part is absent."""
     facts, texts = served.facts, served.texts
     if facts.reads_codes:
@@ -81,7 +67,7 @@ def writer(served: Served) -> Writer:
             409, f"{facts.name} reads TMD codes, which a text that is written has none of; ask another model."
         )
     return Writer(
-        texts.part("chunker"), texts.part("encoder"), _predictor(served), facts.trained, texts.part("decoder")
+        texts.part("chunker"), texts.part("encoder"), _predictor(served), facts.trained, texts.part("decoder"), choose
     )
 
 
@@ -98,7 +84,7 @@ def _predictor(served: Served) -> Callable[[np.ndarray], tuple[np.ndarray, np.nd
 
 async def chunks(served: Served, order: Order) -> AsyncIterator[Chunk]:
     """Each as soon as it is written. Who stops asking stops the writing."""
-    hand, loop = writer(served), asyncio.get_running_loop()
+    hand, loop = writer(served, order.choose), asyncio.get_running_loop()
     queue: asyncio.Queue[Chunk | None] = asyncio.Queue()
     left = threading.Event()
 
@@ -108,7 +94,7 @@ async def chunks(served: Served, order: Order) -> AsyncIterator[Chunk]:
 
     def work() -> None:
         try:
-            writing = hand.begin(order.text, order.choose)
+            writing = hand.begin(order.text)
             order.prompt_tokens = int(hand.encoder.tokens(writing.read).sum())
             _write(writing, order, put, left)
         finally:
@@ -129,7 +115,7 @@ async def chunks(served: Served, order: Order) -> AsyncIterator[Chunk]:
 def _write(writing: Writing, order: Order, put: Callable[[Chunk], None], left: threading.Event) -> None:
     encoder, tokens = writing.writer.encoder, 0
     for _ in range(order.steps):
-        if left.is_set() or (candidate := writing.next("vectors", "repetition")) is None:
+        if left.is_set() or (candidate := writing.next("vectors", BEFORE_REPEATING)) is None:
             return
         own = int(encoder.tokens([candidate.text])[0])
         if tokens and order.most_tokens is not None and tokens + own > order.most_tokens:

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from lvm_lab.config.yaml_files import no_yaml
+from lvm_lab.config.yaml_files import LOADER, no_yaml
 from lvm_lab.errors import UserError
 
 
@@ -33,7 +33,7 @@ def read(file: Path) -> Table:
     """A YAML file with the lines of its keys and rows. Raises UserError with file and line for what is no YAML."""
     try:
         text = file.read_text(encoding="utf-8")
-        node, tree = yaml.safe_load(text), yaml.compose(text, Loader=yaml.SafeLoader)
+        node, tree = yaml.load(text, Loader=LOADER), yaml.compose(text, Loader=LOADER)
     except UnicodeDecodeError as error:
         raise UserError(f"{file} is no YAML in UTF-8; write it again as text.") from error
     except yaml.YAMLError as error:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from lvm_lab.data.tmd import FIELDS, pack
+from lvm_lab.text.chat_model import without_thought
 from lvm_lab.text.coder import Table
 
 # A chunk's domain, task and modifier, by name.
@@ -22,7 +23,6 @@ KEYS = dict(zip(FIELDS, ("domain", "task", "modifier"), strict=True))
 # Of a wrong name that is told.
 SHOWN = 60
 # What models put around the JSON that they were asked for.
-THOUGHT = re.compile(r"\s*<think>.*?</think>", re.DOTALL)
 FENCE = re.compile(r"```(?:json)?\s*(.*?)\s*```", re.DOTALL)
 
 INSTRUCTIONS = (
@@ -95,8 +95,7 @@ def _object(content: Any) -> dict[str, Any] | None:
     """The JSON object that a message is, without what models put around it; None where it is none."""
     if not isinstance(content, str):
         return None
-    thought = THOUGHT.match(content)
-    text = content[thought.end() if thought else 0 :].strip()
+    text = without_thought(content)
     fence = FENCE.fullmatch(text)
     try:
         node = json.loads(fence[1] if fence else text, object_pairs_hook=_each_once)

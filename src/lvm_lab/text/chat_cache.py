@@ -18,22 +18,26 @@ from lvm_lab.text.chat_answer import Answer
 log = logging.getLogger(__name__)
 
 FILE = "tmd_chat.sqlite"
+COLUMNS = ("domain", "task", "modifier")
 # Seconds for another process to finish its writing.
 PATIENCE = 60.0
-TABLE = """CREATE TABLE IF NOT EXISTS answers
-(key BLOB PRIMARY KEY, domain TEXT NOT NULL, task TEXT NOT NULL, modifier TEXT NOT NULL) WITHOUT ROWID"""
-ONE = "SELECT domain, task, modifier FROM answers WHERE key = ?"
-KEEP = "INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?)"
 
 
 class AnswerCache:
     """A context manager. A folder that cannot be read or written is warned of, and done without: it only spares work.
 
-    instructions: with the table of names. Answers of one call of `keep` are all on disk, or none is.
+    instructions: with the table of names. file, columns: where and as what answers are kept. Answers of one call of
+    `keep` are all on disk, or none is.
     """
 
-    def __init__(self, folder: Path, model: str, instructions: str) -> None:
-        self.file, self._told = folder / FILE, (model, instructions)
+    def __init__(
+        self, folder: Path, model: str, instructions: str, file: str = FILE, columns: tuple[str, ...] = COLUMNS
+    ) -> None:
+        self.file, self._told = folder / file, (model, instructions)
+        fields = ", ".join(f"{column} TEXT NOT NULL" for column in columns)
+        self._create = f"CREATE TABLE IF NOT EXISTS answers (key BLOB PRIMARY KEY, {fields}) WITHOUT ROWID"
+        self._select = f"SELECT {', '.join(columns)} FROM answers WHERE key = ?"
+        self._keep = f"INSERT OR REPLACE INTO answers VALUES (?{', ?' * len(columns)})"
         self._connection: sqlite3.Connection | None = None
 
     def __enter__(self) -> AnswerCache:
@@ -42,7 +46,7 @@ class AnswerCache:
             check_replaceable(self.file)
             self._connection = sqlite3.connect(self.file, timeout=PATIENCE)
             with self._connection:
-                self._connection.execute(TABLE)
+                self._connection.execute(self._create)
         except (sqlite3.Error, OSError, UserError) as error:
             self._give_up(error)
         return self
@@ -60,7 +64,7 @@ class AnswerCache:
             return answers
         try:
             for text in texts:
-                row = self._connection.execute(ONE, (self._key(text),)).fetchone()
+                row = self._connection.execute(self._select, (self._key(text),)).fetchone()
                 if row is not None:
                     answers[text] = tuple(row)
         except sqlite3.Error as error:
@@ -72,7 +76,9 @@ class AnswerCache:
             return
         try:
             with self._connection:
-                self._connection.executemany(KEEP, [(self._key(text), *answer) for text, answer in answers.items()])
+                self._connection.executemany(
+                    self._keep, [(self._key(text), *answer) for text, answer in answers.items()]
+                )
         except sqlite3.Error as error:
             self._give_up(error)
 

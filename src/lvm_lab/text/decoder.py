@@ -54,12 +54,14 @@ class Decoder(ABC):
     """`decoder=...`: its constructor takes the settings of conf/decoder/<name>.yaml and loads nothing; `open` does.
 
     It gets a model's `raw_ND`, which lives in the encoder's own distribution, and never the normalised twin.
-    places, secrets: as of an encoder. notes: what a reader of its texts has to know, once it is open.
+    places, secrets: as of an encoder. Once it is open, notes: what a reader of its texts has to know; expected: the
+    least mean round-trip cosine that its weights are known to give, for `lvm-lab verify`.
     """
 
     places: ClassVar[tuple[str, ...]] = ()
     secrets: ClassVar[tuple[str, ...]] = ()
     notes: tuple[str, ...] = ()
+    expected: float | None = None
 
     @abstractmethod
     def open(self, resources: Resources) -> None:
@@ -81,6 +83,10 @@ class Decoder(ABC):
     def at_rest(self, candidate: Candidate) -> np.ndarray | None:
         """(D,) the vector that a store has of a candidate of the last `decode`; None for a text of no store."""
         return None
+
+    def ends(self, candidate: Candidate) -> bool:
+        """Whether a candidate of the last `decode` is the last chunk of a store's document."""
+        return False
 
 
 def open_decoder(node: dict[str, Any], resources: Resources, setting: str = "decoder") -> Decoder:

@@ -6,7 +6,7 @@ Shape suffixes: L chunks of the context, D vector dim.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -14,16 +14,19 @@ from typing import Any, Literal
 import numpy as np
 
 from lvm_lab.errors import UserError
+from lvm_lab.text.choosing import Choice, best
 from lvm_lab.text.chunker import Chunker
 from lvm_lab.text.decoder import Candidate, Decoder
 from lvm_lab.text.document import Document
 from lvm_lab.text.encoder import Encoder
 from lvm_lab.text.prose import paragraphs
+from lvm_lab.text.smoother import Smoother, smoothed
 
 Mode = Literal["vectors", "reencode", "snap"]
-Stop = Literal["repetition", "none"]
-# What a step goes through, in order.
-STAGES = ("chunk", "encode", "model", "decode")
+Stop = Literal["repetition", "end"]
+BEFORE_REPEATING: tuple[Stop, ...] = ("repetition",)
+# What a text goes through, in order.
+STAGES = ("chunk", "encode", "model", "decode", "smooth")
 
 
 @dataclass(frozen=True)
@@ -50,56 +53,71 @@ class Clock:
 @dataclass(frozen=True)
 class Generation:
     """What came of a text. chunks: how many it was cut into; read: those that the model read first, oldest first.
-    written: the best candidate of each step. repeats: the text at which it stopped, since it stands there already.
-    seconds: by stage, each call's."""
+    written: each step's candidate. repeats: the text before which it stopped, since it stands there already; ended:
+    whether it stopped behind a text that ends its document. smoothed: what a smoother made of the texts written; None:
+    nothing. seconds: by stage, each call's."""
 
     chunks: int
     read: list[str]
     written: list[Candidate]
     repeats: str | None
     seconds: dict[str, list[float]]
-
-
-# Of a step's candidates, the best first, the one that is written.
-Choose = Callable[[list[Candidate]], Candidate]
-
-
-def best(candidates: list[Candidate]) -> Candidate:
-    return candidates[0]
+    ended: bool = False
+    smoothed: list[str] | None = None
 
 
 @dataclass(frozen=True)
 class Writer:
-    """predict: context_LD to (raw_D, what is fed back of it). lengths: of contexts that it may be asked of."""
+    """predict: context_LD to (raw_D, what is fed back of it). lengths: of contexts that it may be asked of. choose:
+    which candidate is written. smoother: what puts the texts in better words at the end; what is fed back is the
+    decoder's."""
 
     chunker: Chunker
     encoder: Encoder
     predict: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
     lengths: Lengths
     decoder: Decoder
+    choose: Choice = best
+    smoother: Smoother | None = None
 
-    def write(self, text: str, steps: int, mode: Mode = "vectors", stop: Stop = "repetition") -> Generation:
+    def write(
+        self, text: str, steps: int, mode: Mode = "vectors", stop: Collection[Stop] = BEFORE_REPEATING
+    ) -> Generation:
         """At most so many chunks that follow a text.
 
         mode: what stands behind the context for the next step: the prediction itself, the vector that the encoder makes
-        of its text, or the one that the store has of the chunk whose text it is. Raises UserError for a text of too few
-        chunks, a prediction that is not finite, and snap with a text of no store.
+        of its text, or the one that the store has of the chunk whose text it is. stop: before a text that was read or
+        written already, behind one that ends its document. Raises UserError for a text of too few chunks, a prediction
+        that is not finite, and snap with a text of no store.
         """
-        writing = self.begin(text)
-        written: list[Candidate] = []
+        writing, written = self.begin(text), list[Candidate]()
         while len(written) < steps and (candidate := writing.next(mode, stop)) is not None:
             written.append(candidate)
-        return Generation(writing.chunks, writing.read, written, writing.repeats, writing.clock.seconds)
+        return Generation(
+            writing.chunks,
+            writing.read,
+            written,
+            writing.repeats,
+            writing.clock.seconds,
+            writing.ended,
+            smoothed=self._smoothed(written, writing.clock),
+        )
 
-    def begin(self, text: str, choose: Choose = best) -> Writing:
-        """A generation that goes on chunk by chunk. choose: of a step's candidates."""
+    def begin(self, text: str) -> Writing:
+        """A generation that goes on chunk by chunk."""
         clock = Clock()
         with clock.stage("chunk"):
             chunks = self._chunks(text)
         read = chunks[-self.lengths.most :]
         with clock.stage("encode"):
             context_LD = self.encoder.encode(read)
-        return Writing(self, choose, len(chunks), read, clock, context_LD, {_plain(chunk) for chunk in read})
+        return Writing(self, len(chunks), read, clock, context_LD, {_plain(chunk) for chunk in read})
+
+    def _smoothed(self, written: list[Candidate], clock: Clock) -> list[str] | None:
+        if self.smoother is None or not written:
+            return None
+        with clock.stage("smooth"):
+            return smoothed(self.smoother, [one.text for one in written])
 
     def _chunks(self, text: str) -> list[str]:
         own = paragraphs(text)
@@ -117,37 +135,42 @@ class Writer:
 
 @dataclass
 class Writing:
-    """One generation at work. repeats: the text at which it stopped, since it stands there already."""
+    """One generation at work. repeats, ended: as of a Generation."""
 
     writer: Writer
-    choose: Choose
     chunks: int
     read: list[str]
     clock: Clock
     context_LD: np.ndarray
     known: set[str]
     repeats: str | None = None
+    ended: bool = False
 
-    def next(self, mode: Mode, stop: Stop) -> Candidate | None:
-        """The next chunk, which the one after it follows; None where it stops."""
+    def next(self, mode: Mode, stop: Collection[Stop]) -> Candidate | None:
+        """The next chunk, which the one after it follows; None where it stops. Raises UserError as `Writer.write`."""
+        if self.ended:
+            return None
         writer = self.writer
         with self.clock.stage("model"):
             raw_D, fed_D = writer.predict(self.context_LD)
         if not np.isfinite(raw_D).all():
             raise UserError("the model predicts what is not finite; take another checkpoint.")
         with self.clock.stage("decode"):
-            candidate = self.choose(writer.decoder.decode(raw_D[None])[0])
-        if stop == "repetition" and _plain(candidate.text) in self.known:
-            self.repeats = candidate.text
+            one = writer.choose(writer.decoder.decode(raw_D[None])[0])
+        if "repetition" in stop and _plain(one.text) in self.known:
+            self.repeats = one.text
             return None
-        self.known.add(_plain(candidate.text))
+        self.known.add(_plain(one.text))
+        self.ended = "end" in stop and writer.decoder.ends(one)
+        if self.ended:
+            return one
         if mode == "reencode":
             with self.clock.stage("encode"):
-                fed_D = writer.encoder.encode([candidate.text])[0]
+                fed_D = writer.encoder.encode([one.text])[0]
         elif mode == "snap":
-            fed_D = self._snapped(candidate)
+            fed_D = self._snapped(one)
         self.context_LD = np.concatenate([self.context_LD, fed_D[None]])[-writer.lengths.most :]
-        return candidate
+        return one
 
     def _snapped(self, candidate: Candidate) -> np.ndarray:
         at_rest_D = self.writer.decoder.at_rest(candidate)

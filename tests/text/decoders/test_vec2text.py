@@ -3,6 +3,7 @@ that comes out means anything. `nox -s vec2text` has the library."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,9 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from helpers.documents import make_documents
 from helpers.tiny_models import SENTENCES, tiny_t5
+from lvm_lab.config.decoder_training import DecoderTraining
 from lvm_lab.data.contract import PROBES
+from lvm_lab.data.store import write_store
 from lvm_lab.errors import UserError
+from lvm_lab.jobs.decoder_training import train_decoder
 from lvm_lab.text.decoder import Decoder, Resources, open_decoder, round_trips
 from lvm_lab.text.encoders.gtr_vec2text import GtrVec2Text
 from lvm_lab.text.encoders.hashing import Hashing
@@ -106,6 +111,10 @@ def test_the_encoders_own_vectors_become_texts_scored_by_the_same_encoder(
     contract = decoder.contract()
     assert (contract.encoder, contract.library, contract.dim) == (encoder.called, "transformers", DIM)
     assert contract.probes
+    assert decoder.expected is None
+    assert decoder.notes[0].endswith(
+        "parameters and vec2text's published models 220 million, so that its texts prove plumbing alone"
+    )
     # The library prints, makes a folder for its trainer and would load metrics from a hub.
     assert capsys.readouterr().out == ""
     assert list(tmp_path.iterdir()) == []
@@ -126,6 +135,58 @@ def test_vectors_of_another_encoder_are_refused_and_both_are_named(hub: Path) ->
         opened(encoder, other, steps=0)
     renamed = replace(encoder.contract(), encoder="mine").with_probes(encoder.encode(PROBES))
     assert opened(encoder, renamed, steps=0, encoder_name="mine").contract().encoder == "mine"
+
+
+def stored(path: Path, encoder: Any) -> Path:
+    texts = [f"{one} and {word}" for one in SENTENCES for word in ("a mill", "the sea", "a river", "python", "words")]
+    contract = encoder.contract().with_probes(encoder.encode(PROBES))
+    write_store(path, encoder.encode(texts), make_documents([len(texts)]), contract, texts=texts)
+    return path
+
+
+def test_models_are_trained_on_a_stores_texts_by_the_librarys_trainers(
+    hub: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    encoder = GtrVec2Text(device="cpu")
+    store, out = stored(tmp_path / "store", encoder), Path("models", "mine")
+    settings = {"epochs": 6, "learning_rate": 5e-3, "batch_size": 4, "max_tokens": 8, "device": "cpu"}
+    capsys.readouterr()
+    trained = train_decoder(DecoderTraining(store, out, held_out=0.2, **settings))
+    assert capsys.readouterr().out == ""
+    assert (trained.texts, trained.held_out) == (20, 5)
+    assert {*trained.losses} == {"inversion", "corrector"}
+    for before, after in trained.losses.values():
+        assert 0 < after < before, "random weights learn something of 20 texts"
+    assert sorted(item.name for item in tmp_path.iterdir()) == ["models", "store"]
+    assert [item.name for item in out.parent.iterdir()] == ["mine"]
+    assert sorted(item.name for item in out.iterdir()) == ["corrector", "inversion", "training.json"]
+    record = json.loads((out / "training.json").read_text())
+    assert record["losses"] == {model: list(losses) for model, losses in trained.losses.items()}
+    assert "decoder.inversion=models/mine/inversion decoder.corrector=models/mine/corrector" in [*trained.lines()][-1]
+    given = {"inversion": str(out / "inversion"), "corrector": str(out / "corrector"), "steps": 1}
+    decoder: Any = opened(encoder, **given)
+    (candidates,) = decoder.decode(encoder.encode(SENTENCES[:1]))
+    assert candidates[0].text
+    old = dict(opened(encoder, steps=0).inversion_model.named_parameters())  # type: ignore[attr-defined]
+    changed = {name for name, value in decoder.inversion_model.named_parameters() if not value.equal(old[name])}
+    assert changed
+    assert not {name for name in changed if name.startswith("embedder.")}, "its embedder makes the same vectors"
+
+
+def test_what_cannot_be_trained_on_is_one_sentence_and_nothing_is_left(hub: Path, tmp_path: Path) -> None:
+    encoder = GtrVec2Text(device="cpu")
+    store, other = stored(tmp_path / "store", encoder), stored(tmp_path / "other", Hashing(dim=DIM))
+    (tmp_path / "taken").write_text("dear")
+    before = sorted(tmp_path.rglob("*"))
+    for given, sentence in (
+        ({"store": other}, "is of another encoder than .*other .* with --inversion and --corrector"),
+        ({"out": tmp_path / "taken"}, "taken exists already; name another folder"),
+        ({"inversion": "jxm/nothing"}, "inversion=jxm/nothing cannot be load"),
+    ):
+        with pytest.raises(UserError, match=sentence):
+            train_decoder(DecoderTraining(**({"store": store, "out": tmp_path / "out", "device": "cpu"} | given)))
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_missing_weights_are_one_sentence(hub: Path) -> None:

@@ -354,6 +354,7 @@ def test_names_in_the_cache_are_held_against_the_table_too(server: HTTPServer, s
     assert [list(pieces(request).values()) for request in requests[count:]] == [["acf", "ade", "adf"]]
 
 
+@pytest.mark.slow
 def test_killed_it_goes_on_with_what_was_not_answered(server: HTTPServer, store: Store, tmp_path: Path) -> None:
     """The endpoint itself kills who asks, at the third request."""
     body = (
@@ -377,6 +378,7 @@ def test_killed_it_goes_on_with_what_was_not_answered(server: HTTPServer, store:
     assert [list(pieces(request).values()) for request in requests] == [["bdf"]]
 
 
+@pytest.mark.slow
 def test_an_ingestion_never_fails_for_the_endpoint(
     server: HTTPServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

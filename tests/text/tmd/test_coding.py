@@ -155,6 +155,8 @@ def test_the_labs_table_fits_and_a_users_that_does_not_is_a_sentence(tmp_path: P
         ("domains: [a]", "is no table of TMD names"),
         ("domains: [a\n", "is no YAML"),
         ("{domains: [a], tasks: 3, modifiers: [b]}", "tasks holds no names"),
+        ("{domains: [a, b, a], tasks: [a], modifiers: [b]}", "domains lists 'a' twice; name it once"),
+        ("{domains: [[a]], tasks: [a], modifiers: [b]}", r"domains has \['a'\], which is no name"),
         (f"{{domains: {list(map(str, range(17)))}, tasks: [a], modifiers: [b]}}", "room for 16 domains and 17"),
     ):
         file.write_text(text)

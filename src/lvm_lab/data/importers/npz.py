@@ -40,7 +40,7 @@ def open_source(
     path: Path | str,
     cache: Path,
     *,
-    context_length: int,
+    context_length: int | None,
     min_context: int | None = None,
     bank_path: Path | None = None,
     contract: EncoderContract = UNKNOWN,
@@ -48,6 +48,7 @@ def open_source(
 ) -> Store:
     """A store from what a user points at: a store's folder or address is opened and verified, an `.npz` imported.
 
+    context_length: of the windows that are wanted; None: none are, and documents may be as short as they like.
     min_context: the fewest vectors that a window reads; None: context_length.
     Raises UserError where the path is neither, or the store contradicts the given contract.
     """
@@ -78,7 +79,7 @@ def import_npz(
     path: Path,
     cache: Path,
     *,
-    context_length: int,
+    context_length: int | None,
     min_context: int | None = None,
     bank_path: Path | None = None,
     contract: EncoderContract = UNKNOWN,
@@ -86,7 +87,7 @@ def import_npz(
 ) -> Store:
     """Import a file of any layout into the cache, or open what an earlier run imported.
 
-    min_context: the fewest vectors that a window reads; None: context_length.
+    context_length, min_context: as of `open_source`.
     bank_path: the article bank that a sequence file was cut from; the store then holds the bank's
         documents for the articles that occur in the file.
     contract: what is known of the encoder; `normalised` is measured where it is None.
@@ -169,7 +170,7 @@ def measure_contract(path: Path, vectors_ND: np.ndarray, contract: EncoderContra
     return replace(contract, normalised=normalised)
 
 
-def _check_layout(npz: NpzFile, context_length: int, bank: NpzFile | None) -> str:
+def _check_layout(npz: NpzFile, context_length: int | None, bank: NpzFile | None) -> str:
     """What the headers alone can refuse, before any hash is made or value read, and what they ask to be said."""
     if article_bank.is_bank(npz):
         if bank is not None:
@@ -179,7 +180,7 @@ def _check_layout(npz: NpzFile, context_length: int, bank: NpzFile | None) -> st
         read_material(npz, "")  # raises
     groups = sequences.find_groups(npz)
     length = npz.headers[groups[0].contexts].shape[1]
-    if length != context_length:
+    if context_length not in (None, length):
         raise UserError(
             f"{npz.path} has windows of {length} context vectors and data.context_length is {context_length}; "
             f"set data.context_length={length}."
@@ -195,7 +196,9 @@ def _content_key(cache: Path, path: Path, bank_path: Path | None, contract: Enco
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def _require_windows(path: Path | str, length: np.ndarray, context_length: int, min_context: int | None) -> None:
+def _require_windows(path: Path | str, length: np.ndarray, context_length: int | None, min_context: int | None) -> None:
+    if context_length is None:
+        return
     fewest = context_length if min_context is None else min_context
     if int(length.max(initial=0)) <= fewest:
         key = "context_length" if fewest == context_length else "min_context"

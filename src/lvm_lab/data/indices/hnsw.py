@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import faiss
 import numpy as np
@@ -20,6 +20,8 @@ class Hnsw(Kind):
     searched; null: the fewest that reach the recall that is asked for."""
 
     effort = "ef"
+    # FAISS draws levels by the logarithm of this, and reads wild memory at 1.
+    least: ClassVar[dict[str, int]] = {"links": 2}
     links: int = 32
     build: int = 100
     ef: int | None = None

@@ -20,6 +20,8 @@ EXAMPLE = f"export {VARIABLE}=postgresql://USER:PASSWORD@HOST/DATABASE"
 CONNECT_SECONDS = 30
 # An address with a user or a password in it, or libpq's keywords.
 ADDRESS = re.compile(r"postgres(ql)?://|://[^/\s]*@|\bpassword\s*=", re.IGNORECASE)
+# Classes of SQLSTATE: values that a column does not take, and what is not there or not allowed.
+MISTAKES = ("22", "42")
 # What a server's refusal has in it, and what is said for it.
 REFUSALS = {
     "password authentication failed": "refuses its user or password",
@@ -72,14 +74,17 @@ def connect() -> Any:
 
 
 @contextmanager
-def telling(act: str, way_out: str) -> Iterator[None]:
-    """UserError for what the server, or the way to it, answers to `act` (a verb with its object)."""
+def telling(act: str, way_out: str, mistaken: str | None = None) -> Iterator[None]:
+    """UserError for what the server, or the way to it, answers to `act` (a verb with its object). mistaken: the way
+    out where the server would refuse the same again; None: way_out."""
     psycopg = driver()
     try:
         yield
     except psycopg.Error as error:
         if _is_gone(psycopg, error):
             raise UserError(f"the database went away while the lab was to {act}; {way_out}") from None
+        if mistaken is not None and str(error.sqlstate).startswith(MISTAKES):
+            way_out = mistaken
         words = error.diag.message_primary or str(error)
         raise UserError(f"the database refuses to {act} ({' '.join(words.split())[:200]}); {way_out}") from None
 

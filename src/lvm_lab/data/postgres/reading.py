@@ -14,6 +14,7 @@ from lvm_lab.data.postgres.connection import connect, quoted, telling
 # Rows that are fetched at once: some megabytes.
 ROWS_AT_ONCE = 1_024
 WAY_OUT = "give the same command again, which goes on behind what was made."
+MISTAKEN = "set the reader's table, columns and filters to what it takes, or have it allow that."
 
 
 class Snapshot:
@@ -23,7 +24,7 @@ class Snapshot:
         self._connection = connect()
         weakref.finalize(self, self._connection.close)
         self._cursors = itertools.count()
-        with telling("read", WAY_OUT):
+        with telling("read", WAY_OUT, MISTAKEN):
             # Values as texts are the same whoever asks.
             self._connection.execute(
                 "SELECT set_config('TimeZone', 'UTC', false), set_config('DateStyle', 'ISO', false)"
@@ -43,7 +44,10 @@ class Snapshot:
     def stream(self, query: str, values: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
         """The rows of a query, so many at a time."""
         name = f"lvm_lab_{next(self._cursors)}"
-        with telling(f"read {self.table.name}", WAY_OUT), self._connection.cursor(name=name) as cursor:
+        with (
+            telling(f"read {self.table.name}", WAY_OUT, MISTAKEN),
+            self._connection.cursor(name=name) as cursor,
+        ):
             cursor.itersize = ROWS_AT_ONCE
             cursor.execute(query, values, binary=True)
             yield from cursor

@@ -52,7 +52,9 @@ def survey(connection: Any, table: Table, uses: Mapping[str, str], where: str, v
     query = QUERY.format(
         missing=missing,
         row="NULL" if name is None else f"{name.sql}::text",
-        columns=", ".join(column.sql for use, column in columns.items() if use != "vector") or "1 AS any",
+        # A column may be of two uses, and stands there once.
+        columns=", ".join(dict.fromkeys(column.sql for use, column in columns.items() if use != "vector"))
+        or "1 AS any",
         dims=vectors.dims(vector) if vector else "0",
         hashed=", ".join(hashed),
         table=table.sql,

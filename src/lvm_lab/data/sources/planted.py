@@ -45,7 +45,8 @@ class PlantedWorld(Source):
 
     variant changes the training part alone: `reversed` turns its documents round, `shuffled` mixes
     the chunks of each, `no_signal` draws every chunk by itself. The out-of-domain store has topics
-    that no training document has and a speed between the trained ones.
+    that no training document has and a speed between the trained ones. texts: each chunk has a text, which says which
+    one it is, so that what is decoded can be read.
     """
 
     dim: int = 768
@@ -63,6 +64,7 @@ class PlantedWorld(Source):
     noise_high: float = 0.8
     variant: str = "forward"
     seed: int = 0
+    texts: bool = False
 
     def __post_init__(self) -> None:
         if self.variant not in VARIANTS:
@@ -98,7 +100,11 @@ class PlantedWorld(Source):
     @property
     def content(self) -> str:
         """Names the data by the generator's version and parameters."""
-        described = json.dumps({"generator": GENERATOR_VERSION, **asdict(self)}, sort_keys=True)
+        parameters = asdict(self)
+        # It came later: worlds without texts are named as they were before.
+        if not self.texts:
+            del parameters["texts"]
+        described = json.dumps({"generator": GENERATOR_VERSION, **parameters}, sort_keys=True)
         return hashlib.sha256(described.encode()).hexdigest()
 
     def angles_J(self) -> np.ndarray:
@@ -170,4 +176,11 @@ class PlantedWorld(Source):
             vectors.reshape(-1, self.dim),
             self._documents(count, source),
             EncoderContract(encoder="planted", pooling="none", dense=False, normalised=True),
+            texts=[
+                f"Chunk {chunk} of document {document} in the world {source}."
+                for document in range(count)
+                for chunk in range(self.length)
+            ]
+            if self.texts
+            else None,
         )

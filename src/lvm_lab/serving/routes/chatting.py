@@ -20,7 +20,8 @@ from lvm_lab.serving.refusal import Refusal
 from lvm_lab.serving.routes.limiting import check_steps, check_texts
 from lvm_lab.serving.served import Served
 from lvm_lab.serving.state import Serving, State
-from lvm_lab.serving.writing import Chunk, Order, chooser, chunks, joined
+from lvm_lab.serving.writing import Chunk, Order, chunks, joined
+from lvm_lab.text.choosing import best, sampled
 from lvm_lab.text.encoder import Encoder
 
 router = APIRouter(tags=["chat"])
@@ -99,7 +100,8 @@ def _order(state: State, served: Served, body: ChatBody | CompletionBody) -> Ord
     check_steps(state.limits, served, steps)
     text = joined(body.messages)
     check_texts(state.limits, [text])
-    return Order(text, steps, chooser(body.temperature, body.seed))
+    choose = sampled(body.temperature, body.seed) if body.temperature else best
+    return Order(text, steps, choose)
 
 
 class _Completion:

@@ -37,6 +37,7 @@ class BestOf(Decoder):
             for name, node in nodes.items()
         }
         self._encoder = resources.encoder
+        self.expected = max((one.expected for one in self._open.values() if one.expected is not None), default=None)
         self.notes = tuple(note for decoder in self._open.values() for note in decoder.notes)
 
     @property
@@ -68,6 +69,10 @@ class BestOf(Decoder):
     def at_rest(self, candidate: Candidate) -> np.ndarray | None:
         assert candidate.decoder is not None, "one that it gave"
         return self._open[candidate.decoder].at_rest(candidate)
+
+    def ends(self, candidate: Candidate) -> bool:
+        assert candidate.decoder is not None, "one that it gave"
+        return self._open[candidate.decoder].ends(candidate)
 
 
 def _no_option(name: str, node: object) -> Decoder:

@@ -5,7 +5,7 @@ Shape suffixes: N vectors, K rows, D vector dim.
 
 from __future__ import annotations
 
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -61,7 +61,8 @@ class Retrieval(Decoder):
     def _opened(self, resources: Resources) -> Store:
         if self.store:
             paths = [self.store] if isinstance(self.store, str) else self.store
-            return join_stores([open_source(path, resources.cache, context_length=1) for path in paths])
+            stores = [open_source(path, resources.cache, context_length=None) for path in paths]
+            return join_stores(stores, setting="decoder.store")
         if resources.store is None:
             raise UserError("decoder=retrieval needs a store of texts; add decoder.store=FOLDER.")
         return resources.store
@@ -92,6 +93,19 @@ class Retrieval(Decoder):
     def at_rest(self, candidate: Candidate) -> np.ndarray:
         assert self._store is not None, "open comes first"
         return np.asarray(self._store.vectors_ND[candidate.row], dtype=np.float32)
+
+    def ends(self, candidate: Candidate) -> bool:
+        return candidate.row in self._last_rows
+
+    @cached_property
+    def _last_rows(self) -> frozenset[int]:
+        """The last row of each document, which may stand in several stretches."""
+        assert self._store is not None, "open comes first"
+        documents = self._store.documents
+        stores = documents.store or [0] * len(documents.id)
+        keys = zip(stores, documents.source, documents.id, strict=True)
+        last_rows = (documents.start + documents.length - 1).tolist()
+        return frozenset(dict(zip(keys, last_rows, strict=True)).values())
 
     def _candidates(self, scores_K: np.ndarray, rows_K: np.ndarray) -> list[Candidate]:
         """The best rows of different texts."""

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from lvm_lab.config.decoder_training import LONGEST
 from lvm_lab.data.contract import PROBES, EncoderContract
 from lvm_lab.errors import UserError
 from lvm_lab.text.decoder import Candidate, Decoder, Resources, cosines
@@ -37,8 +38,10 @@ EMBEDDERS = {
         "normalised": False,
     }
 }
-# The most tokens that its models write and its embedder reads.
-LONGEST = 128
+# Of the published models and any that are trained on: T5-base has 220 million parameters.
+PARAMETERS = 100_000_000
+# The mean round-trip cosine that such models give at the least.
+EXPECTED = 0.60
 # Probe sentences of more tokens may be cut elsewhere by the encoder.
 CERTAINLY_READ = 32
 
@@ -81,6 +84,10 @@ class Vec2Text(Decoder):
         return self.inversion
 
     def open(self, resources: Resources) -> None:
+        self.load()
+
+    def load(self) -> None:
+        """Reads the models, which is all that `open` does."""
         self._library = needed("vec2text", EXTRA)
         transformers = needed("transformers", EXTRA)
         if int(transformers.__version__.partition(".")[0]) > 4:
@@ -90,7 +97,7 @@ class Vec2Text(Decoder):
             )
         self._device = device_of(self.device, "decoder.device")
         models = self._library.models
-        with _silently():
+        with silently():
             self._model = _load(self.inversion, "inversion", models.InversionModel)
             if self._model.config.embedder_model_api:
                 raise UserError(
@@ -103,9 +110,30 @@ class Vec2Text(Decoder):
                 corrector = _load(self.corrector, "corrector", models.CorrectorEncoderModel)
                 self._corrector = self._joined(transformers, corrector)
         self._contract = self._described()
+        count = sum(parameter.numel() for parameter in self._model.encoder_decoder.parameters())
+        if count >= PARAMETERS:
+            self.expected = EXPECTED
+        else:
+            self.notes = (
+                f"{self.inversion} has {count:,} parameters and vec2text's published models 220 million, so that its "
+                "texts prove plumbing alone",
+            )
 
     def contract(self) -> EncoderContract:
         return self._contract
+
+    @property
+    def torch_device(self) -> torch.device:
+        return self._device
+
+    @property
+    def inversion_model(self) -> Any:
+        """Of the library, once it is loaded, and so is `corrector_model`; None where there is none."""
+        return self._model
+
+    @property
+    def corrector_model(self) -> Any:
+        return None if self._corrector is None else self._corrector.model
 
     def decode(self, vectors_ND: np.ndarray) -> list[list[Candidate]]:
         decoded: list[list[Candidate]] = []
@@ -119,7 +147,7 @@ class Vec2Text(Decoder):
     def _texts(self, vectors_BD: np.ndarray) -> list[str]:
         import torch
 
-        with torch.no_grad(), _silently():
+        with torch.no_grad(), silently():
             vectors = torch.from_numpy(vectors_BD).to(self._device)
             if self._corrector is None:
                 greedy = {"num_beams": 1, "do_sample": False, "min_length": 1, "max_length": LONGEST}
@@ -158,7 +186,7 @@ class Vec2Text(Decoder):
         """What `vec2text.load_corrector` makes of both, on our device, without the folder `tmp_trainer` that it leaves
         here and the metrics that it loads from a hub; both are for training alone."""
         library = self._library
-        with tempfile.TemporaryDirectory() as folder, _without_metrics():
+        with tempfile.TemporaryDirectory() as folder, without_metrics():
             arguments = transformers.TrainingArguments(
                 output_dir=folder, report_to=[], use_cpu=self._device.type == "cpu"
             )
@@ -180,14 +208,14 @@ def _load(name: str, setting: str, kind: Any) -> Any:
 
 
 @contextlib.contextmanager
-def _silently() -> Iterator[None]:
+def silently() -> Iterator[None]:
     """Without what the library prints between a command's own lines."""
     with contextlib.redirect_stdout(io.StringIO()):
         yield
 
 
 @contextlib.contextmanager
-def _without_metrics() -> Iterator[None]:
+def without_metrics() -> Iterator[None]:
     """The library's trainers load metrics from a hub when they are made; nothing that decodes asks for one."""
     evaluate = needed("evaluate", EXTRA)
     load = evaluate.load

@@ -19,15 +19,12 @@ from lvm_lab.data.postgres.connection import check_settings, telling
 from lvm_lab.data.postgres.survey import Survey, survey
 from lvm_lab.data.tmd import Names
 from lvm_lab.errors import UserError
-from lvm_lab.text.coder import names_of
 from lvm_lab.text.collection import Collection, key
 from lvm_lab.text.document import Document
-from lvm_lab.text.tmd_names import read_table
+from lvm_lab.text.tmd_names import check_named, given_names
 
 # What a table may lack where nobody has said what it is called.
 OPTIONAL = ("id", "dataset", "title", "tmd")
-# As `tmd_names`: the lab's own table.
-LAB = "lab"
 WAYS = {
     "text": "set reader.text to what it is called, or reader.text=null for vectors alone.",
     "vector": "set reader.vector to what it is called, or reader.vector=null for texts alone.",
@@ -156,20 +153,14 @@ class Postgres(Collection):
     @cached_property
     def _survey(self) -> Survey:
         where, values = reading.where(self.filters or {})
-        with telling(f"read {self.table}", reading.WAY_OUT):
+        with telling(f"read {self.table}", reading.WAY_OUT, reading.MISTAKEN):
             seen = survey(self._snapshot, self._snapshot.table, self._uses, where, values)
-        if self._names and (nameless := self._names.nameless(seen.codes_U)):
-            raise UserError(
-                f"{self.tmd} of {self.table} has TMD codes that reader.tmd_names={self.tmd_names} has no name for "
-                f"({', '.join(nameless[: codes.LISTED])}); name the table by which they were given, or leave it out."
-            )
+        check_named(seen.codes_U, self._names, f"{self.tmd} of {self.table}", self.tmd_names)
         return seen
 
     @cached_property
     def _names(self) -> Names:
-        if self.tmd_names is None:
-            return Names()
-        return names_of(read_table(None if self.tmd_names == LAB else self.tmd_names), f"reader={self.kind}")
+        return given_names(self.tmd_names, f"reader={self.kind}")
 
     @cached_property
     def _snapshot(self) -> reading.Snapshot:

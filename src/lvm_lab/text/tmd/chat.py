@@ -1,18 +1,14 @@
 """`tmd=chat`: any endpoint that answers `POST /v1/chat/completions` as OpenAI's does says what kind of text a chunk is.
 
-https://platform.openai.com/docs/api-reference/chat is what is asked and answered.
-
 Shape suffixes: N chunks, D vector dim.
 """
 
 from __future__ import annotations
 
 import logging
-import os
-import re
 from collections.abc import Iterator, Sequence
 from time import monotonic
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
@@ -20,17 +16,15 @@ from lvm_lab.config.settings import cache_folder
 from lvm_lab.errors import UserError
 from lvm_lab.text.chat_answer import Answer, Question
 from lvm_lab.text.chat_cache import AnswerCache
+from lvm_lab.text.chat_model import REFUSED, ChatModel, check_positive
 from lvm_lab.text.coder import Coder, Table
 from lvm_lab.text.encoder import FIRST_TEXT, Encoder
-from lvm_lab.text.endpoint import KEY, Endpoint, EndpointError, Pace
+from lvm_lab.text.endpoint import KEY, EndpointError
 
 log = logging.getLogger(__name__)
 
 # Chunks whose codes are written at once; what an endpoint answered meanwhile is in the cache.
 STRETCH = 512
-# What is answered to a text that is too long or that the endpoint will not read.
-REFUSED = (400, 413, 422)
-VARIABLE = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 
 
 class Chat(Coder):
@@ -63,27 +57,25 @@ class Chat(Coder):
         longest_wait: float = 60.0,
         cache: str | None = None,
     ) -> None:
-        if not model:
-            raise UserError("tmd=chat needs a model; add tmd.model=NAME, as the endpoint calls it.")
-        if not VARIABLE.fullmatch(key_variable):
-            # Not shown: it may be the key itself.
-            raise UserError("tmd.key_variable is no name of an environment variable; put the key there and name that.")
+        self._model = ChatModel(
+            "tmd",
+            model,
+            base_url,
+            key_variable,
+            temperature=temperature,
+            requests_a_minute=requests_a_minute,
+            waits=(timeout, retries, first_wait, longest_wait),
+        )
         for name, count in (("chunks", chunks), ("attempts", attempts)):
             if count < 1:
                 raise UserError(f"tmd.{name}={count} does not fit; set 1 or more.")
-        for name, limit in (("requests_a_minute", requests_a_minute), ("minutes", minutes)):
-            if limit is not None and not 0 < limit < float("inf"):
-                raise UserError(f"tmd.{name}={limit:g} does not fit; set more than 0, or null.")
-        self.model, self.chunks, self.attempts, self.minutes = model, chunks, attempts, minutes
-        self.temperature, self.cache = temperature, cache
-        waits = (timeout, retries, first_wait, longest_wait)
-        key, pace = os.environ.get(key_variable), Pace(requests_a_minute)
-        self._endpoint = Endpoint(base_url, key, *waits, group="tmd", key_variable=key_variable, pace=pace)
+        check_positive("tmd.minutes", minutes)
+        self.chunks, self.attempts, self.minutes, self.cache = chunks, attempts, minutes, cache
         self._works = False
 
     @property
     def by(self) -> str:
-        return f"chat, {self.model}"
+        return f"chat, {self._model.name}"
 
     def codes(
         self, table: Table, vectors_ND: np.ndarray, texts: Sequence[str] | None, encoder: Encoder | None
@@ -91,7 +83,7 @@ class Chat(Coder):
         assert texts is not None, "texts are what is read"
         question = Question(table)
         ends = float("inf") if self.minutes is None else monotonic() + 60 * self.minutes
-        with AnswerCache(cache_folder(self.cache), self.model, question.instructions) as cache:
+        with AnswerCache(cache_folder(self.cache), self._model.name, question.instructions) as cache:
             for first in range(0, len(texts), STRETCH):
                 stretch = texts[first : first + STRETCH]
                 answers = {text: one for text, one in cache.known(stretch).items() if question.fits(one)}
@@ -120,7 +112,10 @@ class Chat(Coder):
         count = sum(text not in answers for text in open_texts)
         if count:
             log.warning(
-                "%d chunks have no answer of %s that fits: %s", count, self.model, self._endpoint.plain(complaint)
+                "%d chunks have no answer of %s that fits: %s",
+                count,
+                self._model.name,
+                self._model.endpoint.plain(complaint),
             )
 
     def _answers(self, texts: list[str], question: Question) -> Iterator[tuple[dict[str, Answer], str]]:
@@ -128,7 +123,7 @@ class Chat(Coder):
         complaint = ""
         for _ in range(self.attempts):
             try:
-                content = self._content(texts, question, complaint)
+                content = self._model.answer(question.messages(texts, complaint))
             except EndpointError as error:
                 if error.status not in REFUSED:
                     raise
@@ -149,18 +144,5 @@ class Chat(Coder):
     def _check(self, question: Question) -> None:
         """Whether it is the text that was refused, and not every request: EndpointError for what is refused always."""
         if not self._works:
-            self._content([FIRST_TEXT], question, "")
+            self._model.answer(question.messages([FIRST_TEXT]))
             self._works = True
-
-    def _content(self, texts: list[str], question: Question, complaint: str) -> Any:
-        """The message that a model answers with; None where it has none."""
-        request: dict[str, Any] = {"model": self.model, "messages": question.messages(texts, complaint)}
-        if self.temperature is not None:
-            request["temperature"] = self.temperature
-        answer = self._endpoint.post("chat/completions", request)
-        try:
-            return answer["choices"][0]["message"].get("content")
-        except (TypeError, LookupError, AttributeError):
-            raise EndpointError(
-                f"{self._endpoint.shown} answered with something that is no message of a model; check tmd.base_url."
-            ) from None

@@ -11,6 +11,8 @@ from rich.console import Console
 
 from lvm_lab.config.presets import Preset
 from lvm_lab.config.settings import CheckpointSettings
+from lvm_lab.data.contract import EncoderContract
+from lvm_lab.data.store import Store
 from lvm_lab.data.windows import Windows
 from lvm_lab.judge.results import PartScores
 from lvm_lab.training._lightning import pl
@@ -29,8 +31,9 @@ class Callback(pl.Callback):
 class RunContext:
     """What a run gives its callbacks: a callback gets those that its parameters name.
 
-    val: the validation windows. show: takes a judgement for the terminal. write: takes an epoch's row for history.jsonl
-    and the loggers. folder: where checkpoints land. checkpoint: which ones.
+    val: the validation windows; store: what their rows lie in, where it is known; contract: of the encoder of all
+    vectors. cache: for what is read from files more than once. show: takes a judgement for the terminal. write: takes
+    an epoch's row for history.jsonl and the loggers. folder: where checkpoints land. checkpoint: which ones.
     """
 
     seed: int
@@ -42,3 +45,6 @@ class RunContext:
     write: Callable[[dict[str, Any]], None]
     folder: Path
     checkpoint: CheckpointSettings
+    store: Store | None = None
+    contract: EncoderContract | None = None
+    cache: Path | None = None

@@ -1,0 +1,41 @@
+"""The files of an exported model and how they are known on disk: weights, what they say of themselves, what is made of
+them; no torch."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from lvm_lab.errors import UserError
+
+WEIGHTS, DESCRIPTION, CARD = "model.safetensors", "config.json", "README.md"
+ONNX, EXAMPLE, TORCH_EXPORT, REPORT = "model.onnx", "run_onnx.py", "model.pt2", "export.json"
+# Of config.json: what a later version has to be able to tell from its own.
+FORMAT = "lvm_lab_export"
+VERSION = 1
+
+
+def weights_in(folder: Path) -> Path | None:
+    """The weights of the exported model that a folder holds; None where it holds none."""
+    file = folder / WEIGHTS
+    return file if file.is_file() and (folder / DESCRIPTION).is_file() else None
+
+
+def description(folder: Path) -> dict[str, Any]:
+    """What config.json says of the model beside it.
+
+    Raises UserError for a file that cannot be read, and for one of another format.
+    """
+    file = folder / DESCRIPTION
+    try:
+        node = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UserError(f"{file} is missing, which says what {WEIGHTS} beside it is; export the model anew.") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{file} cannot be read ({type(error).__name__}); export the model anew.") from error
+    if not isinstance(node, dict) or FORMAT not in node or not isinstance(node.get("identity"), dict):
+        raise UserError(f"{file} is no description of an exported model; name a folder that lvm-lab export wrote.")
+    if node[FORMAT] != VERSION:
+        raise UserError(f"{file} is of format {node[FORMAT]}, which this version does not know; export the model anew.")
+    return node

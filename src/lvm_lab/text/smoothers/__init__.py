@@ -1,0 +1,1 @@
+"""Smoothers, one a file: the stem is the option's name."""
