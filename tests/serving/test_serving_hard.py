@@ -39,13 +39,13 @@ def test_nothing_that_the_schema_allows_or_forbids_is_a_failure_of_the_server(fo
     off = ("tmd=prototypes", f"ingest={folder}/stores", f"cache={folder}/cache")
     with serving(f"checkpoint={folder}/run", *ON_TEXTS, *off) as address:
         schema = schemathesis.openapi.from_url(f"{address}/openapi.json")
-        modes = [schemathesis.GenerationMode.POSITIVE, schemathesis.GenerationMode.NEGATIVE]
+        positive, negative = schemathesis.GenerationMode.POSITIVE, schemathesis.GenerationMode.NEGATIVE
         operations = [result.ok() for result in schema.get_all_operations()]
         assert len(operations) >= 13
         for operation in operations:
-            for mode in modes:
-                with contextlib.suppress(schemathesis.errors.InvalidSchema):
-                    _asked(operation.as_strategy(generation_mode=mode))
+            # Where nothing is given, nothing can be given wrong.
+            for mode in (positive, negative) if operation.method == "post" else (positive,):
+                _asked(operation.as_strategy(generation_mode=mode))
 
 
 def _asked(cases: Any) -> None:
@@ -99,8 +99,8 @@ def started(folder: Path, *words: str) -> tuple[subprocess.Popen[str], str]:
     command = [sys.executable, "-m", "lvm_lab.serve", "port=0", "device=cpu", *words]
     process = subprocess.Popen(command, cwd=folder, env=os.environ | ENVIRONMENT, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
-    line = process.stdout.readline()
-    assert line.startswith("serving at http://127.0.0.1:"), line
+    line = next((line for line in process.stdout if line.startswith("serving at ")), None)
+    assert line is not None, "it ended before it served"
     return process, line.split()[2]
 
 
