@@ -14,7 +14,9 @@ import pytest
 from helpers.commands import TINY, call, finish, fork, rows, start, timeless, wait_until
 from lvm_lab.sweeps import leaderboard
 
-SMOKE = ("-m", "schedule=smoke", "device=cpu")
+# All rows of the schedule, quicker: whether one runs twice or is lost hangs on no number.
+SMALLER = ("data.documents=60", "data.ood_documents=20", "5cat.resamples=20", "5cat.max_windows=60")
+SMOKE = ("-m", "schedule=smoke", "device=cpu", *SMALLER)
 # Threads and launchers may not change a number, so every run has the same.
 ONE = "device.threads=1"
 
@@ -41,7 +43,7 @@ def equal(sweep: Path, unbroken: Path) -> None:
 
 @pytest.mark.slow
 def test_one_row_runs_by_name_and_then_its_sweep_skips_it(tmp_path: Path, cache: str) -> None:
-    done = call(tmp_path, "schedule=smoke", "run_id=gru", "device=cpu", cache)
+    done = call(tmp_path, "schedule=smoke", "run_id=gru", "device=cpu", *SMALLER, cache)
     assert done.code == 0, done.err
     folder = tmp_path / "multirun" / "smoke" / "gru"
     assert result(folder)["status"] == "finished"
