@@ -39,7 +39,7 @@ LINES = {
     "lvm-lab prune x --keep be": ["best", "best_5cat"],
     "lvm-lab prune x --keep best,la": ["best,last"],
     "lvm-lab prune x --keep n": ["none"],
-    "lvm-lab tr": ["train"],
+    "lvm-lab tr": ["train", "train-decoder"],
     "lvm-lab check": ["check-data"],
     "lvm-lab train arch=gr": ["gru"],
     "lvm-lab train --cfg job arch=gr": ["gru"],
