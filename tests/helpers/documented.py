@@ -149,7 +149,9 @@ def _parsed(door: str, parsed: argparse.Namespace) -> Command:
     command = Command()
     for name, value in vars(parsed).items():
         for one in value if isinstance(value, list) else [value]:
-            if (door, name) in WRITTEN and one is not None:
+            if one is None:
+                continue
+            if (door, name) in WRITTEN:
                 command.writes.append(one)
             elif (isinstance(one, Path) and name not in ("cache", "out")) or (door, name) in NAMED:
                 command.reads.append(str(one))
