@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -205,6 +206,15 @@ def _python(
     os.chdir(folder)
     if not figures:
         draw_pixels(pytest.MonkeyPatch())
+    try:
+        _run(words, folder)
+    finally:
+        # As Python ends: joblib's workers go when threads do, and multiprocessing waits for them before that, which are
+        # the five minutes that a worker waits for more work.
+        threading._shutdown()  # type: ignore[attr-defined]
+
+
+def _run(words: list[str], folder: Path) -> None:
     if words[0] == "-m":
         sys.argv = words[1:]
         sys.path.insert(0, str(folder))
