@@ -69,7 +69,9 @@ def lowest(session: nox.Session) -> None:
     """A handful of tests with the lowest version that pyproject declares of everything but torch."""
     project = nox.project.load_toml("pyproject.toml")["project"]
     extras = project["optional-dependencies"]
-    declared = [*project["dependencies"], *extras["text"], *extras["postgres"], *extras["test"]]
+    declared = [*project["dependencies"]]
+    for extra in ("text", "postgres", "serve", "export", "test"):
+        declared += extras[extra]
     # The extra `test` names `text`, and transformers with a floor of its own.
     declared = [one for one in declared if not one.startswith("lvm-lab") and one != "transformers>=4.44,<6"]
     floors = [re.sub(r"(\[.*\])?>=([^,]+).*", r"==\2", one) for one in declared if not one.startswith("torch>=")]
