@@ -18,6 +18,7 @@ from lvm_lab.judge.store_retrieval import store_scores
 from lvm_lab.scoring.comparison import Tested
 from lvm_lab.text.decoder import Decoder, cosines
 from lvm_lab.text.encoder import Encoder
+from lvm_lab.text.prose import folded
 from lvm_lab.text.similarity import Likeness, likeness
 from lvm_lab.text.smoother import Smoother, smoothed
 
@@ -119,11 +120,11 @@ class Passages:
         texts, copied, exact = [], [], []
         rows = zip(self.decoder.decode(raw_WD), self.read, self.targets, strict=True)
         for candidates, read, target in rows:
-            known = {plain(text) for text in read} - {plain(target)}
-            new = (one.text for one in candidates if plain(one.text) not in known)
+            known = {folded(text) for text in read} - {folded(target)}
+            new = (one.text for one in candidates if folded(one.text) not in known)
             # A decoder that writes may have nothing else.
             texts.append(next(new, candidates[0].text))
-            copied.append(plain(candidates[0].text) in known)
+            copied.append(folded(candidates[0].text) in known)
             exact.append(candidates[0].text.split() == target.split())
         return texts, {"copied": np.array(copied, np.float64), "exact_nearest": np.array(exact, np.float64)}
 
@@ -171,7 +172,3 @@ def against(first: Passage, others: Mapping[str, Passage], passages: Passages) -
 def _tested(mine_W: np.ndarray, first_W: np.ndarray, document_W: np.ndarray, passages: Passages) -> Paired:
     difference = paired_difference(mine_W, first_W, document_W, resamples=passages.resamples, seed=passages.seed)
     return Paired(difference, p_value(difference))
-
-
-def plain(text: str) -> str:
-    return " ".join(text.split()).casefold()

@@ -19,7 +19,7 @@ from lvm_lab.text.chunker import Chunker
 from lvm_lab.text.decoder import Candidate, Decoder
 from lvm_lab.text.document import Document
 from lvm_lab.text.encoder import Encoder
-from lvm_lab.text.prose import paragraphs
+from lvm_lab.text.prose import folded, paragraphs
 from lvm_lab.text.smoother import Smoother, smoothed
 
 Mode = Literal["vectors", "reencode", "snap"]
@@ -111,7 +111,7 @@ class Writer:
         read = chunks[-self.lengths.most :]
         with clock.stage("encode"):
             context_LD = self.encoder.encode(read)
-        return Writing(self, len(chunks), read, clock, context_LD, {_plain(chunk) for chunk in read})
+        return Writing(self, len(chunks), read, clock, context_LD, {folded(chunk) for chunk in read})
 
     def _smoothed(self, written: list[Candidate], clock: Clock) -> list[str] | None:
         if self.smoother is None or not written:
@@ -157,10 +157,10 @@ class Writing:
             raise UserError("the model predicts what is not finite; take another checkpoint.")
         with self.clock.stage("decode"):
             one = writer.choose(writer.decoder.decode(raw_D[None])[0])
-        if "repetition" in stop and _plain(one.text) in self.known:
+        if "repetition" in stop and folded(one.text) in self.known:
             self.repeats = one.text
             return None
-        self.known.add(_plain(one.text))
+        self.known.add(folded(one.text))
         self.ended = "end" in stop and writer.decoder.ends(one)
         if self.ended:
             return one
@@ -177,10 +177,6 @@ class Writing:
         if at_rest_D is None:
             raise UserError("mode=snap feeds back chunks of a store, and this text is of none; take decoder=retrieval.")
         return at_rest_D
-
-
-def _plain(text: str) -> str:
-    return " ".join(text.split()).casefold()
 
 
 def totals(seconds: dict[str, list[float]]) -> dict[str, dict[str, Any]]:

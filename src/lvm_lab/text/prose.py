@@ -14,3 +14,8 @@ def paragraphs(text: str, lines: Lines = "joined") -> tuple[str, ...]:
     """The paragraphs of a text, with single blanks between words, none empty."""
     pieces = text.splitlines() if lines == "paragraphs" else BLANK.split(text.replace("\r\n", "\n"))
     return tuple(words for words in (" ".join(piece.split()) for piece in pieces) if words)
+
+
+def folded(text: str) -> str:
+    """Equal for texts that differ in blanks and case alone."""
+    return " ".join(text.split()).casefold()
