@@ -43,14 +43,7 @@ def _documented(kind: type[BaseModel], shape: str) -> dict[str, Any]:
 async def predict(request: Request, state: Serving) -> Response:
     """`vectors` has a row a step, in the encoder's own distribution for `output_type: decoder`, of unit length for
     `cosine`. A context has 1 to context_length vectors. A binary body is answered in kind."""
-    media = _media(request)
-    content = await request.body()
-    if media == vectors.JSON:
-        asked = vectors.parsed(PredictBody, content)
-        given: Any = asked.context_vectors
-    else:
-        asked = vectors.options(PredictBody, request.query_params, "context_vectors")
-        given = vectors.array(media, content, request.headers)
+    media, asked, given = await _asked(request, PredictBody, "context_vectors")
     with state.models.held(asked.model) as served:
         check_steps(state.limits, served, asked.steps)
         context_LD = vectors.context(given, served.facts)
@@ -63,22 +56,25 @@ async def predict(request: Request, state: Serving) -> Response:
 )
 async def predict_batch(request: Request, state: Serving) -> Response:
     """`predictions` has for each context a row a step. Contexts in JSON may differ in length."""
-    media = _media(request)
-    content = await request.body()
-    if media == vectors.JSON:
-        asked = vectors.parsed(PredictBatchBody, content)
-        given: Any = asked.contexts
-    else:
-        asked = vectors.options(PredictBatchBody, request.query_params, "contexts")
-        given = vectors.array(media, content, request.headers)
-        if given.ndim != 3:
-            raise Refusal(422, f"the array has {given.ndim} dims; contexts are of three: contexts, vectors, numbers.")
+    media, asked, given = await _asked(request, PredictBatchBody, "contexts")
+    if media != vectors.JSON and given.ndim != 3:
+        raise Refusal(422, f"the array has {given.ndim} dims; contexts are of three: contexts, vectors, numbers.")
     with state.models.held(asked.model) as served:
         check_steps(state.limits, served, asked.steps, len(given))
         contexts = [vectors.context(one, served.facts, f"contexts.{place}") for place, one in enumerate(given)]
         outputs = await _rollouts(served, contexts, asked.steps, asked.output_type)
         said = _said(served, asked.output_type)
         return vectors.answer(media, np.stack(outputs), served.facts, said, "predictions")
+
+
+async def _asked(request: Request, kind: type[vectors.B], field: str) -> tuple[str, vectors.B, Any]:
+    """The body's type, what is asked for, and its vectors: lists of JSON, or an array. field: theirs in JSON."""
+    media, content = _media(request), await request.body()
+    if media == vectors.JSON:
+        asked = vectors.parsed(kind, content)
+        return media, asked, getattr(asked, field)
+    asked = vectors.options(kind, request.query_params, field)
+    return media, asked, vectors.array(media, content, request.headers)
 
 
 async def _rollouts(
