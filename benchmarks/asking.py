@@ -41,6 +41,7 @@ class Connection(asyncio.Protocol):
 
     def __init__(self) -> None:
         self._received, self._length = bytearray(), 0
+        self.closed = False
         self._answer: asyncio.Future[bytes] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -63,6 +64,7 @@ class Connection(asyncio.Protocol):
             self._answer.set_result(answer)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self.closed = True
         if self._answer is not None and not self._answer.done():
             self._answer.set_exception(exc or ConnectionError("it was closed before it was answered"))
 
@@ -139,8 +141,14 @@ async def steady(
     async def one(kind: str, wire: bytes) -> None:
         nonlocal failures
         due = time.perf_counter()
-        connection = free.pop() if free else await connect(port)
-        status, _ = await connection.ask(wire)
+        try:
+            while free and free[-1].closed:
+                free.pop()
+            connection = free.pop() if free else await connect(port)
+            status, _ = await connection.ask(wire)
+        except OSError:
+            failures += 1
+            return
         took.setdefault(kind, []).append(1000 * (time.perf_counter() - due))
         failures += status != 200
         free.append(connection)

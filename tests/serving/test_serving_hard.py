@@ -16,15 +16,21 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+import torch
 from hypothesis import HealthCheck, given
 from hypothesis import settings as examples
 
-from helpers.commands import ENVIRONMENT
+import lvm_lab
+from helpers.commands import ENVIRONMENT, call
 from helpers.serving import DIM, ENCODER, ON_TEXTS, TEXTS, promote, serving, train
+from lvm_lab import promote as promotion
+from lvm_lab.jobs import exporting
+from lvm_lab.runs.registry import Model
 
 pytest.importorskip("fastapi")
 pytestmark = pytest.mark.slow
 CONTEXT_LD = ENCODER.encode(TEXTS[:5])
+RAW = {"content-type": "application/octet-stream", "x-shape": f"5,{DIM}"}
 
 
 @pytest.fixture(scope="module")
@@ -139,3 +145,82 @@ def test_killed_while_it_answers_it_serves_what_is_promoted_when_it_is_started_a
     assert {answer.status_code for answer in answered} == {200}
     # The next request finds nobody; none that was taken on was broken off by the gentle end.
     assert isinstance(broken[1], httpx.ConnectError | httpx.ReadError | httpx.RemoteProtocolError)
+
+
+def test_a_thousand_requests_during_ten_promotions_are_all_answered_by_one_of_the_models(
+    folder: Path, tmp_path: Path
+) -> None:
+    runs = [folder / "run", train(folder, "other", "seed=1", "arch.width=16")]
+    models = [lvm_lab.load(run) for run in runs]
+    expected = [model.predict(torch.from_numpy(CONTEXT_LD[None])).raw_ND.detach().numpy() for model in models]
+    assert np.abs(expected[0] - expected[1]).max() > 1e-2
+    registry = Model.of(tmp_path / "registry", "books")
+    force = (f"registry={registry.folder.parent}", "name=books", "reason=tiny", "device=cpu", f"cache={folder}/cache")
+
+    def promoted(number: int) -> None:
+        """By the command where it judges too, which takes longer; by what it does behind that."""
+        if number < 2:
+            done = call(folder, f"run={runs[number % 2]}", *force, main=promotion.main)
+            assert done.code == 0, done.err
+            return
+        with registry.at_work() as work, work.building() as place:
+            file = runs[number % 2] / "checkpoints" / "best.ckpt"
+            exporting.write(models[number % 2], file, place, ["safetensors"], latency=False, name="books")
+            work.move("production", work.add(place), "promote")
+
+    promoted(0)
+    answers: list[tuple[int, str, bytes]] = []
+    ended = threading.Event()
+    with serving(f"registry={registry.folder.parent}") as address:
+
+        def ask() -> None:
+            with httpx.Client(base_url=address, timeout=600) as client:
+                while not ended.is_set() or len(answers) < 1000:
+                    answer = client.post("/predict", content=CONTEXT_LD.tobytes(), headers=RAW)
+                    answers.append((answer.status_code, answer.headers["x-version"], answer.content))
+
+        asking = [threading.Thread(target=ask) for _ in range(8)]
+        for thread in asking:
+            thread.start()
+        for number in range(1, 11):
+            promoted(number)
+            # As a user sees it: some time after, all that is asked is answered by the new one.
+            while answers[-1][1] != str(number + 1):
+                assert answers[-1][1] in (str(number), str(number + 1))
+        ended.set()
+        for thread in asking:
+            thread.join()
+    assert len(answers) >= 1000
+    assert {status for status, _, _ in answers} == {200}
+    assert {int(version) for _, version, _ in answers} == {*range(1, 12)}
+    for _, version, content in answers:
+        of_it = expected[(int(version) - 1) % 2]
+        np.testing.assert_allclose(np.frombuffer(content, "<f4")[None], of_it, atol=1e-5)
+
+
+def test_told_to_end_it_answers_what_it_was_asked_and_takes_no_more(folder: Path) -> None:
+    body = np.tile(CONTEXT_LD, (64, 1, 1)).astype("<f4").tobytes()
+    head = f"POST /predict_batch?steps=64 HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n"
+    head += f"Content-Type: application/octet-stream\r\nX-Shape: 64,5,{DIM}\r\n\r\n"
+    patience = ("limits.predictions=4096", "limits.seconds=600", "grace_seconds=600")
+    process, address = started(folder, f"checkpoint={folder}/run", *patience)
+    host, port = address.removeprefix("http://").split(":")
+    with contextlib.ExitStack() as stack:
+        connections = [stack.enter_context(socket.create_connection((host, int(port)))) for _ in range(24)]
+        for connection in connections:
+            connection.sendall(head.encode() + body)
+        # Steps go round, so that all of them are at work until each is at its last one. /metrics counts itself.
+        while "lvm_lab_open_requests 25.0" not in httpx.get(f"{address}/metrics", timeout=600).text:
+            pass
+        process.send_signal(signal.SIGTERM)
+        with contextlib.suppress(ConnectionRefusedError):
+            while True:
+                socket.create_connection((host, int(port))).close()
+        assert process.poll() is None, "it has not ended, and takes no more"
+        for connection in connections:
+            answer = b"".join(iter(lambda: connection.recv(2**20), b""))  # noqa: B023
+            assert answer.startswith(b"HTTP/1.1 200 "), answer[:200]
+            values = np.frombuffer(answer.partition(b"\r\n\r\n")[2], "<f4")
+            assert values.shape == (64 * 64 * DIM,)
+            assert np.isfinite(values).all()
+    assert process.wait() == 128 + signal.SIGTERM

@@ -16,6 +16,8 @@ from lvm_lab.errors import UserError
 from lvm_lab.serving.guard import Guard
 
 BACKLOG = 2048
+# Longer than clients keep a connection that they do not use, who would else find it closed as they ask again.
+KEPT_SECONDS = 75
 
 
 class Patient(HttpToolsProtocol):
@@ -87,6 +89,7 @@ def server(guard: Guard, settings: ServeSettings) -> uvicorn.Server:
         server_header=False,
         # Nothing here asks who the client of a proxy is.
         proxy_headers=False,
+        timeout_keep_alive=KEPT_SECONDS,
         timeout_graceful_shutdown=max(1, round(settings.grace_seconds)),
     )
     return uvicorn.Server(config)
