@@ -6,6 +6,8 @@ python benchmarks/serve_engines.py RUN
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -40,13 +42,14 @@ def main() -> None:
     run = sys.argv[1]
     ours = [sys.executable, "-m", "lvm_lab.serve", f"checkpoint={run}", f"port={PORTS['lvm-lab serve']}"]
     theirs = [sys.executable, str(Path(__file__).with_name("litserve_app.py")), run, str(PORTS["LitServe"])]
-    servers = [subprocess.Popen(command) for command in (ours, theirs)]
+    # LitServe leaves processes of its own behind when it is ended, so each server is the head of a group.
+    servers = [subprocess.Popen(command, start_new_session=True) for command in (ours, theirs)]
     began = time.perf_counter()
     try:
         uvloop.run(measure(run))
     finally:
         for server in servers:
-            server.terminate()
+            os.killpg(server.pid, signal.SIGTERM)
     print(f"{time.perf_counter() - began:.0f} s in all")
 
 
