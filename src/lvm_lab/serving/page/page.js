@@ -3,7 +3,8 @@
 
 // Models that are ticked at the beginning.
 const TICKED = 3;
-const state = { models: [], text: "", round: 0, width: 0 };
+// target: the chunk that was chosen of this text, where all models cut it alike; null: the last.
+const state = { models: [], text: "", target: null, round: 0, width: 0 };
 
 async function loadModels() {
   try {
@@ -19,7 +20,6 @@ async function loadModels() {
 }
 
 function complain(error) {
-  byId("status").textContent = "";
   byId("error").textContent = error.message;
   if (error.status === 401) {
     byId("key-row").hidden = false;
@@ -32,12 +32,12 @@ function ticked() {
   return state.models.filter((model) => names.includes(model.name));
 }
 
-// Each model with its answer or what went wrong; a target of null is the last chunk.
-async function tried(models, target, signal) {
+// Each model with its answer or what went wrong.
+async function tried(models, text, target, signal) {
   const candidates = Number(byId("candidates").value);
   return Promise.all(models.map(async (model) => {
     try {
-      return { model, answer: await ask("try", { model: model.name, text: state.text, target, candidates }, signal) };
+      return { model, answer: await ask("try", { model: model.name, text, target, candidates }, signal) };
     } catch (error) {
       return { model, answer: error };
     }
@@ -51,9 +51,12 @@ async function predict() {
   byId("error").textContent = "";
   if (!byId("text").value.trim()) return complain(new Error("The text is empty; paste some, or take the example."));
   if (!models.length) return complain(new Error("No model is ticked; tick one or more."));
-  state.text = byId("text").value;
-  const round = begin(models);
-  const results = await tried(models, null);
+  const text = byId("text").value;
+  if (text !== state.text) [state.text, state.target] = [text, null];
+  state.round += 1;
+  const { round } = state;
+  begin(models);
+  const results = await tried(models, text, state.target);
   if (round !== state.round) return;
   const groups = new Map();
   for (const result of results) {
@@ -64,12 +67,9 @@ async function predict() {
   finish(results);
 }
 
-// A new round, which makes what earlier ones still wait for void.
 function begin(models) {
   byId("results").setAttribute("aria-busy", "true");
   byId("status").textContent = `Asking ${listed(models.map((model) => model.name))} …`;
-  state.round += 1;
-  return state.round;
 }
 
 function finish(results) {
@@ -91,20 +91,22 @@ function groupOf(results, place, named) {
   fill(results);
   if (results[0].answer instanceof Error) return element("section", { class: "group" }, columns);
   const answersOf = (some) => some.map((one) => one.answer).filter((answer) => !(answer instanceof Error));
+  const { text, round } = state;
+  const models = results.map((one) => one.model);
   let asking = new AbortController();
   const choose = async (target) => {
     asking.abort();
     asking = new AbortController();
     const { signal } = asking;
-    const models = results.map((one) => one.model);
+    state.target = named ? null : target;
     byId("error").textContent = "";
-    const round = begin(models);
-    const anew = await tried(models, target, signal);
-    if (signal.aborted || !chunks.isConnected) return;
+    begin(models);
+    const anew = await tried(models, text, target, signal);
+    // Another chunk, or a whole text, was asked for meanwhile.
+    if (signal.aborted || round !== state.round) return;
     fill(anew);
     if (answersOf(anew).length) markChunks(chunks, answersOf(anew));
-    if (round === state.round) finish(anew);
-    else draw();
+    finish(anew);
   };
   const chunks = chunkList(`target-${place}`, answersOf(results), named, choose);
   return element("section", { class: "group" }, chunks, columns);
@@ -132,6 +134,7 @@ byId("example").addEventListener("click", () => {
   byId("text").value = EXAMPLE;
   byId("text").focus();
 });
+byId("candidates").addEventListener("change", () => { if (byId("results").children.length) predict(); });
 byId("use-key").addEventListener("click", () => {
   apiKey = byId("key").value;
   loadModels();
