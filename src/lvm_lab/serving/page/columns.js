@@ -20,12 +20,13 @@ function ranksPart(answer) {
   const { text, decoder } = answer.ranks;
   const next = cosineAt(answer, 1);
   const last = cosineAt(answer, 0);
-  return section(`Chunk ${answer.target}, which truly follows`, element("dl", { class: "figures" },
-    tile("rank in this text", rankWords(text), `unread only: ${rankWords({ rank: text.unread, of: text.unread_of })}`,
-      "Among the text's different chunks, by their cosine to the prediction. Unread only: without those that the model has read."),
-    decoder ? tile("rank in the store", rankWords(decoder), decoder.unread === null ? "" : `unread only: ${grouped(decoder.unread, 0)}`,
-      "Among the different texts that the decoder chooses from, and this chunk.") : null,
-    tile("cosine to the prediction", fixed(next), `the last chunk read: ${fixed(last)}`, "Offset +1 of the curve below; the last chunk that was read is offset 0.")),
+  const among = decoder ? `, or the ${grouped(decoder.of, 0)} different texts that the decoder chooses from, this one among them` : "";
+  return section(`Chunk ${answer.target}, which truly follows`,
+    element("p", { class: "quiet" }, `Its rank by cosine to the prediction, among the ${text.of} different chunks of this text${among}. Unread only: without what the model has read.`),
+    element("dl", { class: "figures" },
+      tile("rank in this text", rankWords(text), `unread only: ${rankWords({ rank: text.unread, of: text.unread_of })}`),
+      decoder && tile("rank in the store", rankWords(decoder), decoder.unread === null ? "" : `unread only: ${grouped(decoder.unread, 0)}`),
+      tile("cosine to the prediction", fixed(next), `the last chunk read: ${fixed(last)}`)),
     decoder ? null : missing(answer.missing.decoder));
 }
 
@@ -37,8 +38,8 @@ function rankWords({ rank, of }) {
   return rank === null ? `beyond 1,000 of ${grouped(of, 0)}` : `${grouped(rank, 0)} of ${grouped(of, 0)}`;
 }
 
-function tile(name, value, more, meaning) {
-  return element("div", { title: meaning }, element("dt", {}, name), element("dd", {}, element("strong", {}, value), more && element("span", { class: "quiet" }, more)));
+function tile(name, value, more) {
+  return element("div", {}, element("dt", {}, name), element("dd", {}, element("strong", {}, value), more && element("span", { class: "quiet" }, more)));
 }
 
 function candidatesPart(answer) {
