@@ -20,18 +20,11 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as examples
 
 from helpers.commands import ENVIRONMENT
-from helpers.serving import DIM, ENCODER, ON_TEXTS, TEXTS, promote, serving, train
+from helpers.serving import DIM, ENCODER, ON_TEXTS, TEXTS, promote, serving
 
 pytest.importorskip("fastapi")
 pytestmark = pytest.mark.slow
 CONTEXT_LD = ENCODER.encode(TEXTS[:5])
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("home")
-    train(folder, "run")
-    return folder
 
 
 def test_nothing_that_the_schema_allows_or_forbids_is_a_failure_of_the_server(folder: Path) -> None:

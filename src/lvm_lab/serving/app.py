@@ -22,7 +22,7 @@ from lvm_lab.serving.guard import Guard
 from lvm_lab.serving.metrics import Metrics
 from lvm_lab.serving.models import Models
 from lvm_lab.serving.refusal import Refusal
-from lvm_lab.serving.routes import chatting, looking, predicting, working
+from lvm_lab.serving.routes import chatting, looking, predicting, trying, working
 from lvm_lab.serving.served import Served
 from lvm_lab.serving.state import Ingest, State
 from lvm_lab.serving.vectors import first_of
@@ -61,7 +61,7 @@ def application(
         responses={"4XX": {"description": "What is wrong, in one sentence."}},
     )
     app.state.serving = State(models, settings.limits, metrics, settings.chat_steps, ingest)
-    for one in (looking, predicting, working, chatting):
+    for one in (looking, predicting, working, trying, chatting):
         app.include_router(one.router)
     app.add_exception_handler(Refusal, _refused)
     app.add_exception_handler(UserError, _mistaken)
