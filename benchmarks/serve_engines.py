@@ -6,13 +6,13 @@ python benchmarks/serve_engines.py RUN
 
 from __future__ import annotations
 
-import asyncio
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import numpy as np
+import uvloop
 from asking import as_json, closed_loop, percentiles, ready
 
 import lvm_lab
@@ -32,7 +32,8 @@ async def measure(run: str) -> None:
             for name, port in PORTS.items():
                 took, a_second, failures = await closed_loop(port, wires, clients, 1.0 if number == 0 else SECONDS)
                 if number:
-                    print(f"{clients:3d} clients  {name:14s}{percentiles(took)}, {a_second:.0f}/s, {failures} failed")
+                    times = f"{percentiles(took)}, {a_second:.0f}/s"
+                    print(f"{clients:3d} clients  {name:14s}{times}, {failures} failed", flush=True)
 
 
 def main() -> None:
@@ -42,7 +43,7 @@ def main() -> None:
     servers = [subprocess.Popen(command) for command in (ours, theirs)]
     began = time.perf_counter()
     try:
-        asyncio.run(measure(run))
+        uvloop.run(measure(run))
     finally:
         for server in servers:
             server.terminate()

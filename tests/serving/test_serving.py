@@ -304,6 +304,7 @@ def test_promotions_are_taken_without_losing_a_request(folder: Path, tmp_path: P
         (("checkpoint=run", "host=0.0.0.0"), "lets other machines in, which takes a key"),
         (("checkpoint=run", "port=70000"), "port=70000"),
         (("checkpoint=run", "limits.steps=0"), "limits.steps=0"),
+        (("checkpoint=run", "limits.bodies_mb=1"), "limits.bodies_mb to that at least"),
         (("checkpoint=run", "ingest=stores"), "encoder=OPTION"),
         (("-m", "checkpoint=run", "port=1,2"), "one command is one server"),
     ],

@@ -5,22 +5,29 @@ from __future__ import annotations
 import contextlib
 import os
 import resource
+import select
 import signal
 import socket
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
 import httpx
 import numpy as np
 import pytest
+import torch
 from hypothesis import HealthCheck, given
 from hypothesis import settings as examples
 
-from helpers.commands import ENVIRONMENT
-from helpers.serving import DIM, ENCODER, ON_TEXTS, TEXTS, promote, serving
+import lvm_lab
+from helpers.commands import ENVIRONMENT, TINY, call
+from helpers.serving import DIM, ENCODER, ON_TEXTS, TEXTS, promote, serving, train
+from lvm_lab import promote as promotion
+from lvm_lab.jobs import exporting
+from lvm_lab.runs.registry import Model
 
 pytest.importorskip("fastapi")
 pytestmark = pytest.mark.slow
@@ -132,3 +139,84 @@ def test_killed_while_it_answers_it_serves_what_is_promoted_when_it_is_started_a
     assert {answer.status_code for answer in answered} == {200}
     # The next request finds nobody; none that was taken on was broken off by the gentle end.
     assert isinstance(broken[1], httpx.ConnectError | httpx.ReadError | httpx.RemoteProtocolError)
+
+
+def test_a_thousand_requests_during_ten_promotions_are_all_answered_by_one_of_the_models(
+    tmp_path: Path,
+) -> None:
+    runs = [tmp_path / name for name in ("one", "other")]
+    for seed, run in enumerate(runs):
+        done = call(tmp_path, *TINY, "trainer.max_epochs=1", f"seed={seed}", f"run.dir={run}")
+        assert done.code == 0, done.err
+    models = [lvm_lab.load(run) for run in runs]
+    context_LD = np.random.default_rng(0).normal(size=(5, 128)).astype("<f4")
+    headers = {"content-type": "application/octet-stream", "x-shape": "5,128"}
+    expected = [model.predict(torch.from_numpy(context_LD[None])).raw_ND.detach().numpy() for model in models]
+    assert np.abs(expected[0] - expected[1]).max() > 1e-2
+    registry = Model.of(tmp_path / "registry", "books")
+    force = (f"registry={registry.folder.parent}", "name=books", "reason=tiny", f"cache={tmp_path}/cache")
+    done = call(tmp_path, f"run={runs[0]}", *force, main=promotion.main)
+    assert done.code == 0, done.err
+
+    def promoted(number: int) -> None:
+        """As the command does once it has judged."""
+        with registry.at_work() as work, work.building() as place:
+            file = runs[number % 2] / "checkpoints" / "best.ckpt"
+            exporting.write(models[number % 2], file, place, ["safetensors"], latency=False, name="books")
+            work.move("production", work.add(place), "promote")
+
+    answers: list[tuple[int, str, bytes]] = []
+    ended = threading.Event()
+    with serving(f"registry={registry.folder.parent}") as address:
+
+        def ask() -> None:
+            with httpx.Client(base_url=address, timeout=600) as client:
+                # Server, clients and promotions share one process, of which each needs its part.
+                while not ended.wait(0.005) or len(answers) < 1000:
+                    answer = client.post("/predict", content=context_LD.tobytes(), headers=headers)
+                    answers.append((answer.status_code, answer.headers["x-version"], answer.content))
+
+        asking = [threading.Thread(target=ask) for _ in range(4)]
+        for thread in asking:
+            thread.start()
+        for number in range(1, 11):
+            promoted(number)
+            while not answers or answers[-1][1] != str(number + 1):
+                time.sleep(0.01)
+        ended.set()
+        for thread in asking:
+            thread.join()
+    assert len(answers) >= 1000
+    assert {status for status, _, _ in answers} == {200}
+    assert {int(version) for _, version, _ in answers} == {*range(1, 12)}
+    for _, version, content in answers:
+        of_it = expected[(int(version) - 1) % 2]
+        np.testing.assert_allclose(np.frombuffer(content, "<f4")[None], of_it, atol=1e-5)
+
+
+def test_told_to_end_it_answers_what_it_was_asked_and_takes_no_more(folder: Path) -> None:
+    body = np.tile(CONTEXT_LD, (4, 1, 1)).astype("<f4").tobytes()
+    head = f"POST /predict_batch?steps=256 HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n"
+    head += f"Content-Type: application/octet-stream\r\nX-Shape: 4,5,{DIM}\r\n\r\n"
+    patience = ("limits.steps=256", "limits.seconds=600", "grace_seconds=600")
+    process, address = started(folder, f"checkpoint={folder}/run", *patience)
+    host, port = address.removeprefix("http://").split(":")
+    with contextlib.ExitStack() as stack:
+        connections = [stack.enter_context(socket.create_connection((host, int(port)))) for _ in range(24)]
+        for connection in connections:
+            connection.sendall(head.encode() + body)
+        # Steps go round, so that all of them are at work until each is at its last one. /metrics counts itself.
+        while "lvm_lab_open_requests 25.0" not in httpx.get(f"{address}/metrics", timeout=600).text:
+            assert select.select(connections, [], [], 0.01)[0] == [], "one was answered before the last one came"
+        process.send_signal(signal.SIGTERM)
+        with contextlib.suppress(ConnectionRefusedError):
+            while True:
+                socket.create_connection((host, int(port))).close()
+        assert process.poll() is None, "it has not ended, and takes no more"
+        for connection in connections:
+            answer = b"".join(iter(lambda: connection.recv(2**20), b""))  # noqa: B023
+            assert answer.startswith(b"HTTP/1.1 200 "), answer[:200]
+            values = np.frombuffer(answer.partition(b"\r\n\r\n")[2], "<f4")
+            assert values.shape == (4 * 256 * DIM,)
+            assert np.isfinite(values).all()
+    assert process.wait() in (-signal.SIGTERM, 128 + signal.SIGTERM)

@@ -51,6 +51,11 @@ class Limits:
         for one in fields(self):
             if getattr(self, one.name) <= 0:
                 raise UserError(f"limits.{one.name}={getattr(self, one.name):g} leaves nothing; set more than 0.")
+        if self.body_mb > self.bodies_mb:
+            raise UserError(
+                f"limits.body_mb={self.body_mb:g} is more than all requests may hold (limits.bodies_mb="
+                f"{self.bodies_mb:g}); set limits.bodies_mb to that at least."
+            )
 
     @property
     def body_bytes(self) -> int:

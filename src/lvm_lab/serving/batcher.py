@@ -135,10 +135,11 @@ class Batcher:
 
     def _hand_out(self, batch: list[_Job], raw_BD: np.ndarray, unit_BD: np.ndarray) -> None:
         going_on = []
-        for job, raw_D, unit_D in zip(batch, raw_BD, unit_BD, strict=True):
+        finite_B = np.isfinite(raw_BD).all(axis=1) & np.isfinite(unit_BD).all(axis=1)
+        for job, raw_D, unit_D, finite in zip(batch, raw_BD, unit_BD, finite_B, strict=True):
             job.raw_SD.append(raw_D)
             job.unit_SD.append(unit_D)
-            if not np.isfinite(raw_D).all() or not np.isfinite(unit_D).all():
+            if not finite:
                 job.answer.set_exception(
                     Refusal(422, "the model predicts what is not finite; give vectors like those of its encoder.")
                 )

@@ -6,7 +6,8 @@ import json
 from typing import Any
 
 # What OpenAI calls them, whose clients read it.
-KINDS = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
+KINDS = {401: "authentication_error", 403: "permission_error", 404: "not_found_error"}
+# Seconds.
 RETRY_AFTER = 1
 
 
@@ -29,7 +30,8 @@ def body(status: int, sentence: str) -> bytes:
 
 
 def headers(status: int) -> dict[str, str]:
-    """What an error's answer says beside its body."""
-    if status in (429, 503):
+    """What an error's answer says beside its body: when to come again, where the server is full with what all clients
+    ask. No client is counted by itself, so that none gets 429."""
+    if status == 503:
         return {"retry-after": str(RETRY_AFTER)}
     return {"www-authenticate": "Bearer"} if status == 401 else {}

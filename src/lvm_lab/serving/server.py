@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import socket
 from typing import Any
@@ -15,6 +16,8 @@ from lvm_lab.errors import UserError
 from lvm_lab.serving.guard import Guard
 
 BACKLOG = 2048
+# Longer than clients keep a connection that they do not use, who would else find it closed as they ask again.
+KEPT_SECONDS = 75
 
 
 class Patient(HttpToolsProtocol):
@@ -67,6 +70,9 @@ def bound(host: str, port: int) -> socket.socket:
 def run(guard: Guard, listener: socket.socket, settings: ServeSettings) -> None:
     """Serve until SIGINT or SIGTERM; what is asked by then is still answered, for as long as the settings say."""
     _allow_files()
+    # Libraries and models stay: looking through their objects for garbage would hold up requests again and again.
+    gc.collect()
+    gc.freeze()
     server(guard, settings).run(sockets=[listener])
 
 
@@ -81,6 +87,9 @@ def server(guard: Guard, settings: ServeSettings) -> uvicorn.Server:
         log_level="warning",
         access_log=False,
         server_header=False,
+        # Nothing here asks who the client of a proxy is.
+        proxy_headers=False,
+        timeout_keep_alive=KEPT_SECONDS,
         timeout_graceful_shutdown=max(1, round(settings.grace_seconds)),
     )
     return uvicorn.Server(config)

@@ -15,11 +15,12 @@ from pydantic import BaseModel
 from lvm_lab.serving import vectors
 from lvm_lab.serving.bodies import OutputType, PredictBatchBody, PredictBody
 from lvm_lab.serving.refusal import Refusal
+from lvm_lab.serving.routes.direct import RESPONSES, Direct
 from lvm_lab.serving.routes.limiting import check_steps
 from lvm_lab.serving.served import Served
 from lvm_lab.serving.state import Serving
 
-router = APIRouter(tags=["vectors"])
+router = APIRouter(tags=["vectors"], route_class=Direct, responses=RESPONSES)
 
 
 def _documented(kind: type[BaseModel], shape: str) -> dict[str, Any]:

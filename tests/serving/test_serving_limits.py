@@ -1,0 +1,123 @@
+"""`lvm-lab serve` above its limits: 503 with Retry-After where asking again later helps, 4xx where it does not."""
+
+from __future__ import annotations
+
+import asyncio
+import select
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+
+from helpers.serving import DIM, ENCODER, TEXTS, serving, train
+from lvm_lab.config.serving import BatchSettings
+
+pytest.importorskip("fastapi")
+CONTEXT_LD = ENCODER.encode(TEXTS[:5])
+RAW = {"content-type": "application/octet-stream", "x-shape": f"5,{DIM}"}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return train(tmp_path_factory.mktemp("home"), "run")
+
+
+@pytest.fixture(scope="module")
+def address(run: Path) -> Iterator[str]:
+    limits = ("limits.body_mb=1", "limits.bodies_mb=1.5", "limits.steps=8", "limits.predictions=16")
+    with serving(f"checkpoint={run}", *limits) as address:
+        yield address
+
+
+def test_what_no_request_may_ask_is_no_matter_of_time(address: str) -> None:
+    batch = RAW | {"x-shape": f"17,5,{DIM}"}
+    for path, content, headers, status in (
+        ("/predict?steps=9", CONTEXT_LD.tobytes(), RAW, 422),
+        ("/predict_batch", np.tile(CONTEXT_LD, (17, 1, 1)).tobytes(), batch, 422),
+        ("/predict", bytes(2**20 + 1), RAW, 413),
+    ):
+        answer = httpx.post(f"{address}{path}", content=content, headers=headers, timeout=600)
+        assert answer.status_code == status
+        assert "retry-after" not in answer.headers
+
+
+def test_bodies_that_are_held_make_others_come_again(address: str) -> None:
+    host, port = address.removeprefix("http://").split(":")
+    size = 900_000
+    head = f"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: {size}\r\n\r\n".encode()
+    with ExitStack() as stack:
+        held = [stack.enter_context(socket.create_connection((host, int(port)))) for _ in range(2)]
+        for connection in held:
+            connection.sendall(head + bytes(size - 1))
+        # There is room for one of them, whichever was faster.
+        (refused,), _, _ = select.select(held, [], [])
+        answer = refused.recv(65536)
+        assert b" 503 " in answer
+        assert b"retry-after: 1\r\n" in answer
+        assert b"holds too many bodies" in answer
+        (other,) = {*held} - {refused}
+        other.sendall(b"\0")
+        assert b" 422 " in other.recv(65536), "what is held is read on"
+    assert httpx.post(f"{address}/predict", content=CONTEXT_LD.tobytes(), headers=RAW, timeout=600).status_code == 200
+
+
+def test_what_takes_too_long_may_come_again(run: Path) -> None:
+    with serving(f"checkpoint={run}", "limits.seconds=0.001", "limits.steps=1024") as address:
+        answer = httpx.post(f"{address}/predict?steps=1024", content=CONTEXT_LD.tobytes(), headers=RAW, timeout=600)
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+    assert "longer than 0.001 seconds" in answer.json()["error"]["message"]
+
+
+def test_contexts_wait_for_a_model_in_a_number_of_places() -> None:
+    from lvm_lab.serving.batcher import Batcher
+    from lvm_lab.serving.refusal import Refusal
+
+    at_work, goes_on = threading.Event(), threading.Event()
+
+    def predict(context_BLD: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        at_work.set()
+        goes_on.wait()
+        return context_BLD[:, -1], context_BLD[:, -1]
+
+    batcher = Batcher(predict, BatchSettings(), feeds_unit=False, longest=5, waiting=2)
+    futures = batcher.submit([CONTEXT_LD])
+    at_work.wait()
+    futures += batcher.submit([CONTEXT_LD, CONTEXT_LD])
+    with pytest.raises(Refusal, match="ask again in a second") as refused:
+        batcher.submit([CONTEXT_LD])
+    assert refused.value.status == 503
+    goes_on.set()
+    for future in futures:
+        np.testing.assert_array_equal(future.result()[0], CONTEXT_LD[-1:])
+    batcher.close()
+
+
+def test_texts_wait_for_a_model_in_a_number_of_places() -> None:
+    from lvm_lab.serving.refusal import Refusal
+    from lvm_lab.serving.served import Absent, Served, Texts
+
+    absent = Absent("none.")
+    facts, batcher = SimpleNamespace(name="books"), SimpleNamespace(close=lambda: None)
+    parts: Any = (facts, batcher, Texts(absent, absent, absent, absent))
+    served = Served(*parts, texts_waiting=1)
+    goes_on = threading.Event()
+
+    async def asked() -> None:
+        first = asyncio.create_task(served.with_texts(goes_on.wait))
+        await asyncio.sleep(0)
+        with pytest.raises(Refusal, match="ask again in a second") as refused:
+            await served.with_texts(lambda: None)
+        assert refused.value.status == 503
+        goes_on.set()
+        assert await first
+        assert await served.with_texts(lambda: "answered") == "answered"
+
+    asyncio.run(asked())
+    served.close()
