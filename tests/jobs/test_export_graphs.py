@@ -13,11 +13,16 @@ import pytest
 import torch
 
 import lvm_lab
+from lvm_lab.build.model import assemble
+from lvm_lab.commands.arguments import sort
+from lvm_lab.commands.guest import from_python, guest
 from lvm_lab.config.export import ExportSettings
 from lvm_lab.errors import UserError
 from lvm_lab.jobs import export_graphs, exporting
 from lvm_lab.jobs.export_graphs import TOLERANCE, NoGraph, contexts
+from lvm_lab.model import identity
 from lvm_lab.reporting import export as report
+from lvm_lab.types import Stats
 
 pytest.importorskip("onnx")
 pytest.importorskip("onnxscript")
@@ -56,6 +61,17 @@ def test_the_example_runs_where_neither_lab_nor_torch_is(tmp_path: Path) -> None
 
     metadata = {one.key: one.value for one in onnx.load(out / "model.onnx").metadata_props}
     assert json.loads(metadata["contract"]) == model.contract
+
+
+# Mamba-2 leaves out taps and chunks that a context does not reach, and a denoiser begins with noise.
+@pytest.mark.slow
+@pytest.mark.parametrize("parts", ["arch=mamba2", "arch=gru head=diffusion", "arch=gru head=energy"])
+def test_a_graph_is_of_every_batch_and_mamba2s_of_every_length(parts: str, tmp_path: Path) -> None:
+    with guest():
+        config = from_python("train", sort([*parts.split(), "arch.width=16"]), None, None)
+    model = assemble(config, Stats(torch.zeros(16), torch.ones(16)), identity(config, {}, 16)).eval()
+    made = export_graphs.to_torch_export(model, tmp_path / "model.pt2", latency=False)
+    assert made.lengths == (list(range(1, model.context_length + 1)) if "mamba2" in parts else [model.context_length])
 
 
 def test_the_example_is_twenty_lines() -> None:

@@ -45,6 +45,8 @@ class EnergyHead(Head):
                 least = 2 if name == "training_draws" else 1
                 raise UserError(f"head.{name} is too small; set head.{name} to {least} or more.")
         self.noise, self.training_draws, self.draws = noise, training_draws, draws
+        chance_S1Z = normal(draws, 1, noise, like=stats.mean_D, training=False)
+        self.register_buffer("chance_S1Z", chance_S1Z, persistent=False)
         self.seen = nn.Linear(width, hidden)
         self.chance = nn.Linear(noise, hidden, bias=False)
         self.layers = nn.ModuleList(
@@ -56,8 +58,7 @@ class EnergyHead(Head):
         self.zero_init(self.last)
 
     def forward(self, hidden_NH: Tensor, reading: Reading | None = None) -> Prediction:
-        chance_SNZ = normal(self.draws, 1, self.noise, like=hidden_NH, training=False)
-        return Prediction.from_raw(self._draw(hidden_NH, chance_SNZ, reading).mean(0))
+        return Prediction.from_raw(self._draw(hidden_NH, self.chance_S1Z.to(hidden_NH), reading).mean(0))
 
     def draw(self, hidden_NH: Tensor, reading: Reading, draws: Draws) -> Prediction:
         chance_SNZ = draws.normal(draws.count, len(hidden_NH), self.noise, like=hidden_NH)

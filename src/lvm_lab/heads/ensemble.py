@@ -25,6 +25,6 @@ class EnsembleHead(Head):
 
     def forward(self, hidden_NH: Tensor, reading: Reading | None = None) -> Prediction:
         vectors_NX, weight_NE = hidden_NH[:, : -self.members], hidden_NH[:, -self.members :, None]
-        raw_NED, unit_NED = vectors_NX.view(len(hidden_NH), 2, self.members, self.dim).unbind(1)
+        raw_NED, unit_NED = vectors_NX.unflatten(1, (2, self.members, self.dim)).unbind(1)
         unit_ND = F.normalize((weight_NE * unit_NED).sum(1), dim=-1)
         return Prediction((weight_NE * raw_NED).sum(1), unit_ND)

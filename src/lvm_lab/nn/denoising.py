@@ -76,6 +76,7 @@ class DenoisingHead(Head):
 
     feeds = frozenset({"denoised"})
     generative = True
+    noise_S1D: Tensor
     signal_T: Tensor
     weight_T: Tensor
 
@@ -102,6 +103,9 @@ class DenoisingHead(Head):
         weight_T = torch.ones(LEVELS)
         if snr_clamp is not None:
             weight_T = (signal_T.square() / (1 - signal_T.square())).clamp(1 / snr_clamp, snr_clamp)
+        # One noise for all rows: a prediction is a function of the context, wherever in a batch that stands.
+        noise_S1D = normal(sampling.draws, 1, len(stats.mean_D), like=signal_T, training=False)
+        self.register_buffer("noise_S1D", noise_S1D, persistent=False)
         self.register_buffer("signal_T", signal_T, persistent=False)
         self.register_buffer("weight_T", weight_T / weight_T.mean(), persistent=False)
 
@@ -130,10 +134,9 @@ class DenoisingHead(Head):
         )
 
     def forward(self, hidden_NH: Tensor, reading: Reading | None = None) -> Prediction:
-        dim = len(self.normaliser.centre_D)
-        # One noise for all rows: a prediction is a function of the context, wherever in a batch that stands.
-        noise_SND = normal(self.sampling.draws, 1, dim, like=hidden_NH, training=False)
-        return self._denoised(noise_SND.expand(-1, len(hidden_NH), -1), hidden_NH, reading)
+        # Not `len`, which an exporter takes for a batch of fixed size.
+        noise_SND = self.noise_S1D.to(hidden_NH).expand(-1, hidden_NH.shape[0], -1)
+        return self._denoised(noise_SND, hidden_NH, reading)
 
     def draw(self, hidden_NH: Tensor, reading: Reading, draws: Draws) -> Prediction:
         noise_SND = draws.normal(draws.count, len(hidden_NH), len(self.normaliser.centre_D), like=hidden_NH)

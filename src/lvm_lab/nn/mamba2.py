@@ -193,6 +193,9 @@ def causal_conv(x_BLM: Tensor, conv: nn.Conv1d) -> Tensor:
     weight_MW, bias_M = conv.weight.squeeze(1), conv.bias
     assert bias_M is not None
     y_BLM = x_BLM * weight_MW[:, -1] + bias_M
-    for lag in range(1, min(weight_MW.shape[1], length)):
-        y_BLM = y_BLM + F.pad(x_BLM[:, :-lag] * weight_MW[:, -1 - lag], (0, 0, lag, 0))
+    # A graph that is exported is of every length, also of those that its last taps do not reach.
+    every = torch.compiler.is_exporting()
+    for lag in range(1, weight_MW.shape[1] if every else min(weight_MW.shape[1], length)):
+        early_BLM = x_BLM if every else x_BLM[:, :-lag]
+        y_BLM = y_BLM + F.pad(early_BLM * weight_MW[:, -1 - lag], (0, 0, lag, 0))[:, :length]
     return F.silu(y_BLM)

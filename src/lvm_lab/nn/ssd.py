@@ -22,7 +22,8 @@ def ssd_scan(x_BLKP: Tensor, dt_BLK: Tensor, a_K: Tensor, b_BLGN: Tensor, c_BLGN
     """
     batch, length, heads, head_dim = x_BLKP.shape
     groups, state = b_BLGN.shape[2:]
-    chunks = -(-length // chunk)
+    # Said without a division where there is one chunk, so that a graph that is exported is of every shorter length.
+    chunks, places = (1, length) if length <= chunk else ((length + chunk - 1) // chunk, chunk)
     if chunks > 1 and length % chunk:
         # Places with dt = 0 write nothing, decay nothing, and their outputs are cut off below.
         missing = chunks * chunk - length
@@ -30,7 +31,7 @@ def ssd_scan(x_BLKP: Tensor, dt_BLK: Tensor, a_K: Tensor, b_BLGN: Tensor, c_BLGN
         dt_BLK = F.pad(dt_BLK, (0, 0, 0, missing))
 
     # Chunks become rows of the batch; time goes inside so that every product is a plain batched matrix product.
-    split = (batch * chunks, -1, groups)
+    split = (batch * chunks, places, groups)
     x_BGRJP = x_BLKP.reshape(*split, heads // groups, head_dim).permute(0, 2, 3, 1, 4)
     dt_BGRJ = dt_BLK.reshape(*split, heads // groups).permute(0, 2, 3, 1)
     b_BGJN = b_BLGN.reshape(*split, state).transpose(1, 2)
@@ -40,7 +41,7 @@ def ssd_scan(x_BLKP: Tensor, dt_BLK: Tensor, a_K: Tensor, b_BLGN: Tensor, c_BLGN
     y_BGRTP = _within(x_BGRJP, dt_BGRJ, log_BGRJ, b_BGJN, c_BGTN)
     if chunks > 1:
         y_BGRTP = y_BGRTP + _across(x_BGRJP, dt_BGRJ, log_BGRJ, b_BGJN, c_BGTN, chunks)
-    y_BLKP = y_BGRTP.permute(0, 3, 1, 2, 4).reshape(batch, -1, heads, head_dim)
+    y_BLKP = y_BGRTP.permute(0, 3, 1, 2, 4).reshape(batch, chunks * places, heads, head_dim)
     return y_BLKP[:, :length]
 
 
