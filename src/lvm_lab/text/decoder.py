@@ -65,13 +65,15 @@ class Decoder(ABC):
 
     It gets a model's `raw_ND`, which lives in the encoder's own distribution, and never the normalised twin.
     places, secrets: as of an encoder. Once it is open, notes: what a reader of its texts has to know; expected: the
-    least mean round-trip cosine that its weights are known to give, for `lvm-lab verify`.
+    least mean round-trip cosine that its weights are known to give, for `lvm-lab verify`; single: whether a vector gets
+    one candidate alone.
     """
 
     places: ClassVar[tuple[str, ...]] = ()
     secrets: ClassVar[tuple[str, ...]] = ()
     notes: tuple[str, ...] = ()
     expected: float | None = None
+    single: bool = False
 
     @abstractmethod
     def open(self, resources: Resources) -> None:

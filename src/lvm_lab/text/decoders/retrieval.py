@@ -37,6 +37,7 @@ class Retrieval(Decoder):
         if candidates < 1:
             raise UserError(f"decoder.candidates={candidates} does not fit; set 1 or more.")
         self.store, self.index, self.candidates = store, index, candidates
+        self.single = candidates == 1
         self._store: Store | None = None
         self._texts: list[str] = []
         self._search: Any = None
