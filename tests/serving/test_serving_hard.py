@@ -24,7 +24,7 @@ from hypothesis import settings as examples
 
 import lvm_lab
 from helpers.commands import ENVIRONMENT, TINY, call
-from helpers.serving import DIM, ENCODER, ON_TEXTS, TEXTS, promote, serving, train
+from helpers.serving import DIM, ENCODER, ON_TEXTS, TEXTS, promote, serving
 from lvm_lab import promote as promotion
 from lvm_lab.jobs import exporting
 from lvm_lab.runs.registry import Model
