@@ -1,14 +1,15 @@
-"""What every test shares: small random stores, a cache folder, and a hypothesis that repeats itself."""
+"""What every test shares: small random stores, a cache folder, a browser, and a hypothesis that repeats itself."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
+from helpers.browser import Page, chromium
 from helpers.documents import make_documents
 from lvm_lab.data.contract import EncoderContract
 from lvm_lab.data.store import Store, write_store
@@ -36,6 +37,13 @@ settings.load_profile("lab")
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    """One browser for all tests of pages, since it takes longer to start than most of them."""
+    with chromium(tmp_path_factory.mktemp("profile")) as page:
+        yield page
 
 
 @pytest.fixture

@@ -25,6 +25,7 @@ from lvm_lab.runs import reading
 from lvm_lab.runs.reading import Run
 from lvm_lab.text.decoder import Resources, open_decoder
 from lvm_lab.text.encoders.hashing import Hashing
+from lvm_lab.text.smoother import open_smoother
 
 ROOT = Path(__file__).parents[1]
 OWN = ROOT / "tests" / "fixtures" / "own_parts"
@@ -38,6 +39,7 @@ KINDS = [
     "chunker",
     "encoder",
     "decoder",
+    "smoother",
     "gate",
     "baseline",
     "logger",
@@ -140,6 +142,13 @@ def test_a_decoder_of_ones_own(home: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert [candidates[0].text for candidates in decoded] == ["soup of the day", "bread and butter"]
 
 
+def test_a_smoother_of_ones_own(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(home)
+    smoother = open_smoother(from_python("generate", sort(["smoother=tidy"]), None, str(home / "conf"))["smoother"])
+    assert smoother is not None
+    assert smoother(["soup of the day", ""]) == ["Soup of the day.", ""]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("script", [None, SCRIPT], ids=["python -m", "lvm-train"])
 def test_both_commands_find_them(home: Path, script: Path | None, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -186,6 +195,7 @@ def test_the_example_has_one_part_of_each_kind() -> None:
         "callbacks",
         "strategy",
         "decoder",
+        "smoother",
         *GROUPS,
     }
     assert len(list((OWN / "my_package").glob("[a-z]*.py"))) == len(KINDS) - 1

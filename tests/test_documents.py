@@ -163,6 +163,7 @@ def test_what_is_parsed_and_not_run_is_known() -> None:
         ("docs/scale.md", "hours"),
         ("docs/schedule.md", "a GPU's work"),
         ("docs/serve.md", "serves until it is ended"),
+        ("docs/serve.md", "asks a server"),
         ("docs/serve.md", "needs LitServe"),
         ("docs/serve.md", "serves, and measures"),
         ("docs/serve.md", "serves, and measures"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+import json
 import os
 import re
 import shutil
@@ -12,7 +13,7 @@ import tempfile
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.lib import format as npy
@@ -38,6 +39,12 @@ def write_atomically(file: Path, content: str | bytes | memoryview) -> None:
         os.replace(building, file)
     finally:
         building.unlink(missing_ok=True)
+
+
+def write_report(file: Path, report: Any) -> None:
+    """Write what a command found as JSON, in a folder that is made where there is none."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(file, json.dumps(report, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
 
 
 def check_replaceable(file: Path) -> None:

@@ -29,7 +29,8 @@ def serve(config: dict[str, Any], sweep_dir: Path | None = None) -> None:
         return node
 
     ingestion = composing.compose("ingest", ["reader=jsonl", "checks=false"]) if settings.ingest else None
-    serving.serve(settings, option, ingestion, lambda at: console.print(f"serving at {at} (what it answers to: /docs)"))
+    words = "(try a text there in a browser; what it answers to: /docs)"
+    serving.serve(settings, option, ingestion, lambda at: console.print(f"serving at {at} {words}"))
 
 
 if __name__ == "__main__":

@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
-import pytest
-
-from helpers.browser import BROWSER, REQUIRED, Page
-
-needs_browser = pytest.mark.skipif(
-    BROWSER is None and not os.environ.get(REQUIRED), reason="no Chromium here: apt-get install chromium"
-)
+from helpers.browser import Page
 
 
 def opened(browser: Page, folder: Path) -> Iterator[Page]:
@@ -57,7 +50,3 @@ def look_for(page: Page, text: str) -> list[str]:
     page.js("document.getElementById('text').select()")
     page.write(text)
     return names(page)
-
-
-def text_of(page: Page, selector: str) -> str:
-    return str(page.js(f"document.querySelector({selector!r}).textContent"))

@@ -19,11 +19,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 BROWSER = next(
     (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
 )
 # Set where the browser has to be there, so that its absence fails and does not skip.
 REQUIRED = "LVM_LAB_NEEDS_CHROMIUM"
+needs_browser = pytest.mark.skipif(
+    BROWSER is None and not os.environ.get(REQUIRED), reason="no Chromium here: apt-get install chromium"
+)
 SECONDS = 600
 # First far away, since what is open may stand at 3 or 4 already.
 PLACE_PIPES = """
@@ -34,6 +39,27 @@ for place, end in zip((3, 4), ends):
     os.close(end)
 os.execv(sys.argv[3], sys.argv[3:])
 """
+
+# Texts with less contrast than WCAG 2 asks for, https://www.w3.org/TR/WCAG22/#contrast-minimum.
+WEAK = """(() => {
+  const parts = (colour) => [...colour.match(/[\\d.]+/g).map(Number), 1].slice(0, 4);
+  const over = (top, under) => [0, 1, 2].map((i) => top[i] * top[3] + under[i] * (1 - top[3]));
+  const linear = (v) => v <= .04045 * 255 ? v / 255 / 12.92 : ((v / 255 + .055) / 1.055) ** 2.4;
+  const light = (c) => .2126 * linear(c[0]) + .7152 * linear(c[1]) + .0722 * linear(c[2]);
+  const own = (node) => parts(getComputedStyle(node).backgroundColor);
+  const ground = (node) => node ? over(own(node), ground(node.parentElement)) : [255, 255, 255];
+  const weak = [];
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (walker.nextNode()) {
+    const [text, node] = [walker.currentNode.data.trim(), walker.currentNode.parentElement];
+    if (!text || node.closest('script, noscript, option') || !node.getClientRects().length) continue;
+    const [style, under] = [getComputedStyle(node), ground(node)];
+    const ink = over(parts(node.closest('svg') ? style.fill : style.color), under);
+    const [a, b] = [light(ink), light(under)].sort((x, y) => y - x);
+    const ratio = (a + .05) / (b + .05);
+    if (ratio < 4.5) weak.push(`${text.slice(0, 30)} ${ratio.toFixed(2)}`);
+  }
+  return weak; })()"""
 
 
 class Page:
@@ -66,10 +92,18 @@ class Page:
 
     def open(self, file: Path) -> None:
         """Open a file and wait until its script has run."""
-        self.send("Page.navigate", url=file.resolve().as_uri())
+        self.visit(file.resolve().as_uri(), "location.protocol === 'file:'")
+
+    def visit(self, url: str, ready: str = "true") -> None:
+        """Open an address and wait until its script has run and an expression holds."""
+        self.send("Page.navigate", url=url)
+        self.wait(f"document.readyState === 'complete' && location.href !== 'about:blank' && {ready}")
+
+    def wait(self, expression: str) -> None:
+        """Until an expression holds."""
         ends = time.monotonic() + SECONDS
-        while not self.js("document.readyState === 'complete' && location.protocol === 'file:'"):
-            assert time.monotonic() < ends, "the page never opened"
+        while not self.js(expression):
+            assert time.monotonic() < ends, f"never: {expression}"
             time.sleep(0.02)
 
     def js(self, expression: str) -> Any:
@@ -93,12 +127,20 @@ class Page:
         for kind, points in (("touchStart", [{"x": x, "y": y}]), ("touchEnd", [])):
             self.send("Input.dispatchTouchEvent", type=kind, touchPoints=points)
 
-    def key(self, name: str, text: str = "") -> None:
+    def key(self, name: str, text: str = "", control: bool = False) -> None:
         """A real key, such as Tab or Enter (whose text is \\r)."""
-        code = {"Tab": 9, "Enter": 13, " ": 32, "End": 35, "Home": 36, "ArrowLeft": 37, "ArrowRight": 39}[name]
+        arrows = {"ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40}
+        code = ({"Tab": 9, "Enter": 13, " ": 32, "End": 35, "Home": 36} | arrows)[name]
         for kind in ("keyDown", "keyUp"):
             written = {"text": text} if text and kind == "keyDown" else {}
-            self.send("Input.dispatchKeyEvent", type=kind, key=name, windowsVirtualKeyCode=code, **written)
+            self.send(
+                "Input.dispatchKeyEvent",
+                type=kind,
+                key=name,
+                windowsVirtualKeyCode=code,
+                modifiers=2 * control,
+                **written,
+            )
 
     def write(self, text: str) -> None:
         """Type into what has the focus."""
@@ -162,3 +204,7 @@ def chromium(profile: Path) -> Iterator[Page]:
         process.wait(SECONDS)
         os.close(to_it)
         os.close(from_it)
+
+
+def text_of(page: Page, selector: str) -> str:
+    return str(page.js(f"document.querySelector({selector!r}).textContent"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from collections.abc import Callable
@@ -47,6 +48,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     stored(folder / "books", Hashing(dim=64))
     stored(folder / "other", Hashing(dim=32))
     stored(folder / "mute", Hashing(dim=64), texts=False)
+    (folder / "marked.txt").write_text(" ".join(TEXTS[:6]), encoding="utf-8-sig")
     (folder / "latin.txt").write_bytes("né à Paris".encode("latin-1"))
     flat = {"name": "flat", "_target_": "lvm_lab.data.indices.flat.Flat"}
     places = {"out": str(folder / "index"), "cache": str(folder / "cache")}
@@ -227,7 +229,7 @@ def test_the_stores_own_chunker_cuts_the_text(home: Path) -> None:
         (["latin.txt", *GENERATE[1:]], "latin.txt"),
         (
             [*GENERATE, "--data", "other"],
-            "This model reads contexts of shape (batch, length, 64) and got (1, 5, 32)",
+            "was trained on vectors of another encoder than the data's (dim 32 against 64: hashing",
         ),
         ([*GENERATE, "--data", "mute"], "mute has no texts to retrieve; name a store of texts with decoder.store="),
         ([*GENERATE, "decoder.store=mute"], "mute has no texts to retrieve; name a store of texts with decoder.store="),
@@ -245,6 +247,12 @@ def test_the_stores_own_chunker_cuts_the_text(home: Path) -> None:
         ),
         ([*GENERATE, "smoother=talk"], "smoother=talk does not exist; choose one of chat, none."),
         ([*GENERATE, "temperature=-1"], "temperature=-1 does not fit; set 0 or more."),
+        (
+            [*GENERATE, "temperature=1", "decoder.candidates=1"],
+            "temperature=1 chooses among a decoder's candidates, and retrieval by books gives one alone; leave",
+        ),
+        (["run", "--text", "caf\udce9", *GENERATE[3:]], "--text is no text in UTF-8; write it again as text."),
+        (["run", "marked.txt", "--json", "./marked.txt"], "marked.txt would take the place of the text itself; name"),
         ([*GENERATE, "draws=2"], "draws are taken at a temperature above 0; add temperature=1, or leave draws out."),
         ([*GENERATE, "draws=0", "temperature=1"], "draws=0 does not fit; set 1 or more, or null."),
         ([*GENERATE, "draws=2", "temperature=1"], "has head=dual, which draws nothing; leave draws out."),
@@ -258,7 +266,7 @@ def test_mistakes_of_generate_are_one_sentence(
     monkeypatch.setitem(sys.modules, "vec2text", None)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     before = sorted(home.iterdir())
-    done = told(home, *arguments, "--json", "refused.json", main=generate.main)
+    done = told(home, "--json", "refused.json", *arguments, main=generate.main)
     assert done.code == 2
     assert sentence in done.sentence
     assert sorted(home.iterdir()) == before
@@ -281,6 +289,26 @@ def test_temperature_is_recorded_and_a_seed_gives_the_same_texts(home: Path) -> 
     texts = [[one["text"] for one in node["generation"]["written"]] for node in written]
     assert texts[0] == texts[1] != texts[2]
     assert written[2]["sampling"] == {"temperature": 5.0, "by": "candidates", "draws": None, "seed": 4}
+
+
+def test_what_editors_and_pipes_add_is_no_part_of_the_text(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor does a text that begins as a setting does become one; the report's folder is made."""
+    words = ["run", "--text", "seed=3 is what I typed.", "steps=2"]
+    assert decoding.split(words, "generate") == (words[3:], words[:3])
+    done = told(home, "run", "marked.txt", *GENERATE[3:], "steps=1", "--json", "made/of.json", main=generate.main)
+    assert done.code == 0
+    assert json.loads((home / "made" / "of.json").read_text())["generation"]["read"][0][0] != "\ufeff"
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"caf\xe9"), encoding="utf-8"))
+    done = told(home, "run", "-", main=generate.main)
+    assert (done.code, done.sentence) == (2, "the standard input is no text in UTF-8; write it again as text.")
+
+
+def test_control_characters_of_a_text_do_not_reach_the_terminal(home: Path) -> None:
+    text = "A red \x1b[31m mill, [bold]and[/bold] 水車 \u200d\u0645. " * 12
+    done = told(home, "run", "--text", text, *GENERATE[3:], "steps=1", "stop=none", main=generate.main)
+    assert done.code == 0
+    assert "A red ?[31m mill, [bold]and[/bold] 水車 \u200d\u0645." in done.out
+    assert "\x1b" not in done.out
 
 
 def test_a_smoother_that_is_down_is_a_warning(home: Path) -> None:

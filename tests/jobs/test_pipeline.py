@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from lvm_lab.data.contract import PROBES
 from lvm_lab.data.store import write_store
 from lvm_lab.jobs import pipeline
 from lvm_lab.text.encoders.hashing import Hashing
+from lvm_lab.text.endpoint import EndpointError
 from lvm_lab.text.ingestion.record import write_record
 
 DOCUMENTS, CHUNKS = 60, 8
@@ -146,6 +148,35 @@ def test_smoothed_texts_are_measured_beside_the_decoded_ones(home: Path, monkeyp
     assert one["decoded"] == pytest.approx(float(decoded_D @ target_D), abs=1e-3)
 
 
+def test_an_endpoint_that_answers_late_leaves_the_others_cells_empty(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first run's texts stay as they are; those of a baseline, asked for later, are smoothed."""
+    asked = []
+
+    def smoother(texts: list[str]) -> list[str]:
+        asked.append(texts)
+        if len(asked) == 1:
+            raise EndpointError("http://127.0.0.1:9/v1 answered 503; wait.")
+        return texts
+
+    monkeypatch.setattr(pipeline, "open_smoother", lambda node: smoother)
+    report, done = reported(home, "run", "documents=3", "baselines=[copy_last]")
+    assert ["smoothed_to_truth" in one["numbers"] for one in report["predictors"]] == [True, False, True]
+    assert "smoothed to decoded" in done.out
+
+
+def test_runs_in_folders_called_as_the_controls_are_have_other_names(home: Path) -> None:
+    for name in "AB":
+        shutil.copytree(home / "run", home / "named" / name)
+    report, _ = reported(home, "named/A", "named/B", "documents=2", "baselines=[]")
+    files = [f"named/{name}/checkpoints/best.ckpt" for name in "AB"]
+    assert [one["checkpoint"] for one in report["predictors"]] == [None, *files]
+    assert len({one["name"] for one in report["predictors"]}) == 3
+    (window, *_) = report["windows"]
+    assert window["decoded"]["A"]["text"] == window["target"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
@@ -157,6 +188,8 @@ def test_smoothed_texts_are_measured_beside_the_decoded_ones(home: Path, monkeyp
         (["run", "part=train"], "part='train' does not fit; give it one of val, test, ood."),
         (["run", "part=ood"], "has no ood part; leave that out."),
         (["run", "baselines=[copy-last]"], "baselines names copy-last, which does not exist; choose among copy_last,"),
+        (["run", "baselines=[ridge,ridge]"], "baselines names ridge twice; name it once."),
+        (["planted", "smoother=chat", "smoother.model=m"], "nor of smoothed texts; leave smoother out."),
         (["run", "decoder.store=other"], "other is of another encoder than the data of run/checkpoints/"),
         (["run", "decoder.index=nowhere"], "nowhere is no readable index (it has no manifest.json)"),
         (["run", "store=nowhere"], "nowhere does not exist"),

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from helpers.board import choose, column, look_for, names, needs_browser, opened, text_of
-from helpers.browser import Page
+from helpers.board import choose, column, look_for, names, opened
+from helpers.browser import WEAK, Page, needs_browser, text_of
 from helpers.run_files import history, judgement, write_ranked, write_table
 from lvm_lab.reporting.board import write as report
 
@@ -20,26 +20,6 @@ OOM = "RuntimeError: CUDA out of memory. " * 12
 REASON = "VAL: the margin of .05 is below .12; OOD: " + "the margin of .02 is below .10 in every bin, " * 6
 LOSS = '<b onmouseover="window.hacked = 5">loss</b>'
 
-# Texts with less contrast than WCAG 2 asks for, https://www.w3.org/TR/WCAG22/#contrast-minimum.
-WEAK = """(() => {
-  const parts = (colour) => [...colour.match(/[\\d.]+/g).map(Number), 1].slice(0, 4);
-  const over = (top, under) => [0, 1, 2].map((i) => top[i] * top[3] + under[i] * (1 - top[3]));
-  const linear = (v) => v <= .04045 * 255 ? v / 255 / 12.92 : ((v / 255 + .055) / 1.055) ** 2.4;
-  const light = (c) => .2126 * linear(c[0]) + .7152 * linear(c[1]) + .0722 * linear(c[2]);
-  const own = (node) => parts(getComputedStyle(node).backgroundColor);
-  const ground = (node) => node ? over(own(node), ground(node.parentElement)) : [255, 255, 255];
-  const weak = [];
-  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
-  while (walker.nextNode()) {
-    const [text, node] = [walker.currentNode.data.trim(), walker.currentNode.parentElement];
-    if (!text || node.closest('script, noscript, option') || !node.getClientRects().length) continue;
-    const [style, under] = [getComputedStyle(node), ground(node)];
-    const ink = over(parts(node.closest('svg') ? style.fill : style.color), under);
-    const [a, b] = [light(ink), light(under)].sort((x, y) => y - x);
-    const ratio = (a + .05) / (b + .05);
-    if (ratio < 4.5) weak.push(`${text.slice(0, 30)} ${ratio.toFixed(2)}`);
-  }
-  return weak; })()"""
 # What a finger aims at.
 AIMS = "#controls :is(input, select, button), #choices select, #heads th, .run-row .run button, summary"
 

@@ -11,8 +11,8 @@ from urllib.parse import unquote, urlparse
 
 import pytest
 
-from helpers.board import choose, column, look_for, names, needs_browser, opened, sort_by, text_of
-from helpers.browser import Page
+from helpers.board import choose, column, look_for, names, opened, sort_by
+from helpers.browser import Page, needs_browser, text_of
 from helpers.run_files import write_ranked, write_table
 from lvm_lab.reporting.board import write as report
 

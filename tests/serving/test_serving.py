@@ -18,7 +18,7 @@ import torch
 
 import lvm_lab
 from helpers.commands import call
-from helpers.serving import DIM, ENCODER, ON_TEXTS, TEXTS, promote, serving, train
+from helpers.serving import DIM, ENCODER, ON_TEXTS, TEXTS, promote, serving
 from lvm_lab import serve
 from lvm_lab.data.store import open_store
 
@@ -27,13 +27,6 @@ CONTEXT_LD = ENCODER.encode(TEXTS[:5])
 RAW = {"content-type": "application/octet-stream", "x-shape": f"5,{DIM}"}
 JSON = {"content-type": "application/json"}
 TEXT = " ".join(TEXTS[:6])
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("home")
-    train(folder, "run")
-    return folder
 
 
 @pytest.fixture(scope="module")

@@ -24,7 +24,7 @@ from hypothesis import settings as examples
 
 import lvm_lab
 from helpers.commands import ENVIRONMENT, TINY, call
-from helpers.serving import DIM, ENCODER, ON_TEXTS, TEXTS, promote, serving, train
+from helpers.serving import DIM, ENCODER, ON_TEXTS, TEXTS, promote, serving
 from lvm_lab import promote as promotion
 from lvm_lab.jobs import exporting
 from lvm_lab.runs.registry import Model
@@ -32,13 +32,6 @@ from lvm_lab.runs.registry import Model
 pytest.importorskip("fastapi")
 pytestmark = pytest.mark.slow
 CONTEXT_LD = ENCODER.encode(TEXTS[:5])
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("home")
-    train(folder, "run")
-    return folder
 
 
 def test_nothing_that_the_schema_allows_or_forbids_is_a_failure_of_the_server(folder: Path) -> None:

@@ -102,6 +102,12 @@ def test_a_documents_end_is_one_where_that_is_asked(store: Store) -> None:
     assert not writer(store, next_one).write(text, 3).ended
 
 
+def test_a_temperature_next_to_nothing_takes_the_best_without_a_warning() -> None:
+    candidates = [Candidate("near", 0.9), Candidate("far", 0.1)]
+    with np.errstate(over="raise"):
+        assert sampled(1e-320, 0)(candidates).text == "near"
+
+
 def test_chance_takes_candidates_by_the_softmax_of_their_scores(store: Store) -> None:
     candidates = [Candidate("likely", 0.9), Candidate("unlikely", 0.9 - 0.5 * np.log(3)), Candidate("never", -400.0)]
     choose = sampled(0.5, seed=3)
@@ -174,5 +180,7 @@ def test_what_cannot_go_on_is_refused(store: Store) -> None:
     text = " ".join(TEXTS[:4])
     with pytest.raises(UserError, match=r"^mode=snap feeds back chunks of a store, and this text is of none; take"):
         writer(store, next_one, decoder=Parrot()).write(text, 2, "snap")
-    with pytest.raises(UserError, match=r"^the model predicts what is not finite; take another checkpoint\.$"):
+    with pytest.raises(
+        UserError, match=r"^the model predicts what is not finite; take another checkpoint, or a lower temp"
+    ):
         writer(store, lambda context_LD: (np.nan * context_LD[0], context_LD[0])).write(text, 2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import sys
 from collections.abc import Sequence
@@ -23,14 +24,17 @@ SETTINGS = {
         *("cache", "local"),
     ),
 }
-STDIN = "-"
+STDIN, TEXT = "-", "--text"
 
 
 def split(words: Sequence[str], config_name: str) -> tuple[list[str], list[str]]:
-    """(the settings among a command's words, the others)."""
+    """(the settings among a command's words, the others); what stands behind --text is text, as ever it begins."""
     keys = SETTINGS[config_name]
-    settings = [word for word in words if "=" in word and re.split(r"[.@=]", word.lstrip("+~"))[0] in keys]
-    return settings, [word for word in words if word not in settings]
+    settings, others = list[str](), list[str]()
+    for before, word in zip(["", *words], words, strict=False):
+        named = before != TEXT and "=" in word and re.split(r"[.@=]", word.lstrip("+~"))[0] in keys
+        (settings if named else others).append(word)
+    return settings, others
 
 
 class Composer:
@@ -55,12 +59,15 @@ class Composer:
 def text_of(args: argparse.Namespace) -> str:
     """What to go on from: of a file, of the standard input, or as it was typed."""
     if (args.text is None) == (args.file is None):
-        raise UserError("generate goes on from one text; give a FILE (- for the standard input), or --text TEXT.")
-    if args.text is not None:
-        return str(args.text)
-    if args.file == STDIN:
-        return sys.stdin.read()
+        raise UserError(f"generate goes on from one text; give a FILE (- for the standard input), or {TEXT} TEXT.")
+    name = TEXT if args.file is None else "the standard input" if args.file == STDIN else args.file
+    if name == args.file and args.json is not None and os.path.realpath(args.json) == os.path.realpath(name):
+        raise UserError(f"--json {args.json} would take the place of the text itself; name another file.")
     try:
-        return Path(args.file).read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise UserError(f"{args.file} is no text in UTF-8; write it again as text.") from error
+        text = args.text if name == TEXT else sys.stdin.read() if args.file == STDIN else Path(name).read_text("utf-8")
+        # What is typed or piped may hold single surrogates in place of bytes that are no UTF-8.
+        text.encode()
+    except UnicodeError as error:
+        raise UserError(f"{name} is no text in UTF-8; write it again as text.") from error
+    # Some editors begin a file with a mark of the order of bytes.
+    return str(text).removeprefix("\ufeff")

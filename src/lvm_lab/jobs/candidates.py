@@ -149,14 +149,7 @@ def check(one: Candidate, parts: Parts, *, instead: str) -> None:
 
     instead: what a user can do who wants it judged on other data.
     """
-    conflict = parts.contract.conflict(EncoderContract(**one.contract)) if one.contract else None
-    if conflict is None and one.dim != parts.train.dim:
-        conflict = f"dim {parts.train.dim} against {one.dim}"
-    if conflict:
-        raise UserError(
-            f"{one.file} was trained on vectors of another encoder than the data's ({conflict}); "
-            "give it data of its own encoder, or leave it out."
-        )
+    check_encoder(one, parts)
     if one.trainings.unrecorded:
         build_data.check_unseen(one.file, one.config["data"], one.node, one.content, parts)
     recorded = one.content if one.own_data else {}
@@ -166,6 +159,18 @@ def check(one: Candidate, parts: Parts, *, instead: str) -> None:
         raise UserError(
             f"{one.file} was trained on other content than its data has now ({', '.join(changed)}); bring that back, "
             f"or name what to judge it on with {instead}."
+        )
+
+
+def check_encoder(one: Candidate, parts: Parts) -> None:
+    """UserError for a model of another encoder or dim than the data's."""
+    conflict = parts.contract.conflict(EncoderContract(**one.contract)) if one.contract else None
+    if conflict is None and one.dim != parts.train.dim:
+        conflict = f"dim {parts.train.dim} against {one.dim}"
+    if conflict:
+        raise UserError(
+            f"{one.file} was trained on vectors of another encoder than the data's ({conflict}); "
+            "give it data of its own encoder, or leave it out."
         )
 
 

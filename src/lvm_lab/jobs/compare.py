@@ -64,6 +64,7 @@ def compare(
 
 
 def write(report: dict[str, Any], file: Path) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(file, json.dumps(report, indent=1, allow_nan=False) + "\n")
 
 

@@ -8,7 +8,6 @@ Shape suffixes: W windows, D vector dim.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,7 +20,7 @@ from lvm_lab.config import binding
 from lvm_lab.config.settings import cache_folder
 from lvm_lab.data.contract import EncoderContract
 from lvm_lab.errors import UserError
-from lvm_lab.files import write_atomically
+from lvm_lab.files import write_report
 from lvm_lab.reporting import decoding as decoding_report
 from lvm_lab.runs import selecting as selection
 from lvm_lab.text.decoder import Decoder, Resources, cosines, open_decoder
@@ -114,7 +113,7 @@ class Decodings:
             one.checkpoint: asdict(one) | {"means": {vector: one.means(vector) for vector in VECTORS}}
             for one in self.decodings
         }
-        write_atomically(file, json.dumps(by_checkpoint, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
+        write_report(file, by_checkpoint)
 
 
 def decode_all(

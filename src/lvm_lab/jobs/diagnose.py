@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 from lvm_lab import logs
 from lvm_lab.errors import UserError
-from lvm_lab.files import write_atomically
+from lvm_lab.files import write_report
 from lvm_lab.reporting import diagnostics
 from lvm_lab.runs import selecting as selection
 
@@ -29,7 +28,7 @@ class Diagnoses:
         """On the terminal, and in a file as JSON where one is named."""
         diagnostics.show_models(self.numbers, self.skipped, self.part, logs.to_terminal())
         if file is not None:
-            write_atomically(file, json.dumps(self.numbers, indent=2, allow_nan=False) + "\n")
+            write_report(file, self.numbers)
 
 
 def diagnose_all(

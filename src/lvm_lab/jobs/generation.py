@@ -5,7 +5,6 @@ Shape suffixes: L chunks of the context, D vector dim.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ from lvm_lab.config.settings import cache_folder, nameless
 from lvm_lab.data.joined import JoinedStore
 from lvm_lab.data.store import Store
 from lvm_lab.errors import UserError
-from lvm_lab.files import write_atomically
+from lvm_lab.files import write_report
 from lvm_lab.reporting import generation as generation_report
 from lvm_lab.runs import selecting as selection
 from lvm_lab.text.choosing import best, sampled
@@ -118,7 +117,7 @@ class Written:
         if file is None:
             return
         node = asdict(self) | {"latency": self.latency}
-        write_atomically(file, json.dumps(node, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
+        write_report(file, node)
 
 
 def generate(
@@ -145,6 +144,7 @@ def generate(
     from lvm_lab.jobs import candidates
 
     model, one, opened, where = candidates.on_data(checkpoints[0], data=data, device=device, allow=allow)
+    candidates.check_encoder(one, opened.parts)
     if model.tmd is not None:
         raise UserError(f"{one.file} reads TMD codes, which a text that is written has none of; take another run.")
     name, contract = f"the data of {one.file}", opened.parts.contract
@@ -152,7 +152,13 @@ def generate(
     encoder = encoder_for(contract, settings.encoder, option, name)
     cache = cache_folder(settings.cache) if settings.cache else opened.cache
     decoder = open_decoder(settings.decoder, Resources(name, contract, encoder, store, cache))
+    made_by = f"{settings.decoder.get('name', 'decoder')} by {decoder.source}"
     lengths, sampling = model.windows_read.lengths, sampling_of(model, settings, str(one.file))
+    if sampling.by == "candidates" and decoder.single:
+        raise UserError(
+            f"temperature={sampling.temperature:g} chooses among a decoder's candidates, and {made_by} gives one "
+            "alone; leave temperature out, or take a decoder that gives several."
+        )
     writer = Writer(
         chunker_of(store, settings.chunker, name),
         encoder,
@@ -163,7 +169,6 @@ def generate(
         smoother,
     )
     generation = writer.write(text, settings.steps, settings.mode, settings.stop)
-    made_by = f"{settings.decoder.get('name', 'decoder')} by {decoder.source}"
     return Written(
         str(one.file),
         made_by,

@@ -126,6 +126,10 @@ class PassageTest:
         """What encodes the data's chunks, or, where nothing is known to, the vectors that the store has of them."""
         if encoder_of(store.contract, self.settings.encoder, self.option) is not None:
             return encoder_for(store.contract, self.settings.encoder, self.option, name), []
+        if self.smoother is not None:
+            raise UserError(
+                f"no encoder of the lab makes the vectors of {name}, nor of smoothed texts; leave smoother out."
+            )
         note = (
             "no encoder of the lab makes these vectors, so that each text has the one that the store has of it, and no "
             "text is cut and encoded again"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from lvm_lab import logs
 from lvm_lab.config import binding
 from lvm_lab.config.presets import Preset
 from lvm_lab.errors import UserError
-from lvm_lab.files import write_atomically
+from lvm_lab.files import write_report
 from lvm_lab.judge import baselines, options
 from lvm_lab.reporting import pipeline as pipeline_report
 from lvm_lab.runs import selecting as selection
@@ -47,7 +46,9 @@ class PipelineSettings:
             raise UserError(f"documents={settings.documents} leaves nothing to go through; set 1 or more.")
         if settings.seed < 0:
             raise UserError(f"seed={settings.seed} does not fit; give it a whole number from 0.")
-        for name in settings.baselines:
+        for place, name in enumerate(settings.baselines):
+            if name in settings.baselines[:place]:
+                raise UserError(f"baselines names {name} twice; name it once.")
             options.check_stem(baselines.__name__, name, "baselines")
         return settings
 
@@ -69,7 +70,7 @@ class Report:
         """On the terminal, and in a file as JSON where one is named."""
         pipeline_report.show(self.numbers, self.skipped, logs.to_terminal())
         if file is not None:
-            write_atomically(file, json.dumps(self.numbers, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
+            write_report(file, self.numbers)
 
 
 def pipeline_test(
@@ -108,7 +109,8 @@ def pipeline_test(
         cache=settings.cache,
         allow=allow,
     )
-    labels = model_labels([(one.file, model.config) for one, model in zip(checkpoints, loaded, strict=True)])
+    named = [(one.file, model.config) for one, model in zip(checkpoints, loaded, strict=True)]
+    labels = model_labels(named, taken=pipeline_report.CONTROLS)
     runs = [
         Run(name, str(checkpoint.file), model.forward, ground)
         for name, checkpoint, model, ground in zip(labels, checkpoints, loaded, grounds, strict=True)

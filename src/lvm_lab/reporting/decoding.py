@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from lvm_lab.reporting import terminal
@@ -21,17 +22,17 @@ LONGEST = 200
 def show(decodings: Sequence[Any], skipped: Mapping[str, str], console: Console) -> None:
     """Each checkpoint's decodings (`lvm_lab.jobs.decoding.Decoding`), after what was passed over and why."""
     for path, reason in skipped.items():
-        console.print(f"skipped {path}: {reason}", highlight=False)
+        console.print(f"skipped {path}: {reason}", highlight=False, markup=False)
     for decoding in decodings:
         console.print(table(decoding))
         for line in lines(decoding):
-            console.print(line, highlight=False, markup=False, soft_wrap=True)
+            console.print(terminal.plain(line), highlight=False, markup=False, soft_wrap=True)
 
 
 def table(decoding: Any) -> Table:
     """A line for each of the three vectors."""
     heads = ("", "vector", "round trip", "to the target", "same text")
-    title = f"{decoding.checkpoint}, {decoding.part.upper()}: {counted(len(decoding.windows), 'window')}"
+    title = f"{escape(decoding.checkpoint)}, {decoding.part.upper()}: {counted(len(decoding.windows), 'window')}"
     grid = terminal.table(heads, heads[2:], title=title)
     for vector, (letter, what) in VECTORS.items():
         means = decoding.means(vector)

@@ -15,7 +15,7 @@ def show(written: Any, latency: dict[str, dict[str, Any]], console: Console) -> 
     """written: `lvm_lab.jobs.generation.Written`. latency: by stage, as `lvm_lab.text.generation.totals` gives it."""
 
     def say(line: str) -> None:
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+        console.print(terminal.plain(line), highlight=False, markup=False, soft_wrap=True)
 
     generation = written.generation
     say(f"{written.checkpoint}: decoder {written.decoder}; encoder {written.encoder}; mode {written.mode}")

@@ -51,7 +51,7 @@ def show(report: Mapping[str, Any], skipped: Mapping[str, str], console: Console
     """report: as `lvm_lab.jobs.pipeline.Report` has it; skipped: what was passed over and why."""
 
     def say(line: str) -> None:
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+        console.print(terminal.plain(line), highlight=False, markup=False, soft_wrap=True)
 
     for path, reason in skipped.items():
         say(f"skipped {path}: {reason}")
@@ -90,8 +90,9 @@ def table(report: Mapping[str, Any]) -> Table:
     for key, title, write in ROWS:
         if key is None:
             grid.add_row(f"[dim]{title}[/]")
-        elif key in predictors[0]["numbers"]:
-            grid.add_row(f" {title}", *(write(one["numbers"][key]["value"]) for one in predictors))
+        # A smoother may have answered for some alone.
+        elif any(key in one["numbers"] for one in predictors):
+            grid.add_row(f" {title}", *(write(one["numbers"].get(key, {}).get("value")) for one in predictors))
     return grid
 
 

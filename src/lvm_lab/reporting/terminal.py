@@ -10,6 +10,8 @@ from rich.table import Table
 
 from lvm_lab.reporting.words import MARKS
 
+# The control characters of ASCII and of Latin 1 but for the tab and the line break.
+CONTROLS = {code: "?" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\t\n"}
 COLOURS = {True: "green", False: "red", None: "yellow"}
 
 
@@ -30,6 +32,11 @@ def lines(name: str, width: int) -> str:
             broken.append("")
         broken[-1] += word
     return "\n".join(line.rstrip() for line in broken)
+
+
+def plain(text: str) -> str:
+    """A text from anywhere, for a terminal: what would move its cursor or change its colours is a question mark."""
+    return text.translate(CONTROLS)
 
 
 def mark(state: bool | None) -> str:

@@ -29,7 +29,7 @@ def _lines(document: dict[str, Any]) -> Iterator[str]:
     yield f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
     yield f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style></head><body><h1>{title}</h1>'
     yield f"<p>{escape(document['info']['description'])} "
-    yield '<a href="openapi.json">The same for programs</a>.</p>'
+    yield '<a href="openapi.json">The same for programs</a>. <a href="./">Try a text</a>.</p>'
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
             yield f"<h2><code>{method.upper()} {escape(path)}</code> {escape(operation.get('summary', ''))}</h2>"

@@ -22,7 +22,7 @@ from lvm_lab.serving.guard import Guard
 from lvm_lab.serving.metrics import Metrics
 from lvm_lab.serving.models import Models
 from lvm_lab.serving.refusal import Refusal
-from lvm_lab.serving.routes import chatting, looking, predicting, working
+from lvm_lab.serving.routes import chatting, looking, predicting, trying, working
 from lvm_lab.serving.routes.direct import RESPONSES
 from lvm_lab.serving.served import Served
 from lvm_lab.serving.state import Ingest, State
@@ -64,7 +64,7 @@ def application(
     app.state.serving = State(models, settings.limits, metrics, settings.chat_steps, ingest)
     # Routes of the app itself: an included router is looked through twice for each request.
     app.router.routes.extend(predicting.router.routes)
-    for one in (looking, working, chatting):
+    for one in (looking, working, trying, chatting):
         app.include_router(one.router)
     app.add_exception_handler(Refusal, _refused)
     app.add_exception_handler(UserError, _mistaken)

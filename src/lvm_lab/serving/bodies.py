@@ -73,6 +73,16 @@ class TmdBody(Body):
     vectors: Context | None = None
 
 
+class TryBody(Body):
+    """A text whose chunks are known. target: the chunk that is held out and predicted from those before it, counted
+    from 1; null: the last. candidates: texts for it, at most."""
+
+    model: Model = None
+    text: Text = Field(examples=["One sentence. And another one. And a third that is to be predicted."])
+    target: Annotated[int | None, Field(ge=1)] = None
+    candidates: int = Field(5, ge=1, le=100)
+
+
 class Message(BaseModel):
     """As OpenAI's clients send it; what else stands in it is left alone. Content may be a list of parts of text."""
 

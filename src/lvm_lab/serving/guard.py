@@ -25,7 +25,7 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
 
 # Without a key: they tell nothing of models and texts. What looks after the server is answered also when it is full.
-OPEN = ("/health", "/docs", "/openapi.json")
+OPEN = ("/", "/health", "/docs", "/openapi.json")
 ALWAYS = ("/health", "/metrics")
 LOCAL = ("localhost", "127.0.0.1", "[::1]")
 

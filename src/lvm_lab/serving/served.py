@@ -18,8 +18,10 @@ from lvm_lab.serving.refusal import Refusal
 from lvm_lab.text.chunker import Chunker
 from lvm_lab.text.coder import Coder, Table
 from lvm_lab.text.decoder import Decoder
+from lvm_lab.text.document import Chunked, Document
 from lvm_lab.text.encoder import Encoder
 from lvm_lab.text.generation import Lengths
+from lvm_lab.text.prose import paragraphs
 
 T = TypeVar("T")
 
@@ -46,6 +48,18 @@ class Texts:
         one = getattr(self, name)
         if isinstance(one, Absent):
             raise Refusal(409, one.reason)
+        return one
+
+    def cut(self, text: str) -> Chunked:
+        """A text as the documents of the model's data were cut. Raises Refusal."""
+        chunker, own = self.part("chunker"), paragraphs(text)
+        if not own:
+            raise Refusal(422, "the text is empty; send some.")
+        # Some chunkers look at vectors, and need no encoder otherwise.
+        (chunked,) = chunker.chunk(
+            [Document("text", "", "serve", own)], lambda texts: self.part("encoder").encode(texts)
+        )
+        one: Chunked = chunked
         return one
 
 

@@ -23,8 +23,9 @@ def sampled(temperature: float, seed: int | None) -> Choice:
 
     def choose(candidates: Sequence[Candidate]) -> Candidate:
         scores = np.array([one.score for one in candidates], dtype=np.float64)
-        # Less the greatest, so that no exponential is too large for a float.
-        weights = np.exp((scores - scores.max()) / temperature)
+        # Less the greatest, so that no exponential is too large for a float; what is too far below it weighs nothing.
+        with np.errstate(over="ignore"):
+            weights = np.exp((scores - scores.max()) / temperature)
         return candidates[int(draws.choice(len(candidates), p=weights / weights.sum()))]
 
     return choose

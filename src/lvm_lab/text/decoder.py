@@ -36,6 +36,16 @@ class Candidate:
 
 
 @dataclass(frozen=True)
+class Rivals:
+    """Texts of a store that rank before another, or beside it. texts: they, the best first; whole: whether they are all
+    of them; size: of the pool, which is the store's different texts and that one."""
+
+    texts: list[str]
+    whole: bool
+    size: int
+
+
+@dataclass(frozen=True)
 class Resources:
     """What a command has for its decoders.
 
@@ -55,13 +65,15 @@ class Decoder(ABC):
 
     It gets a model's `raw_ND`, which lives in the encoder's own distribution, and never the normalised twin.
     places, secrets: as of an encoder. Once it is open, notes: what a reader of its texts has to know; expected: the
-    least mean round-trip cosine that its weights are known to give, for `lvm-lab verify`.
+    least mean round-trip cosine that its weights are known to give, for `lvm-lab verify`; single: whether a vector gets
+    one candidate alone.
     """
 
     places: ClassVar[tuple[str, ...]] = ()
     secrets: ClassVar[tuple[str, ...]] = ()
     notes: tuple[str, ...] = ()
     expected: float | None = None
+    single: bool = False
 
     @abstractmethod
     def open(self, resources: Resources) -> None:
@@ -79,6 +91,11 @@ class Decoder(ABC):
     @abstractmethod
     def decode(self, vectors_ND: np.ndarray) -> list[list[Candidate]]:
         """For each vector, of any length, at least one text, the best first."""
+
+    def rivals(self, vector_D: np.ndarray, text: str, score: float, rows: int) -> Rivals | None:
+        """What it gives a vector rather than this text, whose own vector has this cosine to it: of the nearest `rows`
+        rows of its store those that score as much. None for a decoder that writes its texts."""
+        return None
 
     def at_rest(self, candidate: Candidate) -> np.ndarray | None:
         """(D,) the vector that a store has of a candidate of the last `decode`; None for a text of no store."""

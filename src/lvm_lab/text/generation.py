@@ -154,7 +154,7 @@ class Writing:
         with self.clock.stage("model"):
             raw_D, fed_D = writer.predict(self.context_LD)
         if not np.isfinite(raw_D).all():
-            raise UserError("the model predicts what is not finite; take another checkpoint.")
+            raise UserError("the model predicts what is not finite; take another checkpoint, or a lower temperature.")
         with self.clock.stage("decode"):
             one = writer.choose(writer.decoder.decode(raw_D[None])[0])
         if "repetition" in stop and folded(one.text) in self.known:

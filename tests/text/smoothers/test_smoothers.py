@@ -96,9 +96,9 @@ def test_texts_come_back_in_their_order_and_each_is_asked_for_once(server: HTTPS
 def test_a_text_that_cannot_be_smoothed_stays_and_the_others_do_not(
     server: HTTPServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    serve(server, {"good": "Good.", "long": 413, "empty": "", "odd": None})
-    assert smoother(server)(["good", "long", "empty", "odd"]) == ["Good.", "long", "empty", "odd"]
-    assert caplog.text.count("is left unsmoothed by tiny") == 3
+    serve(server, {"good": "Good.", "long": 413, "empty": "", "odd": None, "half": "\ud800"})
+    assert smoother(server)(["good", "long", "empty", "odd", "half"]) == ["Good.", "long", "empty", "odd", "half"]
+    assert caplog.text.count("is left unsmoothed by tiny") == 4
     assert KEY not in caplog.text
 
 

@@ -6,6 +6,7 @@ Shape suffixes: B windows, L context length, D vector dim, K candidates, n windo
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -36,6 +37,18 @@ class RetrievalRank(Gate):
         return retrieval_scores(part.unit_BD, part.windows)
 
 
+@dataclass(frozen=True)
+class Competitors:
+    """Of each window, the different chunks of its document that compete with the target: how many there are, how many
+    rank before it, and the same without those that the window reads. chunks_B: rows of the document."""
+
+    chunks_B: np.ndarray
+    above_B: np.ndarray
+    rivals_B: np.ndarray
+    unseen_above_B: np.ndarray
+    unseen_rivals_B: np.ndarray
+
+
 def retrieval_scores(unit_BD: np.ndarray, windows: Windows, *, pessimistic: bool = True) -> dict[str, np.ndarray]:
     """r1 to r10 and mrr of the target's rank, the same by chance, and both without the context as candidates.
 
@@ -44,7 +57,21 @@ def retrieval_scores(unit_BD: np.ndarray, windows: Windows, *, pessimistic: bool
     cosine ranks before it; else (the old tool's way) only one strictly above does. NaN where fewer than 6 unseen ones
     are left, target included; the old tool counts the document's chunks.
     """
-    chunks_B, above_B, rivals_B, unseen_above_B, unseen_rivals_B = np.zeros((5, len(windows)), dtype=np.int64)
+    one = competitors(unit_BD, windows, pessimistic=pessimistic)
+    few_B = (one.unseen_rivals_B + 1 if pessimistic else one.chunks_B) < FEWEST_CANDIDATES
+    scores = rank_scores(one.above_B + 1, one.rivals_B + 1, "") | rank_scores(
+        one.unseen_above_B + 1, one.unseen_rivals_B + 1, "_unseen"
+    )
+    none_B = few_B | (one.unseen_rivals_B == 0)
+    return {
+        name: np.where(none_B if name.endswith("_unseen") else few_B, np.nan, values) for name, values in scores.items()
+    }
+
+
+def competitors(unit_BD: np.ndarray, windows: Windows, *, pessimistic: bool = True) -> Competitors:
+    """What `retrieval_scores` counts, however few there are."""
+    chunks_B = np.zeros(len(windows), dtype=np.int64)
+    counts_B4 = np.zeros((len(windows), 4), dtype=np.int64)
     for some, rows_K in windows.by_document():
         block_KD = _gather(windows, rows_K)
         first, number_K = _distinct(block_KD)
@@ -55,15 +82,8 @@ def retrieval_scores(unit_BD: np.ndarray, windows: Windows, *, pessimistic: bool
         context_nL = number_K[np.maximum(place_n[:, None] - back_L, first_n[:, None])]
         counts = _count(unit_BD[some], block_KD[first], number_K[place_n], context_nL, pessimistic)
         chunks_B[some] = len(rows_K)
-        above_B[some], rivals_B[some], unseen_above_B[some], unseen_rivals_B[some] = counts
-    few_B = (unseen_rivals_B + 1 if pessimistic else chunks_B) < FEWEST_CANDIDATES
-    scores = rank_scores(above_B + 1, rivals_B + 1, "") | rank_scores(
-        unseen_above_B + 1, unseen_rivals_B + 1, "_unseen"
-    )
-    none_B = few_B | (unseen_rivals_B == 0)
-    return {
-        name: np.where(none_B if name.endswith("_unseen") else few_B, np.nan, values) for name, values in scores.items()
-    }
+        counts_B4[some] = np.stack(counts, axis=1)
+    return Competitors(chunks_B, *counts_B4.T)
 
 
 def _gather(windows: Windows, rows_K: np.ndarray) -> np.ndarray:

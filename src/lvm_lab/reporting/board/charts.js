@@ -7,7 +7,8 @@ function signedWhole(k) { return k > 0 ? `+${k}` : String(k); }
 
 // lines: {name, look, points: [x, y, low, high], reach, away, choose}; those that stand out are drawn last.
 // away: it may leave the axes, as a diverged run's loss does. spoken: the x whose value is told with the name alone.
-function lineChart({ label, lines, xTitle, yTitle, width, marks, spoken }) {
+// across: y values of figures beside this one, which have the same axis.
+function lineChart({ label, lines, xTitle, yTitle, width, marks, spoken, across = [] }) {
   const measured = lines.map((line) => ({ ...line, points: line.points.filter((p) => typeof p[1] === "number") }))
     .filter((line) => line.points.length);
   if (!measured.length) return nothing();
@@ -15,7 +16,7 @@ function lineChart({ label, lines, xTitle, yTitle, width, marks, spoken }) {
   const points = (bounding.length ? bounding : measured).flatMap((line) => line.points);
   const xScale = whole(measured.flatMap((line) => line.points.map((p) => p[0])));
   if (marks) xScale.marks = marks;
-  const yScale = linear(points.flatMap((p) => [p[1], ...p.slice(2).filter((v) => typeof v === "number")]));
+  const yScale = linear(points.flatMap((p) => [p[1], ...p.slice(2).filter((v) => typeof v === "number")]).concat(across));
   const { svg, plot, x, y } = frame(label, width, xScale, yScale, xTitle, yTitle);
   // What is far off is drawn at the edge of what can be drawn.
   const top = (value) => Math.max(-1e4, Math.min(1e4, y(value)));

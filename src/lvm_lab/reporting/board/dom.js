@@ -39,6 +39,10 @@ function signed(value, digits = 3) {
   return text && value >= 0 ? `+${text}` : text;
 }
 
+function grouped(value, digits) {
+  return value.toLocaleString("en-US", { minimumFractionDigits: digits, maximumFractionDigits: digits });
+}
+
 function interval(number) {
   const [low, high] = (number && number.interval) || [null, null];
   return low === null || high === null ? "" : `${fixed(low)} .. ${fixed(high)}`;

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import html
 import json
-import re
 from datetime import datetime
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +12,10 @@ from lvm_lab.reporting.board.columns import Board, Column
 from lvm_lab.reporting.board.details import details, rounded
 from lvm_lab.reporting.board.seeds import Group, groups
 from lvm_lab.reporting.board.tables import summary
+from lvm_lab.reporting.self_contained import filled, joined, policy
 
+PACKAGE = "lvm_lab.reporting.board"
+STYLES = ("base.css", "page.css")
 SCRIPTS = (
     "dom.js",
     "table.js",
@@ -33,19 +32,16 @@ SCRIPTS = (
 
 def page(board: Board, folder: Path, out: Path) -> str:
     """The HTML of a board; links lead from `out` to the runs' files."""
-    here = files("lvm_lab.reporting.board")
-    style = (here / "page.css").read_text(encoding="utf-8")
-    script = "\n".join((here / name).read_text(encoding="utf-8") for name in SCRIPTS)
+    style, script = joined(PACKAGE, STYLES), joined(PACKAGE, SCRIPTS)
     name = folder.resolve().name
     slots = {
         "title": html.escape(name),
-        "policy": f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'",
+        "policy": policy(style, script),
         "style": style,
         "script": script,
         "data": embedded(_data(board, name, out)),
     }
-    # In one pass, so that nothing that was put in is looked at again.
-    return re.sub(r"\{\{(\w+)\}\}", lambda slot: slots[slot[1]], (here / "page.html").read_text(encoding="utf-8"))
+    return filled(joined(PACKAGE, ["page.html"]), slots)
 
 
 def embedded(node: Any) -> str:
@@ -97,7 +93,3 @@ def _group(group: Group, number_of: dict[str, int]) -> dict[str, Any]:
     spreads = {key: [s.mean, s.deviation, s.count] for key, s in group.numbers.items()}
     members, folds = ([number_of[line.entry.name] for line in lines] for lines in (group.seeds, group.folds))
     return {"name": group.name, "members": members, "folds": folds, "numbers": spreads}
-
-
-def _hash(text: str) -> str:
-    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"

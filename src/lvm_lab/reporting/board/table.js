@@ -38,10 +38,6 @@ function cellText(column, record) {
   return column.kind === "whole" ? grouped(value, 0) : String(value);
 }
 
-function grouped(value, digits) {
-  return value.toLocaleString("en-US", { minimumFractionDigits: digits, maximumFractionDigits: digits });
-}
-
 const STATE_ORDER = { pass: 1, null: 0.5, fail: 0, off: -1 };
 
 // Empty cells stay at the end whichever way a column is sorted.

@@ -21,9 +21,7 @@ from lvm_lab.serving.served import Served
 from lvm_lab.serving.state import Serving
 from lvm_lab.text.coder import Coder, names_of
 from lvm_lab.text.decoder import Candidate, Decoder
-from lvm_lab.text.document import Document
 from lvm_lab.text.encoder import Encoder
-from lvm_lab.text.prose import paragraphs
 
 router = APIRouter(tags=["texts"])
 
@@ -43,17 +41,10 @@ async def chunk(body: ChunkBody, state: Serving) -> JSONResponse:
     """As the documents of the model's data were cut. `stretches`: how many chunks each unbroken stretch has."""
     check_texts(state.limits, [body.text])
     with state.models.held(body.model) as served:
-        chunker = served.texts.part("chunker")
         encoder: Encoder | None = served.texts.part("encoder") if body.encode else None
-        own = paragraphs(body.text)
-        if not own:
-            raise Refusal(422, "the text is empty; send some.")
 
         def work() -> dict[str, Any]:
-            # Some chunkers look at vectors, and need no encoder otherwise.
-            (chunked,) = chunker.chunk(
-                [Document("text", "", "serve", own)], lambda texts: served.texts.part("encoder").encode(texts)
-            )
+            chunked = served.texts.cut(body.text)
             content = {"chunks": list(chunked.texts), "stretches": list(chunked.lengths)}
             return content if encoder is None else content | {"vectors": encoder.encode(chunked.texts).tolist()}
 

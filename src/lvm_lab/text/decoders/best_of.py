@@ -38,6 +38,7 @@ class BestOf(Decoder):
         }
         self._encoder = resources.encoder
         self.expected = max((one.expected for one in self._open.values() if one.expected is not None), default=None)
+        self.single = self.candidates == 1 or (len(self._open) == 1 and all(one.single for one in self._open.values()))
         self.notes = tuple(note for decoder in self._open.values() for note in decoder.notes)
 
     @property

@@ -18,7 +18,7 @@ from lvm_lab.data.index import NOTHING, open_index
 from lvm_lab.data.joined import join_stores
 from lvm_lab.data.store import Store
 from lvm_lab.errors import UserError
-from lvm_lab.text.decoder import Candidate, Decoder, Resources
+from lvm_lab.text.decoder import Candidate, Decoder, Resources, Rivals
 
 # So many times as many rows are looked up first: some have the text of another, or none.
 ROWS_A_CANDIDATE = 2
@@ -37,6 +37,7 @@ class Retrieval(Decoder):
         if candidates < 1:
             raise UserError(f"decoder.candidates={candidates} does not fit; set 1 or more.")
         self.store, self.index, self.candidates = store, index, candidates
+        self.single = candidates == 1
         self._store: Store | None = None
         self._texts: list[str] = []
         self._search: Any = None
@@ -82,13 +83,27 @@ class Retrieval(Decoder):
         k = min(total, ROWS_A_CANDIDATE * self.candidates)
         while True:
             scores_NK, rows_NK = self._search(vectors_ND, k)
-            decoded = [self._candidates(*ranked) for ranked in zip(scores_NK, rows_NK, strict=True)]
+            ranked = [self._candidates(*one) for one in zip(scores_NK, rows_NK, strict=True)]
+            decoded = [candidates[: self.candidates] for candidates in ranked]
             if k == total or all(len(candidates) == self.candidates for candidates in decoded):
                 break
             k = min(total, 4 * k)
         if not all(decoded):
             raise UserError(f"{self.index or self.source} leads to no chunk with a text; leave decoder.index out.")
         return decoded
+
+    def rivals(self, vector_D: np.ndarray, text: str, score: float, rows: int) -> Rivals:
+        """An index that looks at a part of its rows leaves out what it does not look at."""
+        total = len(self._texts)
+        scores_1K, rows_1K = self._search(vector_D[None], min(total, rows))
+        near_K = scores_1K[0] >= score
+        before = self._candidates(scores_1K[0][near_K], rows_1K[0][near_K])
+        whole = rows >= total or not near_K.all()
+        return Rivals([one.text for one in before], whole, self._different + (text not in self._texts))
+
+    @cached_property
+    def _different(self) -> int:
+        return len(set(filter(None, self._texts)))
 
     def at_rest(self, candidate: Candidate) -> np.ndarray:
         assert self._store is not None, "open comes first"
@@ -113,4 +128,4 @@ class Retrieval(Decoder):
         for score, row in zip(scores_K.tolist(), rows_K.tolist(), strict=True):
             if row != NOTHING and (text := self._texts[row]) and text not in by_text:
                 by_text[text] = Candidate(text, score, row)
-        return list(by_text.values())[: self.candidates]
+        return list(by_text.values())

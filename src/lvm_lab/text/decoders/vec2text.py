@@ -54,6 +54,7 @@ class Vec2Text(Decoder):
     """
 
     places: ClassVar[tuple[str, ...]] = ("inversion", "corrector")
+    single = True
 
     def __init__(
         self,

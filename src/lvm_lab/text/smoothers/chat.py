@@ -78,7 +78,7 @@ class Chat(Smoother):
     def _answer(self, text: str) -> str | None:
         """A text in better words; None, with a warning, where the model has none for it."""
         messages = [{"role": "system", "content": self.instructions}, {"role": "user", "content": text}]
-        reason = "the answer has no text"
+        reason = "the answer has no text, or none in Unicode"
         try:
             content = self._model.answer(messages)
             self._works = True
@@ -87,7 +87,16 @@ class Chat(Smoother):
             if error.status not in REFUSED or not self._works:
                 raise
             content, reason = None, str(error)
-        answer = without_thought(content) if isinstance(content, str) else ""
+        answer = without_thought(content) if isinstance(content, str) and _is_unicode(content) else ""
         if not answer:
             log.warning("a text is left unsmoothed by %s: %s", self._model.name, reason)
         return answer or None
+
+
+def _is_unicode(text: str) -> bool:
+    """Without half of a surrogate pair, which JSON can spell and nothing can write down."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
