@@ -24,6 +24,7 @@ class EnergyHead(Head):
 
     feeds = frozenset({"prediction", "draws"})
     generative = True
+    chance_S1Z: Tensor
 
     def __init__(
         self,
