@@ -56,6 +56,11 @@ def encoder_for(
     Raises UserError where neither names one, and for another encoder than theirs.
     """
     encoder = encoder_of(contract, node, option)
+    if encoder is None and contract.encoder == "planted":
+        raise UserError(
+            f"{name} has planted vectors, which no encoder makes; take a run on texts, or lvm-lab pipeline-test, which "
+            "has a text's vector from its store."
+        )
     if encoder is None:
         raise UserError(
             f"{name} does not say which encoder of the lab made its vectors, which decoded texts are encoded with; "
