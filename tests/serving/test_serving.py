@@ -114,9 +114,11 @@ def test_a_batch_gives_each_what_it_gets_alone(client: httpx.Client) -> None:
         (b"12345678", RAW, 422, "X-Shape is of"),
         (b"12345678", RAW | {"x-shape": "two"}, 422, "X-Shape does not say"),
         (b"12345678", RAW | {"x-shape": f"{10**18},{10**18}"}, 422, "X-Shape is of"),
+        (b"12345678", RAW | {"x-shape": f"{'9' * 3000},{'9' * 3000}"}, 422, "X-Shape does not say"),
         (np.full((5, DIM), np.nan, "<f4").tobytes(), RAW, 422, "not finite"),
         (np.full((5, DIM), 3e38, "<f4").tobytes(), RAW, 422, "not finite"),
         (b"no file", {"content-type": "application/x-npy"}, 422, "no .npy"),
+        (NEGATIVE, {"content-type": "application/x-npy"}, 422, "send floats of 2 or 3 dims"),
         (b" " * 2**21, JSON, 413, "larger than 1 MB"),
     ],
 )
