@@ -9,6 +9,7 @@ import io
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 import numpy as np
 from fastapi import Response
@@ -90,11 +91,9 @@ def _of_npy(content: bytes) -> np.ndarray:
         shape, fortran, dtype = read(file)
     except Exception:  # NumPy parses it as Python, which fails in many ways
         raise Refusal(422, "the body is no .npy file; send what numpy.save writes.") from None
-    if (
-        dtype.kind != "f"
-        or not 2 <= len(shape) <= MOST_AXES
-        or not all(type(size) is int and size > 0 for size in shape)
-    ):
+    # A header may have True for a size, or one below 0.
+    axes = 2 <= len(shape) <= MOST_AXES and all(type(size) is int and size > 0 for size in shape)
+    if dtype.kind != "f" or not axes:
         raise Refusal(422, f"the array is of {dtype} and shape {shape}; send floats of 2 or 3 dims.")
     if dtype.itemsize * math.prod(shape) != len(content) - file.tell():
         raise Refusal(422, "the array is not as long as its header says; send what numpy.save writes.")
@@ -129,7 +128,8 @@ def context(given: Any, facts: Facts, what: str = "context_vectors") -> np.ndarr
 
 def answer(media: str, vectors: np.ndarray, facts: Facts, content: dict[str, Any], key: str) -> Response:
     """Predictions in the form of the request: arrays as they came, or JSON with the array under a key."""
-    headers = {"x-model": facts.name, "x-version": facts.version}
+    # Folders that others made may have names that no header takes.
+    headers = {"x-model": quote(facts.name), "x-version": quote(facts.version)}
     if media == RAW:
         raw = np.ascontiguousarray(vectors, dtype="<f4").tobytes()
         return Response(raw, media_type=RAW, headers=headers | {SHAPE: ",".join(map(str, vectors.shape))})
