@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lvm_lab.errors import UserError
+from lvm_lab.files import sha256
 
 WEIGHTS, DESCRIPTION, CARD = "model.safetensors", "config.json", "README.md"
 ONNX, EXAMPLE, TORCH_EXPORT, REPORT = "model.onnx", "run_onnx.py", "model.pt2", "export.json"
@@ -39,3 +40,20 @@ def description(folder: Path) -> dict[str, Any]:
     if node[FORMAT] != VERSION:
         raise UserError(f"{file} is of format {node[FORMAT]}, which this version does not know; export the model anew.")
     return node
+
+
+def lengths_of_onnx(folder: Path) -> list[int]:
+    """Of contexts, those that the graph in a folder is for, as the report beside it says.
+
+    Raises UserError where graph or weights are not the files that the report is of.
+    """
+    file = folder / REPORT
+    try:
+        node = json.loads(file.read_text(encoding="utf-8"))
+        lengths, sums = node["graphs"]["onnx"]["lengths"], {name: node["files"][name] for name in (WEIGHTS, ONNX)}
+    except (OSError, ValueError, RecursionError, LookupError, TypeError) as error:
+        raise UserError(f"{file} does not vouch for {ONNX} beside it; export the model anew.") from error
+    for name, recorded in sums.items():
+        if sha256(folder / name) != recorded:
+            raise UserError(f"{folder / name} is not the file that {REPORT} beside it is of; export the model anew.")
+    return [int(length) for length in lengths]
