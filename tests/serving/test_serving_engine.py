@@ -90,7 +90,7 @@ def test_a_model_without_a_graph_stays_with_torch(
 def test_a_graph_that_its_report_does_not_vouch_for_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("model.safetensors", "config.json", "model.onnx"):
         (tmp_path / name).write_text(name)
-    sums = {name: sha256(tmp_path / name) for name in ("model.safetensors", "model.onnx")}
+    sums = {"model.onnx": sha256(tmp_path / "model.onnx")}
     opened: list[Path] = []
     monkeypatch.setattr(serving_engine, "onnx_runner", lambda file, threads: opened.append(file))
 
@@ -104,8 +104,7 @@ def test_a_graph_that_its_report_does_not_vouch_for_is_refused(tmp_path: Path, m
     graphs = {"onnx": {"lengths": [1, 2]}}
     for report in ({}, [], {"graphs": {}, "files": sums}, {"graphs": graphs, "files": {}}):
         assert "does not vouch for model.onnx" in refused(report)
-    for name in sums:
-        assert f"{name} is not the file" in refused({"graphs": graphs, "files": sums | {name: "0" * 64}})
+    assert "model.onnx is not the file" in refused({"graphs": graphs, "files": {"model.onnx": "0" * 64}})
     (tmp_path / "export.json").write_text(json.dumps({"graphs": graphs, "files": sums}))
     _, lengths, source = serving_engine._graph(SETTINGS, tmp_path / "model.safetensors")
     assert (opened, lengths, source) == ([tmp_path / "model.onnx"], [1, 2], "exported with it")

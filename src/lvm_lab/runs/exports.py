@@ -23,6 +23,22 @@ def weights_in(folder: Path) -> Path | None:
     return file if file.is_file() and (folder / DESCRIPTION).is_file() else None
 
 
+def lengths_of_onnx(folder: Path) -> list[int]:
+    """Of contexts, those that the graph in a folder is for, as the report beside it says.
+
+    Raises UserError where it is not the file that the report is of.
+    """
+    file = folder / REPORT
+    try:
+        node = json.loads(file.read_text(encoding="utf-8"))
+        lengths, recorded = [int(one) for one in node["graphs"]["onnx"]["lengths"]], node["files"][ONNX]
+    except (OSError, ValueError, RecursionError, LookupError, TypeError) as error:
+        raise UserError(f"{file} does not vouch for {ONNX} beside it; export the model anew.") from error
+    if sha256(folder / ONNX) != recorded:
+        raise UserError(f"{folder / ONNX} is not the file that {REPORT} beside it is of; export the model anew.")
+    return lengths
+
+
 def description(folder: Path) -> dict[str, Any]:
     """What config.json says of the model beside it.
 
@@ -40,20 +56,3 @@ def description(folder: Path) -> dict[str, Any]:
     if node[FORMAT] != VERSION:
         raise UserError(f"{file} is of format {node[FORMAT]}, which this version does not know; export the model anew.")
     return node
-
-
-def lengths_of_onnx(folder: Path) -> list[int]:
-    """Of contexts, those that the graph in a folder is for, as the report beside it says.
-
-    Raises UserError where graph or weights are not the files that the report is of.
-    """
-    file = folder / REPORT
-    try:
-        node = json.loads(file.read_text(encoding="utf-8"))
-        lengths, sums = node["graphs"]["onnx"]["lengths"], {name: node["files"][name] for name in (WEIGHTS, ONNX)}
-    except (OSError, ValueError, RecursionError, LookupError, TypeError) as error:
-        raise UserError(f"{file} does not vouch for {ONNX} beside it; export the model anew.") from error
-    for name, recorded in sums.items():
-        if sha256(folder / name) != recorded:
-            raise UserError(f"{folder / name} is not the file that {REPORT} beside it is of; export the model anew.")
-    return [int(length) for length in lengths]
