@@ -246,7 +246,7 @@ def test_mistakes_get_one_sentence(finished, tmp_path, capsys):
         ([finished, "--data", tmp_path / "missing.npz"], "missing.npz does not exist"),
         ([finished, "--data", "file:///no/store"], "file:///no/store is no store that can be read"),
         ([finished, "--data", other], "dim"),
-        ([finished, "--json", tmp_path / "no" / "folder.json"], "No such file or directory"),
+        ([finished, "--json", torn / "file.json"], "torn.ckpt"),
     ):
         refused = told(capsys, *arguments, "--device", "cpu")
         assert refused.code == 2, arguments
