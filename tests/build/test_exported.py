@@ -84,11 +84,30 @@ def test_weights_of_another_model_are_refused(export: Path, tmp_path: Path) -> N
 
     copy = tmp_path / "copy"
     shutil.copytree(export, copy)
+    # Nothing says what was written: weights alone, as somebody may have them.
+    (copy / exports.REPORT).unlink()
     tensors = safetensors.torch.load_file(copy / exports.WEIGHTS)
     name = next(name for name in tensors if name.startswith("head.") and name.endswith("weight"))
     tensors[name] = tensors[name] + 1.0
     safetensors.torch.save_file(tensors, copy / exports.WEIGHTS)
     with pytest.raises(UserError, match="gives another output than when it was saved"):
+        lvm_lab.load(copy)
+
+
+def test_what_was_changed_by_hand_is_refused(export: Path, tmp_path: Path) -> None:
+    """The golden pair does not see what is told of the encoder."""
+    copy = tmp_path / "copy"
+    shutil.copytree(export, copy)
+    (copy / exports.CARD).write_text("a card of one's own")
+    lvm_lab.load(copy)
+    file = copy / exports.DESCRIPTION
+    node = json.loads(file.read_text())
+    node["identity"]["contract"]["encoder"] = "another one"
+    file.write_text(json.dumps(node))
+    with pytest.raises(UserError, match=r"config\.json was changed since it was exported; export the model anew"):
+        lvm_lab.load(copy)
+    (copy / exports.REPORT).write_text("[]")
+    with pytest.raises(UserError, match=r"export\.json cannot be read"):
         lvm_lab.load(copy)
 
 

@@ -48,7 +48,7 @@ NAMED |= {("pipeline_test", "models")}
 RUN = ("config.yaml", "result.json", *(f"checkpoints/{name}.ckpt" for name in ("best", "best_5cat", "last")))
 REPORT = ("index.html", "leaderboard.csv", "leaderboard.md")
 # What stands in documents and is not the lab's.
-OTHERS = ("python3", ".", "eval", "source", "wandb")
+OTHERS = ("curl", "python3", ".", "eval", "source", "wandb")
 EXPORT = ("model.safetensors", "config.json", "run_onnx.py")
 EVALUATION = ("evaluation.json", "evaluation.md", "table.csv")
 # What holds a composed config against its types, where it is not a training's.

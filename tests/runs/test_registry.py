@@ -137,7 +137,6 @@ def test_a_place_that_is_not_the_registrys_is_refused(tmp_path: Path) -> None:
     for target, sentence in (
         ("/etc", "is no link to a version of the registry's own; move it away"),
         ("versions/../..", "is no link to a version of the registry's own; move it away"),
-        ("versions/9", "points at versions/9, which is gone"),
     ):
         link.unlink()
         link.symlink_to(target)
@@ -146,9 +145,28 @@ def test_a_place_that_is_not_the_registrys_is_refused(tmp_path: Path) -> None:
         with pytest.raises(UserError, match=sentence):
             promote(model, "two")
         assert os.readlink(link) == target
-    for name in ("", "..", ".hidden", "a/b"):
+    for name in ("", "..", ".hidden", "a/b", "m模型", "a" * 101):
         with pytest.raises(UserError, match="is no name of a model"):
             Model.of(tmp_path, name)
+
+
+def test_a_stage_can_be_moved_away_from_a_version_that_is_gone_and_never_to_one(tmp_path: Path) -> None:
+    model = Model.of(tmp_path, "mine")
+    for name in ("one", "two", "three"):
+        promote(model, name)
+    versions = model.folder / "versions"
+    (versions / "3").rename(tmp_path / "3")
+    with pytest.raises(UserError, match="points at versions/3, which is gone; bring that back, promote anew, or roll"):
+        model.version(STAGE)
+    back(model)
+    assert served(model) == "two"
+    (versions / "1").rename(tmp_path / "1")
+    with pytest.raises(UserError, match="1 is gone; bring that back, or promote a run"):
+        back(model)
+    assert served(model) == "two"
+    (versions / "2").rename(tmp_path / "2")
+    assert promote(model, "four") == "4", "the number of a version that is gone means that one for good"
+    assert served(model) == "four"
 
 
 def test_one_command_at_a_time(tmp_path: Path) -> None:

@@ -18,9 +18,11 @@ import torch
 
 import lvm_lab
 from helpers.commands import call
-from helpers.serving import DIM, ENCODER, ON_TEXTS, TEXTS, promote, serving
+from helpers.serving import DIM, ENCODER, ON_TEXTS, TEXTS, promote, serving, settings
 from lvm_lab import serve
 from lvm_lab.data.store import open_store
+from lvm_lab.errors import UserError
+from lvm_lab.jobs.serving import key_of
 
 pytest.importorskip("fastapi")
 CONTEXT_LD = ENCODER.encode(TEXTS[:5])
@@ -36,6 +38,13 @@ def client(folder: Path) -> Iterator[httpx.Client]:
     off = (f"ingest={folder}/stores", "tmd=prototypes", f"cache={folder}/cache")
     with serving(models, *ON_TEXTS, *off, *limits) as address, httpx.Client(base_url=address, timeout=600) as client:
         yield client
+
+
+def npy(shape: tuple[int, ...]) -> bytes:
+    """A file of 5 x DIM zeros that says to have another shape."""
+    file = io.BytesIO()
+    np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
+    return file.getvalue() + bytes(4 * 5 * DIM)
 
 
 def sentence(answer: httpx.Response, status: int) -> str:
@@ -114,9 +123,13 @@ def test_a_batch_gives_each_what_it_gets_alone(client: httpx.Client) -> None:
         (b"12345678", RAW, 422, "X-Shape is of"),
         (b"12345678", RAW | {"x-shape": "two"}, 422, "X-Shape does not say"),
         (b"12345678", RAW | {"x-shape": f"{10**18},{10**18}"}, 422, "X-Shape is of"),
+        (b"12345678", RAW | {"x-shape": f"{'9' * 3000},{'9' * 3000}"}, 422, "X-Shape does not say"),
         (np.full((5, DIM), np.nan, "<f4").tobytes(), RAW, 422, "not finite"),
         (np.full((5, DIM), 3e38, "<f4").tobytes(), RAW, 422, "not finite"),
         (b"no file", {"content-type": "application/x-npy"}, 422, "no .npy"),
+        (npy((-5, -DIM)), {"content-type": "application/x-npy"}, 422, "send floats of 2 or 3 dims"),
+        (npy((True, 5 * DIM)), {"content-type": "application/x-npy"}, 422, "send floats of 2 or 3 dims"),
+        (npy((1, 5, DIM)), {"content-type": "application/x-npy"}, 422, "has 3 dims; it is of two"),
         (b" " * 2**21, JSON, 413, "larger than 1 MB"),
     ],
 )
@@ -247,6 +260,21 @@ def test_a_key_is_asked_for_where_there_is_one(folder: Path, monkeypatch: pytest
         )
         assert b" 408 " in until_closed(address, head)
         assert until_closed(address, b"GET /health HTTP/1.1\r\nHos") == b""
+        # Behind an answer no blank line holds a connection, and a head without end is no matter of time.
+        health = b"GET /health HTTP/1.1\r\nHost: localhost\r\n"
+        assert until_closed(address, health + b"\r\n\r\n").count(b" 200 ") == 1
+        assert b" 400 " in until_closed(address, health + b"X: " + b"x" * 2**21)
+
+
+def test_a_key_that_was_named_and_is_not_there_lets_nobody_in_unasked(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert key_of(settings("checkpoint=run")) is None
+    monkeypatch.setenv("LVM_LAB_API_KEY", "secret\n")
+    assert key_of(settings("checkpoint=run")) == "secret", "as a file has it"
+    monkeypatch.setenv("LVM_LAB_API_KEY", " ")
+    assert key_of(settings("checkpoint=run")) is None
+    with pytest.raises(UserError, match="names an environment variable that is not set") as caught:
+        key_of(settings("checkpoint=run", "api_key=the_key_itself"))
+    assert "the_key_itself" not in str(caught.value)
 
 
 def until_closed(address: str, sent: bytes) -> bytes:

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from helpers.serving import DIM, ENCODER, TEXTS, serving, train
-from lvm_lab.config.serving import BatchSettings
+from lvm_lab.config.serving import BatchSettings, Limits
 
 pytest.importorskip("fastapi")
 CONTEXT_LD = ENCODER.encode(TEXTS[:5])
@@ -121,3 +121,73 @@ def test_texts_wait_for_a_model_in_a_number_of_places() -> None:
 
     asyncio.run(asked())
     served.close()
+
+
+def test_documents_wait_for_those_before_them_in_no_thread() -> None:
+    """Threads are few, and a registry is looked at in them too."""
+    from lvm_lab.serving.bodies import IngestBody
+    from lvm_lab.serving.routes.working import ingest
+    from lvm_lab.serving.state import State
+
+    at_work: list[str] = []
+    most: list[int] = []
+
+    def ingested(store: str, documents: list[dict[str, str]]) -> dict[str, Any]:
+        at_work.append(store)
+        most.append(len(at_work))
+        goes_on.wait(0.05)
+        at_work.remove(store)
+        return {"store": store}
+
+    goes_on = threading.Event()
+
+    async def asked() -> None:
+        parts: Any = (None, Limits(), None)
+        state = State(*parts, chat_steps=1, ingest=ingested)
+        body = IngestBody.model_validate({"store": "letters", "documents": [{"id": "a", "text": "One."}]})
+        answers = await asyncio.gather(*(ingest(body, state) for _ in range(4)))
+        assert [answer.status_code for answer in answers] == [200] * 4
+
+    asyncio.run(asked())
+    assert most == [1, 1, 1, 1]
+
+
+def test_a_registry_that_cannot_be_looked_at_is_looked_at_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With all its files open a process can list no folder."""
+    from lvm_lab.serving import watching
+
+    (tmp_path / "one").mkdir()
+    looks = iter([OSError(24, "Too many open files"), {"books": tmp_path / "one"}])
+
+    def promoted(registry: Path) -> dict[str, Path]:
+        look = next(looks)
+        if isinstance(look, OSError):
+            raise look
+        return look
+
+    monkeypatch.setattr(watching, "promoted", promoted)
+    monkeypatch.setattr(watching, "SECONDS", 0)
+    taken = asyncio.Event()
+    models: Any = SimpleNamespace(path=lambda name: None, failures={}, replace=lambda served: taken.set())
+
+    async def watched() -> None:
+        opened: Any = lambda name, folder: None  # noqa: E731
+        watcher = asyncio.create_task(watching.watch(models, tmp_path, opened))
+        until = asyncio.create_task(taken.wait())
+        await asyncio.wait({watcher, until}, return_when=asyncio.FIRST_COMPLETED)
+        assert taken.is_set()
+        watcher.cancel()
+        until.cancel()
+
+    asyncio.run(watched())
+
+
+def test_a_model_of_any_name_is_told_of_in_a_header() -> None:
+    from lvm_lab.serving.vectors import RAW as MEDIA
+    from lvm_lab.serving.vectors import answer
+
+    facts: Any = SimpleNamespace(name="m\u6a21", version="1")
+    told = answer(MEDIA, CONTEXT_LD, facts, {}, "vectors").headers
+    assert (told["x-model"], told["x-version"]) == ("m%E6%A8%A1", "1")

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from lvm_lab.errors import UserError
-from lvm_lab.files import write_atomically
+from lvm_lab.files import sha256, write_atomically
 from lvm_lab.model import KEY, LatentVectorModel
-from lvm_lab.runs.exports import DESCRIPTION, FORMAT, VERSION, WEIGHTS, description
+from lvm_lab.runs.exports import DESCRIPTION, FORMAT, VERSION, WEIGHTS, description, recorded
 from lvm_lab.text.installed import needed
 
 # Names of tensors of the identity, which no weight has; in JSON the place of one says its name.
@@ -42,16 +42,20 @@ def write(model: LatentVectorModel, folder: Path) -> None:
 def read(file: Path) -> dict[str, Any]:
     """What a checkpoint of the same model holds: `state_dict` and, under KEY, what it says of itself.
 
-    Raises UserError for files that are damaged or of another format.
+    Raises UserError for files that are damaged, of another format, or not as export.json beside them has them.
     """
     safetensors = needed("safetensors.torch", "export")
     identity = description(file.parent)["identity"]
     try:
         tensors: dict[str, Tensor] = safetensors.load_file(file)
         state = {name: tensor for name, tensor in tensors.items() if not name.startswith(PREFIX)}
-        return {"state_dict": state, KEY: _put_back(identity, tensors)}
+        checkpoint = {"state_dict": state, KEY: _put_back(identity, tensors)}
     except Exception as error:  # safetensors raises what its reader happens to raise on a damaged file
         raise UserError(f"{file} is no whole export ({type(error).__name__}); export the model anew.") from error
+    for name, content in recorded(file.parent).items():
+        if sha256(file.parent / name) != content:
+            raise UserError(f"{file.parent / name} was changed since it was exported; export the model anew.")
+    return checkpoint
 
 
 def _taken_out(node: Any, path: str, tensors: dict[str, Tensor]) -> Any:

@@ -68,7 +68,17 @@ def serve(
 
 
 def key_of(settings: ServeSettings) -> str | None:
-    return os.environ.get(settings.api_key) or None
+    """What requests have to bring; None: nothing. Blanks around it are none of it: a header has them neither.
+
+    Raises UserError where the setting names a variable that holds none, since a key is wanted then.
+    """
+    key = os.environ.get(settings.api_key, "").strip()
+    if not key and settings.api_key != ServeSettings.api_key:
+        # Its value is not told: it may be the key itself, by mistake.
+        raise UserError(
+            "api_key names an environment variable that is not set; set that one to the key, or leave api_key out."
+        )
+    return key or None
 
 
 def application(settings: ServeSettings, option: Option, ingestion: dict[str, Any] | None = None) -> Guard:
@@ -109,7 +119,11 @@ def _ingest(settings: ServeSettings, ingestion: dict[str, Any] | None) -> Ingest
             texts.write_text("".join(json.dumps(one) + "\n" for one in documents), encoding="utf-8")
             reader = ingestion["reader"] | {"path": str(texts), "source": store}
             node = ingestion | parts | {"reader": reader, "out": str(out), "append": (out / MANIFEST).exists()}
-            ingested(IngestSettings.from_dict(node), lambda *progress: None)
+            try:
+                ingested(IngestSettings.from_dict(node), lambda *progress: None)
+            except UserError as error:
+                # The file is this server's own matter.
+                raise UserError(str(error).replace(str(texts), "what was sent")) from error
         kept = open_store(out)
         return {"store": store, "documents": len(kept.documents.names()), "chunks": len(kept.vectors_ND)}
 

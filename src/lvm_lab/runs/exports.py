@@ -56,3 +56,18 @@ def description(folder: Path) -> dict[str, Any]:
     if node[FORMAT] != VERSION:
         raise UserError(f"{file} is of format {node[FORMAT]}, which this version does not know; export the model anew.")
     return node
+
+
+def recorded(folder: Path) -> dict[str, str]:
+    """The sha256 of weights and description as they were written, by export.json; empty where it is not there.
+
+    Raises UserError where it says something else.
+    """
+    file = folder / REPORT
+    try:
+        files = json.loads(file.read_text(encoding="utf-8"))["files"]
+        return {name: files[name] for name in (WEIGHTS, DESCRIPTION)}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+        raise UserError(f"{file} cannot be read ({type(error).__name__}); export the model anew.") from error

@@ -24,11 +24,11 @@ from typing import Any, Literal
 from filelock import Timeout
 
 from lvm_lab import locks
+from lvm_lab.config.serving import NAME
 from lvm_lab.errors import UserError
 from lvm_lab.files import to_disk, write_atomically
 
 VERSIONS, HISTORY, LOCK = "versions", "history.jsonl", ".lock"
-NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
 # What a killed command left: a version that was being written, a link or a history that had not got its name yet.
 TORN = re.compile(rf"\.(building|link|{re.escape(HISTORY)})\.\w+")
 
@@ -47,7 +47,7 @@ class Model:
     def of(cls, registry: Path, name: str) -> Model:
         """Raises UserError for a name that is no plain one."""
         if not NAME.fullmatch(name):
-            raise UserError(f"name={name} is no name of a model; use letters, digits, dots, dashes and underscores.")
+            raise UserError(f"name={name} is no name of a model; take letters, digits, dots, - and _.")
         return cls(registry / name)
 
     def version(self, stage: str) -> str | None:
@@ -55,6 +55,16 @@ class Model:
 
         Raises UserError where something else has the link's place, or the link leads elsewhere.
         """
+        version = self.linked(stage)
+        if version is not None and not self.place(version).is_dir():
+            raise UserError(
+                f"{self.folder / stage} points at {VERSIONS}/{version}, which is gone; bring that back, promote anew, "
+                "or roll back."
+            )
+        return version
+
+    def linked(self, stage: str) -> str | None:
+        """`version`, whether that is there or gone, so that a stage can be moved away from one that is."""
         link = self.folder / stage
         if not os.path.lexists(link):
             return None
@@ -62,9 +72,10 @@ class Model:
         version = target.removeprefix(f"{VERSIONS}/")
         if not link.is_symlink() or not version.isdecimal() or target == version:
             raise UserError(f"{link} is no link to a version of the registry's own; move it away.")
-        if not link.is_dir():
-            raise UserError(f"{link} points at {target}, which is gone; bring that back, or promote anew.")
         return version
+
+    def place(self, version: str) -> Path:
+        return self.folder / VERSIONS / version
 
     def history(self) -> list[dict[str, Any]]:
         """Its lines, oldest first.
@@ -127,7 +138,10 @@ class Work(Model):
         """A filled folder becomes the next version, whole and durably."""
         versions = self.folder / VERSIONS
         versions.mkdir(exist_ok=True)
-        taken = [int(item.name) for item in versions.iterdir() if item.name.isdecimal()]
+        # A number that the history has is never given again, also where its folder was removed.
+        noted = [line.get("version") for line in self.history()]
+        names = [*(item.name for item in versions.iterdir()), *(str(one) for one in noted)]
+        taken = [int(name) for name in names if name.isdecimal()]
         version = str(max(taken, default=0) + 1)
         for item in place.iterdir():
             to_disk(item)
@@ -138,8 +152,13 @@ class Work(Model):
         return version
 
     def move(self, stage: str, version: str, action: Action, **fields: Any) -> None:
-        """Have a stage's link point at a version, from one moment to the next, and note it."""
-        before = self.version(stage)
+        """Have a stage's link point at a version, from one moment to the next, and note it.
+
+        Raises UserError for a version that is gone.
+        """
+        before = self.linked(stage)
+        if not self.place(version).is_dir():
+            raise UserError(f"{self.place(version)} is gone; bring that back, or promote a run.")
         link = self.folder / f".link.{stage}"
         link.unlink(missing_ok=True)
         os.symlink(f"{VERSIONS}/{version}", link)
@@ -156,7 +175,7 @@ class Work(Model):
                 item.unlink()
         history = self.history()
         for stage in [item.name for item in self.folder.iterdir() if item.is_symlink()]:
-            version, stack = self.version(stage), _stack(history, stage)
+            version, stack = self.linked(stage), _stack(history, stage)
             if version is not None and version != (stack[-1] if stack else None):
                 self.note("found", stage=stage, version=version, before=stack[-1] if stack else None)
 

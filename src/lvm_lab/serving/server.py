@@ -18,23 +18,40 @@ from lvm_lab.serving.guard import Guard
 BACKLOG = 2048
 # Longer than clients keep a connection that they do not use, who would else find it closed as they ask again.
 KEPT_SECONDS = 75
+# Of a request's head, behind its first piece.
+HEAD_BYTES = 2**20
 
 
 class Patient(HttpToolsProtocol):
-    """A connection on which no whole head comes in time is closed, which uvicorn has no setting for."""
+    """A connection on which no whole head comes in time is closed, and so is one whose head has no end, which uvicorn
+    has no settings for."""
 
     seconds = 15.0
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         self._head: asyncio.TimerHandle | None = None
+        self._head_bytes: int | None = None
         self._await_head()
+
+    def data_received(self, data: bytes) -> None:
+        # Behind an answer: blank lines, or what a refused request goes on to send, which uvicorn waits for without end.
+        if self._head is None and (self.cycle is None or self.cycle.response_complete):
+            self._await_head()
+        if self._head_bytes is not None:
+            self._head_bytes += len(data)
+            if self._head_bytes > HEAD_BYTES:
+                self.send_400_response("The head of the request is too large.")
+                return
+        super().data_received(data)
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
+        self._head_bytes = 0
         self._await_head()
 
     def on_headers_complete(self) -> None:
+        self._head_bytes = None
         self._cancel()
         super().on_headers_complete()
 

@@ -9,6 +9,7 @@ import io
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 import numpy as np
 from fastapi import Response
@@ -20,6 +21,8 @@ from lvm_lab.serving.served import Facts
 RAW, NPY, JSON = "application/octet-stream", "application/x-npy", "application/json"
 SHAPE = "x-shape"
 MOST_AXES = 3
+# Of an axis; the product of some of more digits could not be written in a sentence.
+LARGEST = 2**63 - 1
 B = TypeVar("B", bound=BaseModel)
 _VECTORS: TypeAdapter[Any] = TypeAdapter(dict[str, Any])
 
@@ -34,8 +37,8 @@ def parsed(kind: type[B], content: bytes) -> B:
 
 
 def first_of(errors: Sequence[Any]) -> str:
-    """What is wrong with a body first, as a sentence."""
-    first = errors[0]
+    """What is wrong with a body first, as a sentence; of what fits none of several kinds, where it comes farthest."""
+    first = max(errors, key=lambda one: len(one["loc"]))
     if first["type"] in ("json_invalid", "json_type"):
         return f"the body is no JSON ({first.get('ctx', {}).get('error', first['msg'])}); send a JSON object."
     place = ".".join(str(part) for part in first["loc"] if part != "body")
@@ -70,7 +73,7 @@ def _of_raw(content: bytes, words: str) -> np.ndarray:
         shape = tuple(int(word) for word in words.split(","))
     except ValueError:
         shape = ()
-    if not 2 <= len(shape) <= MOST_AXES or min(shape) < 1:
+    if not 2 <= len(shape) <= MOST_AXES or not all(1 <= size <= LARGEST for size in shape):
         raise Refusal(422, "X-Shape does not say the dims of the vectors; send it like X-Shape: 5,768.")
     if 4 * math.prod(shape) != len(content):
         raise Refusal(
@@ -88,7 +91,9 @@ def _of_npy(content: bytes) -> np.ndarray:
         shape, fortran, dtype = read(file)
     except Exception:  # NumPy parses it as Python, which fails in many ways
         raise Refusal(422, "the body is no .npy file; send what numpy.save writes.") from None
-    if dtype.kind != "f" or not 2 <= len(shape) <= MOST_AXES or not all(shape):
+    # A header may have True for a size, or one below 0.
+    axes = 2 <= len(shape) <= MOST_AXES and all(type(size) is int and size > 0 for size in shape)
+    if dtype.kind != "f" or not axes:
         raise Refusal(422, f"the array is of {dtype} and shape {shape}; send floats of 2 or 3 dims.")
     if dtype.itemsize * math.prod(shape) != len(content) - file.tell():
         raise Refusal(422, "the array is not as long as its header says; send what numpy.save writes.")
@@ -104,7 +109,9 @@ def rows(given: Any, width: int, what: str) -> np.ndarray:
             vectors_LD = np.asarray(given, dtype=np.float32)
     except (ValueError, OverflowError):
         raise Refusal(422, f"{what} has rows of different lengths; each needs {width} numbers.") from None
-    if vectors_LD.ndim != 2 or vectors_LD.shape[1] != width:
+    if vectors_LD.ndim != 2:
+        raise Refusal(422, f"{what} has {vectors_LD.ndim} dims; it is of two: vectors, numbers.")
+    if vectors_LD.shape[1] != width:
         raise Refusal(422, f"{what} has vectors of {vectors_LD.shape[-1]} numbers and the model reads {width}.")
     if not np.isfinite(vectors_LD).all():
         raise Refusal(422, f"{what} holds numbers that are not finite in float32; send finite ones.")
@@ -121,7 +128,8 @@ def context(given: Any, facts: Facts, what: str = "context_vectors") -> np.ndarr
 
 def answer(media: str, vectors: np.ndarray, facts: Facts, content: dict[str, Any], key: str) -> Response:
     """Predictions in the form of the request: arrays as they came, or JSON with the array under a key."""
-    headers = {"x-model": facts.name, "x-version": facts.version}
+    # Folders that others made may have names that no header takes.
+    headers = {"x-model": quote(facts.name), "x-version": quote(facts.version)}
     if media == RAW:
         raw = np.ascontiguousarray(vectors, dtype="<f4").tobytes()
         return Response(raw, media_type=RAW, headers=headers | {SHAPE: ",".join(map(str, vectors.shape))})

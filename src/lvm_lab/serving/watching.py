@@ -37,7 +37,12 @@ async def watch(models: Models, registry: Path, opened: Callable[[str, Path], Se
     while the one before goes on."""
     while True:
         await asyncio.sleep(SECONDS)
-        for name, folder in (await asyncio.to_thread(promoted, registry)).items():
+        try:
+            folders = await asyncio.to_thread(promoted, registry)
+        except OSError as error:  # of a disk, or of a process that has all its files open: it may pass
+            log.error("%s cannot be looked at (%s); it is tried again", registry, error)
+            continue
+        for name, folder in folders.items():
             if models.path(name) == str(folder):
                 models.failures.pop(name, None)
                 continue

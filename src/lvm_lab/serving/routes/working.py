@@ -102,7 +102,8 @@ async def ingest(body: IngestBody, state: Serving) -> JSONResponse:
         raise Refusal(403, "this server makes no stores; start it with ingest=FOLDER.")
     check_texts(state.limits, [one.text for one in body.documents])
     documents = [{"id": one.id, "title": one.title, "text": one.text} for one in body.documents]
-    return JSONResponse(await asyncio.to_thread(state.ingest, body.store, documents))
+    async with state.ingesting:
+        return JSONResponse(await asyncio.to_thread(state.ingest, body.store, documents))
 
 
 def _named(codes_N: np.ndarray, served: Served, coder: Coder) -> list[dict[str, Any] | None]:
