@@ -1,6 +1,6 @@
 """What `lvm-lab serve` takes for a request: at a steady rate with /health beside it, and batched against one at a time.
 
-    python benchmarks/serve_load.py RUN [SECONDS]
+    python benchmarks/serve_load.py RUN [SECONDS] [SETTING=VALUE...]
 
 Server and load share the machine. CPU is the server's, a request. Prints the lines of docs/serve.md. At the steady rate
 /health has turns of its own, one behind ten of /predict.
@@ -50,7 +50,7 @@ def main() -> None:
     forms = {"binary": [as_bytes(x_LD) for x_LD in contexts], "JSON": [as_json(x_LD) for x_LD in contexts]}
     results = []
     for batched in (True, False):
-        with served(run, PORT, *([] if batched else ["batch.most=1"])):
+        with served(run, PORT, *sys.argv[3:], *([] if batched else ["batch.most=1"])):
             results.append(uvloop.run(measure(forms, batched, seconds)))
     for form in forms:
         print(f"{form:7s}batched against one at a time: {results[0][form] / results[1][form]:.2f} times")

@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from lvm_lab.config import binding
 from lvm_lab.config.settings import DeviceSettings
@@ -84,6 +84,7 @@ class ServeSettings:
     api_key: str = "LVM_LAB_API_KEY"
     ingest: str | None = None
     device: DeviceSettings = field(default_factory=DeviceSettings)
+    engine: Literal["torch", "onnxruntime"] = "torch"
     allow: list[str] = field(default_factory=list)
     cache: str | None = None
     chat_steps: int = 5

@@ -70,9 +70,8 @@ def to_onnx(model: LatentVectorModel, file: Path, *, latency: bool, metadata: di
 
     Raises NoGraph with the reason where there is none, UserError where a package is missing.
     """
-    for package in ("onnx", "onnxscript"):
+    for package in ("onnx", "onnxscript", "onnxruntime"):
         needed(package, "export")
-    runtime = needed("onnxruntime", "export")
 
     def write(context_BLD: Tensor, dynamic: dict[int, Any]) -> Runner:
         shapes = {INPUT: dynamic}
@@ -83,13 +82,20 @@ def to_onnx(model: LatentVectorModel, file: Path, *, latency: bool, metadata: di
         assert program is not None, "torch.onnx.export with dynamo gives a program"
         program.model.metadata_props.update(metadata)
         program.save(str(file), external_data=False)
-        options = runtime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        options.log_severity_level = 4
-        session = runtime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
-        return lambda context_BLD: tuple(session.run(list(OUTPUTS), {INPUT: context_BLD}))
+        return onnx_runner(file)
 
     return _made(model, file, write, "onnxruntime" if latency else None)
+
+
+def onnx_runner(file: Path, threads: int = 1) -> Runner:
+    """An ONNX file as onnxruntime computes it on the CPU; the file is needed no more. Raises what onnxruntime does for
+    one that it cannot read, UserError where it is not installed."""
+    runtime = needed("onnxruntime", "export")
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    options.log_severity_level = 4
+    session = runtime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+    return lambda context_BLD: tuple(session.run(list(OUTPUTS), {INPUT: context_BLD}))
 
 
 def to_torch_export(model: LatentVectorModel, file: Path, *, latency: bool) -> Made:
@@ -132,18 +138,18 @@ def _made(
         try:
             with torch.no_grad(), _quiet():
                 run = write(contexts(model, EXAMPLE_BATCH, length), dynamic)
-                difference = _difference(model, run, lengths)
+                difference = largest_difference(model, run, lengths)
                 times = _times(model, run, timed) if timed else {}
             return Made(file.name, lengths, difference, note, times)
         except UserError:
             raise
         except Exception as error:  # captures raise whatever their many parts do
-            note = _reason(error)
+            note = reason_of(error)
         file.unlink(missing_ok=True)
     raise NoGraph(note)
 
 
-def _difference(model: LatentVectorModel, run: Runner, lengths: list[int]) -> float:
+def largest_difference(model: LatentVectorModel, run: Runner, lengths: list[int]) -> float:
     """The largest difference between a graph and its model, of the largest entry of each output.
 
     Raises NoGraph above TOLERANCE.
@@ -171,7 +177,7 @@ def _times(model: LatentVectorModel, run: Runner, name: str) -> dict[str, dict[s
         torch.set_num_threads(threads)
 
 
-def _reason(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
     """The first line of what a capture raised that says something, without colours."""
     cause = error.__cause__ if error.__cause__ is not None and not isinstance(error, NoGraph) else error
     lines = [line.strip(" -") for line in str(cause).splitlines() if line.strip(" -")]

@@ -55,7 +55,7 @@ def promote(settings: PromotionSettings, show: Callable[[list[Check]], None] = l
             name = f"{settings.registry}/{settings.name}/{settings.stage}"
             exporting.write(trained, file, place, list(settings.formats), latency=False, name=name)
             version = work.add(place)
-        over = {"forced_over": [str(check) for check in failed]} if failed else {}
+        over: dict[str, Any] = {"forced_over": [str(check) for check in failed]} if failed else {}
         over |= {"reason": settings.reason} if settings.reason else {}
         fields = {"run": settings.run, "fingerprint": run.result.fingerprint, "criteria": settings.criteria.name}
         work.move(settings.stage, version, "promote", **fields, **over)

@@ -53,6 +53,8 @@ def serve(
     """
     for library in LIBRARIES:
         needed(library, "serve")
+    if settings.engine == "onnxruntime":
+        needed("onnxruntime", "export")
     from lvm_lab.serving.server import bound, run
 
     # What is refused is refused before models are loaded, which takes its time.
@@ -136,7 +138,7 @@ def open_model(settings: ServeSettings, option: Option, metrics: Metrics, name: 
     from lvm_lab import load
     from lvm_lab.data.tmd import COLUMNS
     from lvm_lab.jobs.candidates import judging_device
-    from lvm_lab.judge.predictions import predict
+    from lvm_lab.jobs.serving_engine import engine_of
     from lvm_lab.serving.batcher import Batcher
     from lvm_lab.serving.served import Facts, Served
     from lvm_lab.types import count_parameters
@@ -145,6 +147,7 @@ def open_model(settings: ServeSettings, option: Option, metrics: Metrics, name: 
     model = load(path, device, settings.allow)
     lengths, dim = model.windows_read.lengths, len(model.mean_D)
     contract = read_contract(model.contract, "contract")
+    engine = engine_of(settings, model, path)
     facts = Facts(
         name=name,
         version=path.name if settings.registry else "",
@@ -156,9 +159,11 @@ def open_model(settings: ServeSettings, option: Option, metrics: Metrics, name: 
         context_length=model.context_length,
         trained=Lengths(lengths[0], lengths[-1]),
         contract=contract,
+        engine=engine.name,
+        engine_reason=engine.reason,
     )
     batcher = Batcher(
-        lambda context_BLD: predict(model.forward, context_BLD, device=device),
+        engine.predict,
         settings.batch,
         feeds_unit=bool(contract.normalised),
         longest=facts.context_length,

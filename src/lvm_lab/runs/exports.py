@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lvm_lab.errors import UserError
+from lvm_lab.files import sha256
 
 WEIGHTS, DESCRIPTION, CARD = "model.safetensors", "config.json", "README.md"
 ONNX, EXAMPLE, TORCH_EXPORT, REPORT = "model.onnx", "run_onnx.py", "model.pt2", "export.json"
@@ -20,6 +21,22 @@ def weights_in(folder: Path) -> Path | None:
     """The weights of the exported model that a folder holds; None where it holds none."""
     file = folder / WEIGHTS
     return file if file.is_file() and (folder / DESCRIPTION).is_file() else None
+
+
+def lengths_of_onnx(folder: Path) -> list[int]:
+    """Of contexts, those that the graph in a folder is for, as the report beside it says.
+
+    Raises UserError where it is not the file that the report is of.
+    """
+    file = folder / REPORT
+    try:
+        node = json.loads(file.read_text(encoding="utf-8"))
+        lengths, recorded = [int(one) for one in node["graphs"]["onnx"]["lengths"]], node["files"][ONNX]
+    except (OSError, ValueError, RecursionError, LookupError, TypeError) as error:
+        raise UserError(f"{file} does not vouch for {ONNX} beside it; export the model anew.") from error
+    if sha256(folder / ONNX) != recorded:
+        raise UserError(f"{folder / ONNX} is not the file that {REPORT} beside it is of; export the model anew.")
+    return lengths
 
 
 def description(folder: Path) -> dict[str, Any]:

@@ -66,7 +66,8 @@ class Texts:
 @dataclass(frozen=True)
 class Facts:
     """What is told of a model. version: of a registry, or "". width: of a row that it reads, with the columns of its
-    TMD code where it reads codes. context_length: vectors that it reads at most; trained: how many its training had."""
+    TMD code where it reads codes. context_length: vectors that it reads at most; trained: how many its training had.
+    engine: what computes its predictions; engine_reason: why that one."""
 
     name: str
     version: str
@@ -78,6 +79,8 @@ class Facts:
     context_length: int
     trained: Lengths
     contract: EncoderContract
+    engine: str
+    engine_reason: str
 
     @property
     def reads_codes(self) -> bool:

@@ -40,6 +40,8 @@ def _described(served: Served, state: Serving) -> dict[str, Any]:
         "context_length": facts.context_length,
         "trained_on_lengths": [facts.trained.least, facts.trained.most],
         "encoder": facts.contract.short(),
+        "engine": facts.engine,
+        "engine_reason": facts.engine_reason,
         "available": [name for name, part in parts.items() if not isinstance(part, Absent)],
         "absent": {name: part.reason for name, part in parts.items() if isinstance(part, Absent)},
         "failure": state.models.failures.get(facts.name),
