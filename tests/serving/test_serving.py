@@ -346,6 +346,8 @@ def test_promotions_are_taken_without_losing_a_request(folder: Path, tmp_path: P
         (("checkpoint=run", "limits.steps=0"), "limits.steps=0"),
         (("checkpoint=run", "limits.bodies_mb=1"), "limits.bodies_mb to that at least"),
         (("checkpoint=run", "ingest=stores"), "encoder=OPTION"),
+        (("checkpoint=run", "hosts=[lab.example:8000]"), "give its name alone, without a port"),
+        (("checkpoint=run", "origins=['https://lab.example/']"), "write it like https://example.org"),
         (("-m", "checkpoint=run", "port=1,2"), "one command is one server"),
     ],
 )

@@ -16,6 +16,9 @@ from lvm_lab.errors import UserError
 # In addresses, labels of metrics and folders.
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 LARGEST_PORT = 65_535
+# What the headers Host, less its port, and Origin have.
+HOST = re.compile(r"\*|\[[0-9a-fA-F:]+\]|[^/:@\s]+")
+ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/@\sA-Z]+")
 
 
 @dataclass(frozen=True)
@@ -106,6 +109,12 @@ class ServeSettings:
             raise UserError(f"chat_steps={self.chat_steps} does not fit; set 1 to limits.steps ({self.limits.steps}).")
         if not self.host:
             raise UserError("host is empty; set 127.0.0.1 for this machine alone.")
+        for host in self.hosts:
+            if not HOST.fullmatch(host):
+                raise UserError(f"hosts={host} is no host as requests name it; give its name alone, without a port.")
+        for origin in self.origins:
+            if not ORIGIN.fullmatch(origin):
+                raise UserError(f"origins={origin} is none that a browser sends; write it like https://example.org.")
 
     @property
     def loopback(self) -> bool:
