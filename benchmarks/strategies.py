@@ -41,8 +41,8 @@ SHARED = {"progressive": ("data.max_per_doc=32",), "pretrained": ("loss=cosine",
 PLAIN = {"progressive": ("data.train_windows=10000",)}
 EPOCHS = {"progressive": 35, "curriculum": 20, "multi_resolution": 20, "pretrained": 20}
 NUMBERS = {"following": "following MRR", "unseen": "unseen MRR", "cos": "cos"}
-# Rows that every target of `following` has before it.
-READ = 16
+# Rows that every target of `following` has before it: planted documents have no more than the context and a few.
+READ = {"planted": 5, "peps": 16}
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class Bench:
     def scores(self, name: str, run: Path) -> dict[str, Scores]:
         """Of the weights of a run's last epoch on the test part: each number's values with their documents."""
         predict, test = lvm_lab.load(run / "checkpoints" / "last.ckpt").predict, self.parts(name).test
-        every, later = window_scores(predict, test), later_windows(test, READ)
+        every, later = window_scores(predict, test), later_windows(test, READ[name])
         following = following_scores(units(predict, later), later)["mrr"]
         values = {key: {"values": every[key], "document": every["document"]} for key in ("unseen", "cos")}
         return values | {"following": {"values": following, "document": later.document_W}}
