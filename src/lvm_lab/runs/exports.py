@@ -15,6 +15,8 @@ ONNX, EXAMPLE, TORCH_EXPORT, REPORT = "model.onnx", "run_onnx.py", "model.pt2", 
 # Of config.json: what a later version has to be able to tell from its own.
 FORMAT = "lvm_lab_export"
 VERSION = 1
+# What reading a report, and looking into it, raises where it is damaged.
+UNREADABLE = (OSError, ValueError, TypeError, LookupError, RecursionError)
 
 
 def weights_in(folder: Path) -> Path | None:
@@ -30,11 +32,11 @@ def lengths_of_onnx(folder: Path) -> list[int]:
     """
     file = folder / REPORT
     try:
-        node = json.loads(file.read_text(encoding="utf-8"))
-        lengths, recorded = [int(one) for one in node["graphs"]["onnx"]["lengths"]], node["files"][ONNX]
-    except (OSError, ValueError, RecursionError, LookupError, TypeError) as error:
+        node = _report(folder)
+        lengths, content = [int(one) for one in node["graphs"]["onnx"]["lengths"]], node["files"][ONNX]
+    except UNREADABLE as error:
         raise UserError(f"{file} does not vouch for {ONNX} beside it; export the model anew.") from error
-    if sha256(folder / ONNX) != recorded:
+    if sha256(folder / ONNX) != content:
         raise UserError(f"{folder / ONNX} is not the file that {REPORT} beside it is of; export the model anew.")
     return lengths
 
@@ -65,9 +67,14 @@ def recorded(folder: Path) -> dict[str, str]:
     """
     file = folder / REPORT
     try:
-        files = json.loads(file.read_text(encoding="utf-8"))["files"]
+        files = _report(folder)["files"]
         return {name: files[name] for name in (WEIGHTS, DESCRIPTION)}
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+    except UNREADABLE as error:
         raise UserError(f"{file} cannot be read ({type(error).__name__}); export the model anew.") from error
+
+
+def _report(folder: Path) -> Any:
+    """What export.json holds; raises one of UNREADABLE where it cannot be had."""
+    return json.loads((folder / REPORT).read_text(encoding="utf-8"))
