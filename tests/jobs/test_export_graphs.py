@@ -20,7 +20,7 @@ from lvm_lab.config.export import ExportSettings
 from lvm_lab.errors import UserError
 from lvm_lab.jobs import export_graphs, exporting
 from lvm_lab.jobs.export_graphs import TOLERANCE, NoGraph, contexts
-from lvm_lab.model import identity
+from lvm_lab.model import LatentVectorModel, identity
 from lvm_lab.reporting import export as report
 from lvm_lab.types import Stats
 
@@ -63,15 +63,30 @@ def test_the_example_runs_where_neither_lab_nor_torch_is(tmp_path: Path) -> None
     assert json.loads(metadata["contract"]) == model.contract
 
 
+def small(parts: str) -> LatentVectorModel:
+    with guest():
+        config = from_python("train", sort([*parts.split(), "arch.width=16"]), None, None)
+    return assemble(config, Stats(torch.zeros(16), torch.ones(16)), identity(config, {}, 16)).eval()
+
+
 # Mamba-2 leaves out taps and chunks that a context does not reach, and a denoiser begins with noise.
 @pytest.mark.slow
 @pytest.mark.parametrize("parts", ["arch=mamba2", "arch=gru head=diffusion", "arch=gru head=energy"])
 def test_a_graph_is_of_every_batch_and_mamba2s_of_every_length(parts: str, tmp_path: Path) -> None:
-    with guest():
-        config = from_python("train", sort([*parts.split(), "arch.width=16"]), None, None)
-    model = assemble(config, Stats(torch.zeros(16), torch.ones(16)), identity(config, {}, 16)).eval()
+    model = small(parts)
     made = export_graphs.to_torch_export(model, tmp_path / "model.pt2", latency=False)
     assert made.lengths == (list(range(1, model.context_length + 1)) if "mamba2" in parts else [model.context_length])
+
+
+# Torch's operators remember how a capture before resolved them.
+@pytest.mark.slow
+def test_what_was_exported_before_changes_no_graph(tmp_path: Path) -> None:
+    def lengths(make: Any, **more: Any) -> list[int]:
+        return list(make(small("arch=gru"), tmp_path / "graph", latency=False, **more).lengths)
+
+    first = lengths(export_graphs.to_torch_export)
+    assert lengths(export_graphs.to_onnx, metadata={}) == [1, 2, 3, 4, 5]
+    assert lengths(export_graphs.to_torch_export) == first == [5]
 
 
 def test_the_example_is_twenty_lines() -> None:

@@ -136,7 +136,7 @@ def _made(
     note = ""
     for lengths, dynamic in [*attempts, ([length], {0: dim.DYNAMIC})]:
         try:
-            with torch.no_grad(), _quiet():
+            with torch.no_grad(), _quiet(), _as_first_export():
                 run = write(contexts(model, EXAMPLE_BATCH, length), dynamic)
                 difference = largest_difference(model, run, lengths)
                 times = _times(model, run, timed) if timed else {}
@@ -185,6 +185,20 @@ def reason_of(error: Exception) -> str:
         return "its trace takes the length of a context for fixed"
     line = (lines or [""])[0]
     return line if isinstance(error, NoGraph) else f"{type(cause).__name__}: {line}"[:160]
+
+
+@contextlib.contextmanager
+def _as_first_export() -> Iterator[None]:
+    """Without what torch's operators hold of captures before: those of recurrent networks are lent a loop of any length
+    by torch.onnx, which one that has resolved its kernel already never asks for, and would hand on to the next."""
+    recurrent = (torch.ops.aten.gru.input, torch.ops.aten.lstm.input)
+    try:
+        for operator in recurrent:
+            operator._dispatch_cache.clear()
+        yield
+    finally:
+        for operator in recurrent:
+            operator._dispatch_cache.clear()
 
 
 @contextlib.contextmanager
