@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from helpers.browser import Page, chromium
+from helpers.composing import compose_faster
 from helpers.documents import make_documents
 from lvm_lab.data.contract import EncoderContract
 from lvm_lab.data.store import Store, write_store
@@ -33,6 +34,7 @@ settings.register_profile(
     "lab", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 settings.load_profile("lab")
+compose_faster()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -25,6 +25,7 @@ from typing import Any
 import pytest
 from hydra.core.global_hydra import GlobalHydra
 
+from helpers.composing import compose_faster
 from lvm_lab import train
 from lvm_lab.reporting.plots import FIGURES
 from lvm_lab.training.callbacks.history import TIMES
@@ -220,6 +221,7 @@ def _run(words: list[str], folder: Path) -> None:
         sys.path.insert(0, str(folder))
         # This file knows it, and Python warns of a module that is there and is run.
         sys.modules.pop("lvm_lab.train", None)
+        compose_faster()
         runpy.run_module(words[1], run_name="__main__", alter_sys=True)
     elif words[0] == "-c":
         sys.argv = ["-c", *words[2:]]
