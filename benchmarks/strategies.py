@@ -40,7 +40,7 @@ MODELS = {
 SHARED = {"progressive": ("data.max_per_doc=32",), "pretrained": ("loss=cosine",)}
 PLAIN = {"progressive": ("data.train_windows=10000",)}
 EPOCHS = {"progressive": 35, "curriculum": 20, "multi_resolution": 20, "pretrained": 20}
-# A plain model of PEPs has seen enough after ten, which are as many steps as a curriculum's twenty.
+# As many as plain training has beside a curriculum, so that the same plain runs stand beside both.
 FEWER = {"peps": {"multi_resolution": 10, "pretrained": 10}}
 NUMBERS = {"following": "following MRR", "unseen": "unseen MRR", "cos": "cos"}
 # Rows that every target of `following` has before it: planted documents have no more than the context and a few.
