@@ -15,7 +15,8 @@ BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "memory.py"
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="RssAnon is read from Linux's /proc")
 def test_training_on_200_000_vectors_allocates_less_than_a_gigabyte() -> None:
     # The store and the windows over it are what counts, so model and loss may be the quickest ones.
-    command = [sys.executable, str(BENCHMARK), "200000", "arch=gru", "arch.width=16", "loss=mse", "trainer.batch_size=1024"]
+    quick = ("arch=gru", "arch.width=16", "loss=mse", "trainer.batch_size=1024")
+    command = [sys.executable, str(BENCHMARK), "200000", *quick]
     done = subprocess.run(command, capture_output=True, text=True, timeout=1800)
     assert done.returncode == 0, done.stderr
     over = float(done.stdout.split("scoring: ")[1].split(" MiB")[0])
