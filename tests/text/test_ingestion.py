@@ -112,6 +112,15 @@ def test_a_source_with_copies_is_seen(tmp_path: Path) -> None:
     assert 0 < checks["copies"]["repeated_share"] < 1
 
 
+def test_names_that_look_like_markup_are_shown_as_they_are(tmp_path: Path) -> None:
+    """A source's name is the user's, and square brackets are colours to the terminal's library."""
+    outcome = give(tmp_path, "out='store[bold]'", "reader.source='[/wiki]'", "encoder.limit_words=6")
+    assert (outcome.code, outcome.err) == (0, "")
+    assert "the store is store[bold]" in outcome.out
+    assert "[/wiki]: " in outcome.out
+    assert "\u2502 [/wiki] " in outcome.out
+
+
 def test_finished_is_said_and_nothing_is_done_again(tmp_path: Path) -> None:
     give(tmp_path, "out=store")
     before = {file: file.stat().st_mtime_ns for file in (tmp_path / "store").rglob("*")}
