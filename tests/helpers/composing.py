@@ -1,4 +1,4 @@
-"""Hydra in tests' processes, which compose thousands of configs: what takes half of a short command's time is left out."""
+"""Hydra in tests' processes, which compose thousands of configs: half of a short command's time is left out."""
 
 from __future__ import annotations
 

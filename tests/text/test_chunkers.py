@@ -230,8 +230,8 @@ def test_episodes_are_stretches_of_the_other_chunkers_chunks(
         (
             Semantic,
             {"percentile": None},
-            "chunker.percentile=null and chunker.threshold=null say twice, or not at all, where a boundary is; set one of "
-            "them to null and the other to a number.",
+            "chunker.percentile=null and chunker.threshold=null say twice, or not at all, where a boundary is; set one "
+            "of them to null and the other to a number.",
         ),
         (Semantic, {"percentile": 101.0}, "give it a number from 0 to 100."),
         (Episodes, {"of": INNER, "min_chunks": 1}, "chunker.min_chunks=1 does not fit; give it 2 or more."),

@@ -21,7 +21,8 @@ LARGEST_INT = 2**63 - 1
 def check(node: dict[str, Any], target: Callable[..., Any], path: str, supplied: Iterable[str] = ()) -> None:
     """Raise UserError where a key of `node` is unknown, missing or of a wrong type for `target`.
 
-    path: the node's place in the config, for the sentence; empty for the config itself. supplied: parameters that code passes.
+    path: the node's place in the config, for the sentence; empty for the config itself. supplied: parameters that code
+    passes.
     """
     parameters = {
         name: p

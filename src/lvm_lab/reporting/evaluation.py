@@ -74,7 +74,9 @@ def show(report: dict[str, Any], folder: Path, console: Console) -> None:
     for data in report["data"]:
         for predictor in data["predictors"]:
             if predictor["checkpoint"]:
-                console.print(f"{predictor['name']}: {predictor['checkpoint']}", highlight=False, soft_wrap=True, markup=False)
+                console.print(
+                    f"{predictor['name']}: {predictor['checkpoint']}", highlight=False, soft_wrap=True, markup=False
+                )
         for name, reason in data["not_fitted"].items():
             line = f"{words.predictor(name)}: not fitted: {reason}"
             console.print(line, highlight=False, soft_wrap=True, markup=False)
@@ -87,7 +89,9 @@ def show(report: dict[str, Any], folder: Path, console: Console) -> None:
     for skipped in report["skipped"]:
         console.print(f"skipped: {skipped['reason']}", highlight=False, soft_wrap=True, markup=False)
     console.print(f"{LEGEND} {evaluation_page.ONCE}", highlight=False)
-    console.print(f"everything with intervals: {folder / 'evaluation.json'}", highlight=False, soft_wrap=True, markup=False)
+    console.print(
+        f"everything with intervals: {folder / 'evaluation.json'}", highlight=False, soft_wrap=True, markup=False
+    )
 
 
 def undecided(data: dict[str, Any]) -> list[str]:
