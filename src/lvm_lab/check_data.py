@@ -27,7 +27,7 @@ def check_data(config: dict[str, Any], sweep_dir: Path | None = None) -> None:
     numbers, refuses = examination.examine(config)
     console.print(diagnostic_tables.data_table(numbers))
     for line in diagnostic_tables.data_gate_lines(numbers):
-        console.print(line, highlight=False)
+        console.print(line, highlight=False, markup=False)
     if refuses:
         examination.refuse(numbers)
 

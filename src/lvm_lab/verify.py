@@ -26,7 +26,7 @@ def verify(config: dict[str, Any], sweep_dir: Path | None = None) -> None:
     for path in settings.store:
         report = verification.verify(Path(path), settings, _option)
         for line in report.lines():
-            console.print(line, highlight=False, soft_wrap=True)
+            console.print(line, highlight=False, soft_wrap=True, markup=False)
         report.refuse()
 
 

@@ -52,6 +52,11 @@ def test_threads_are_shared_by_the_shards(monkeypatch: pytest.MonkeyPatch) -> No
     assert IngestSettings.from_dict(composed("shards=4", "shard=1", "threads=3")).threads_used == 3
 
 
+def test_a_setting_is_refused_by_the_name_that_is_typed() -> None:
+    with pytest.raises(UserError, match=r"^dtype='float64' does not fit; give it one of float16, float32\.$"):
+        IngestSettings.from_dict(composed("dtype=float64"))
+
+
 def test_own_settings_are_taken_from_a_file_of_their_own(tmp_path: Path) -> None:
     (tmp_path / "local").mkdir()
     (tmp_path / "local" / "ingest.yaml").write_text("block: 7\n")

@@ -112,7 +112,7 @@ def test_a_store_of_ones_own_is_a_row_by_each_of_its_sources(home: Path) -> None
 
 
 def test_another_word_for_by_is_refused(home: Path) -> None:
-    assert judged(home, "by=kind").sentence == "evaluate.by='kind' does not fit; give it one of source or null."
+    assert judged(home, "by=kind").sentence == "by='kind' does not fit; give it one of source or null."
 
 
 def test_rows_are_of_whole_documents_and_few_are_noted(tmp_path: Path) -> None:

@@ -227,6 +227,12 @@ def test_episodes_are_stretches_of_the_other_chunkers_chunks(
         (Paragraph, {"min_characters": 9, "max_characters": 5}, "give it less."),
         (Sentences, {"length": 0}, "chunker.length=0 does not fit; give it 1 or more."),
         (Semantic, {"threshold": 0.3}, "set one of them to null and the other to a number."),
+        (
+            Semantic,
+            {"percentile": None},
+            "chunker.percentile=null and chunker.threshold=null say twice, or not at all, where a boundary is; set one "
+            "of them to null and the other to a number.",
+        ),
         (Semantic, {"percentile": 101.0}, "give it a number from 0 to 100."),
         (Episodes, {"of": INNER, "min_chunks": 1}, "chunker.min_chunks=1 does not fit; give it 2 or more."),
         (Episodes, {"of": {"_target_": "os.system"}}, "name a class, as the options of lvm_lab.text.chunkers do."),

@@ -14,6 +14,7 @@ import pytest
 from helpers.commands import call
 from helpers.ingesting import content, give, made, staging
 from helpers.text_parts import Letters, Stories
+from lvm_lab import verify
 from lvm_lab.data.contract import PROBES
 from lvm_lab.data.manifest import read_manifest
 from lvm_lab.data.store import open_store
@@ -110,6 +111,16 @@ def test_a_source_with_copies_is_seen(tmp_path: Path) -> None:
     assert (checks["stories"]["near_duplicates"], checks["copies"]["near_duplicates"]) == (6, 6)
     assert checks["stories"]["repeated_share"] == 1
     assert 0 < checks["copies"]["repeated_share"] < 1
+
+
+def test_names_that_look_like_markup_are_shown_as_they_are(tmp_path: Path) -> None:
+    """A source's name is the user's, and square brackets are colours to the terminal's library."""
+    outcome = give(tmp_path, "out='store[bold]'", "reader.source='[/wiki]'", "encoder.limit_words=6")
+    assert (outcome.code, outcome.err) == (0, "")
+    assert "the store is store[bold]" in outcome.out
+    assert "[/wiki]: " in outcome.out
+    assert "\u2502 [/wiki] " in outcome.out
+    assert call(tmp_path, "store[bold]", main=verify.main).out.startswith("store[bold]: letters")
 
 
 def test_finished_is_said_and_nothing_is_done_again(tmp_path: Path) -> None:

@@ -122,6 +122,15 @@ def test_a_mistake_is_one_sentence_and_leaves_no_half_store(home: Path, store: P
     assert sorted({file.name for file in home.iterdir()} - kept) == names
 
 
+@pytest.mark.parametrize("settings", [("shards=1",), ("shards=2", "-m")], ids=["one job", "two shards"])
+def test_texts_without_a_chunk_stand_in_the_way_of_no_other_chunker(tmp_path: Path, settings: tuple[str, ...]) -> None:
+    """The sentence says to choose another one, which blocks that are left would refuse as other settings."""
+    refused = give(tmp_path, "out=new", "chunker.fault=nothing", "checks=false", *settings)
+    assert "bring other texts, or choose another chunker" in refused.err
+    assert not (tmp_path / ".new.ingest").exists()
+    assert give(tmp_path, "out=new", "checks=false", *settings).code == 0
+
+
 def test_an_outside_part_is_told_by_what_it_said(home: Path) -> None:
     """Also where its words are many lines."""
     told = give(home, "out=new", "encoder.fault=raises").sentence

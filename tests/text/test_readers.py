@@ -60,6 +60,13 @@ def test_json_lines_are_documents(tmp_path: Path, name: str) -> None:
     assert reader.origins() == [Origin("letters"), Origin("jsonl")]
 
 
+@pytest.mark.parametrize("row", [{"text": None}, {"paragraphs": None}, {"chunks": None}])
+def test_a_document_whose_text_is_null_is_left_out(tmp_path: Path, row: dict[str, Any]) -> None:
+    reader = Jsonl(path=write_lines(tmp_path / "a.jsonl", [{"id": 1} | row, *ARTICLES]))
+    assert list(reader.documents()) == named(GIVEN, "jsonl")
+    assert reader.skipped() == {"without text": 1}
+
+
 def test_a_byte_order_mark_and_blank_lines_are_no_text(tmp_path: Path) -> None:
     file = tmp_path / "a.jsonl"
     file.write_bytes(b'\xef\xbb\xbf{"id": "a", "text": "Words."}\r\n\r\n   \n{"id": "b", "text": "More."}')

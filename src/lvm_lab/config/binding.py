@@ -21,7 +21,8 @@ LARGEST_INT = 2**63 - 1
 def check(node: dict[str, Any], target: Callable[..., Any], path: str, supplied: Iterable[str] = ()) -> None:
     """Raise UserError where a key of `node` is unknown, missing or of a wrong type for `target`.
 
-    path: the node's place in the config, for the sentence. supplied: parameters that code passes.
+    path: the node's place in the config, for the sentence; empty for the config itself. supplied: parameters that code
+    passes.
     """
     parameters = {
         name: p
@@ -31,13 +32,14 @@ def check(node: dict[str, Any], target: Callable[..., Any], path: str, supplied:
     hints = _hints(target)
     for name, value in node.items():
         if name not in parameters:
-            raise UserError(unknown_key(f"{path}.{name}", parameters))
+            raise UserError(unknown_key(key_of(path, name), parameters))
         hint = hints.get(name, Any)
         if not fits(value, hint):
-            raise UserError(misfit(f"{path}.{name}", value, hint))
+            raise UserError(misfit(key_of(path, name), value, hint))
     for name, parameter in parameters.items():
         if name not in node and parameter.default is parameter.empty:
-            raise UserError(f"{path}.{name} is missing; set it, for instance on the command line: {path}.{name}=...")
+            key = key_of(path, name)
+            raise UserError(f"{key} is missing; set it, for instance on the command line: {key}=...")
 
 
 def _hints(target: Callable[..., Any]) -> dict[str, Any]:
@@ -58,10 +60,15 @@ def dataclass_from(cls: type[Any], node: dict[str, Any], path: str) -> Any:
         hint = hints[field.name]
         if dataclasses.is_dataclass(hint) and isinstance(values.get(field.name), dict):
             values[field.name] = dataclass_from(
-                typing.cast(type[Any], hint), values[field.name], f"{path}.{field.name}"
+                typing.cast(type[Any], hint), values[field.name], key_of(path, field.name)
             )
     check(values, cls, path)
     return cls(**values)
+
+
+def key_of(path: str, name: str) -> str:
+    """What a user types to set `name` of the node at `path`."""
+    return f"{path}.{name}" if path else name
 
 
 def unknown_key(key: str, known: Iterable[str]) -> str:

@@ -77,7 +77,7 @@ class EvaluationSettings:
         for key, kind in LISTS.items():
             if not binding.fits(typed[key], kind):
                 raise UserError(f"{key}={typed[key]!r} does not fit; give it a list like [{EXAMPLES[key]}].")
-        return binding.dataclass_from(cls, typed, "evaluate")
+        return binding.dataclass_from(cls, typed, "")
 
 
 def _check_groups(config: dict[str, Any]) -> None:

@@ -58,4 +58,4 @@ class ExportSettings:
         for name in formats or () if binding.fits(formats, list[str]) else ():
             if name not in FORMATS:
                 raise UserError(f"{name} is no format of an export; choose among {', '.join(FORMATS)}.")
-        return binding.dataclass_from(cls, node, "export")
+        return binding.dataclass_from(cls, node, "")

@@ -66,4 +66,4 @@ class IndexSettings:
         if not isinstance(config["index"], dict) or not isinstance(config["index"].get("name"), str):
             raise UserError(f"index={binding.written(config['index'])} names no option; choose one of index.")
         store = [config["store"]] if isinstance(config["store"], str) else config["store"]
-        return binding.dataclass_from(cls, config | {"store": store}, "index")
+        return binding.dataclass_from(cls, config | {"store": store}, "")

@@ -103,4 +103,4 @@ class IngestSettings:
         for group in GROUPS:
             if not isinstance(config[group], dict):
                 raise UserError(f"{group}={binding.written(config[group])} names no option; choose one of {group}.")
-        return binding.dataclass_from(cls, config, "ingest")
+        return binding.dataclass_from(cls, config, "")

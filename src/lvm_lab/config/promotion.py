@@ -105,7 +105,7 @@ class PromotionSettings:
             "criteria": criteria,
             "evaluation": dataclasses.replace(evaluation, preset=preset),
         }
-        settings: PromotionSettings = binding.dataclass_from(cls, values, "promote")
+        settings: PromotionSettings = binding.dataclass_from(cls, values, "")
         return settings
 
 

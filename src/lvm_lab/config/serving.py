@@ -148,7 +148,7 @@ class ServeSettings:
             node.setdefault(group, None)
             if node[group] is not None and "_target_" not in node[group]:
                 node[group] = None
-        settings: ServeSettings = binding.dataclass_from(cls, node, "serve")
+        settings: ServeSettings = binding.dataclass_from(cls, node, "")
         return settings
 
 

@@ -47,7 +47,7 @@ class CodingSettings:
     @classmethod
     def from_dict(cls, config: dict[str, Any]) -> CodingSettings:
         """Raises UserError with the setting's name for what does not fit."""
-        settings = binding.dataclass_from(cls, {"encoder": None} | config, "tmd")
+        settings = binding.dataclass_from(cls, {"encoder": None} | config, "")
         if not settings.store:
             raise UserError("tmd needs a store; write lvm-lab tmd store=FOLDER.")
         return settings

@@ -48,7 +48,7 @@ class DecodingSettings:
         """Raises UserError with the setting's name for what does not fit."""
         if config.get("decoder") is None:
             raise UserError("texts need a decoder; add decoder=retrieval, or leave the settings out.")
-        settings: DecodingSettings = binding.dataclass_from(cls, config, "diagnose")
+        settings: DecodingSettings = binding.dataclass_from(cls, config, "")
         if settings.samples < 1:
             raise UserError(f"samples={settings.samples} leaves nothing to decode; set 1 or more.")
         return settings

@@ -59,7 +59,7 @@ class GenerationSettings:
         if config.get("decoder") is None:
             raise UserError("decoder=null leaves vectors without texts; take decoder=retrieval.")
         config = config | {"stop": _stops(config.get("stop"))}
-        settings: GenerationSettings = binding.dataclass_from(cls, config, "generate")
+        settings: GenerationSettings = binding.dataclass_from(cls, config, "")
         if settings.steps < 1:
             raise UserError(f"steps={settings.steps} writes nothing; set 1 or more.")
         if not 0 <= settings.temperature < float("inf"):

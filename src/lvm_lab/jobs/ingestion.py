@@ -27,7 +27,7 @@ from lvm_lab.text.chunker import Chunker
 from lvm_lab.text.coder import Coder
 from lvm_lab.text.encoder import Encoder
 from lvm_lab.text.ingestion.encoding import Encoding
-from lvm_lab.text.ingestion.publishing import publish
+from lvm_lab.text.ingestion.publishing import NoChunk, publish
 from lvm_lab.text.ingestion.reading import call, read
 from lvm_lab.text.ingestion.record import finished, write_record
 from lvm_lab.text.ingestion.staging import Staging
@@ -80,6 +80,10 @@ def ingest(settings: IngestSettings, advance: Advance) -> tuple[State, dict[str,
     try:
         pipeline = Pipeline(parts.reader, parts.chunker, encoding, settings.block, opening)
         missing = _make(settings, staging, identity, pipeline, contract, advance)
+    except NoChunk:
+        # Its blocks are empty, and would have another chunker refused as other settings than theirs.
+        staging.drop_if_of(identity)
+        raise
     except UserError:
         # Another process of the same command may have made the store since, which is what is refused then, or what
         # came after it.

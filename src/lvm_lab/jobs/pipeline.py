@@ -41,7 +41,7 @@ class PipelineSettings:
         """Raises UserError with the setting's name for what does not fit."""
         if config.get("decoder") is None:
             raise UserError("decoder=null leaves vectors without texts; take decoder=retrieval.")
-        settings: PipelineSettings = binding.dataclass_from(cls, config, "pipeline_test")
+        settings: PipelineSettings = binding.dataclass_from(cls, config, "")
         if settings.documents < 1:
             raise UserError(f"documents={settings.documents} leaves nothing to go through; set 1 or more.")
         if settings.seed < 0:

@@ -193,9 +193,9 @@ class Session:
             if finding.name not in names:
                 log.warning("%s on val (%s): check %s", finding.name, finding.measured, finding.check)
         for note in result.notes:
-            self.console.print(f"note: {note}", highlight=False)
+            self.console.print(f"note: {note}", highlight=False, markup=False)
         place = self.run.checkpoints / result.checkpoint if result.checkpoint else self.run.path
-        self.console.print(f"{result.status} in {result.seconds:.0f} s: {place}")
+        self.console.print(f"{result.status} in {result.seconds:.0f} s: {place}", markup=False)
 
     def _picture(self, result: Result) -> dict[str, Path]:
         """Draw the plots and write the model card, before result.json is: killed here, the run scores again.

@@ -43,7 +43,7 @@ class VerifySettings:
     def from_dict(cls, config: dict[str, Any]) -> VerifySettings:
         """Raises UserError with the setting's name for what does not fit."""
         node = config | {"store": [config["store"]] if isinstance(config.get("store"), str) else config.get("store")}
-        settings = binding.dataclass_from(cls, {"encoder": None} | node, "verify")
+        settings = binding.dataclass_from(cls, {"encoder": None} | node, "")
         if not settings.store:
             raise UserError("verify needs a store; write lvm-lab verify STORE.")
         if settings.sample < 0:

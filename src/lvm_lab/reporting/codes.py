@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from lvm_lab.reporting import terminal
@@ -23,5 +24,5 @@ def table(counts: dict[str, Any]) -> Table:
     """A line a domain, the most common first."""
     grid = terminal.table(["domain", "chunks", "share"], {"chunks", "share"}, title="TMD domains")
     for name, count in counts["domains"].items():
-        grid.add_row(name, whole(count), percent(count / max(1, counts["chunks"]), 1))
+        grid.add_row(escape(name), whole(count), percent(count / max(1, counts["chunks"]), 1))
     return grid

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from lvm_lab.config.thresholds import DATA_COHERENCE, DATA_SIGNAL
@@ -97,10 +98,10 @@ def data_gate_lines(data_gate: dict[str, Any]) -> Iterator[str]:
 def show_models(numbers: Mapping[str, dict[str, Any]], skipped: Mapping[str, str], part: str, console: Console) -> None:
     """What was measured of each checkpoint, after what was passed over and why."""
     for path, reason in skipped.items():
-        console.print(f"skipped {path}: {reason}", highlight=False)
+        console.print(f"skipped {path}: {reason}", highlight=False, markup=False)
     for path, measured in numbers.items():
         if "alarms" in measured:
             sample = f"{measured['windows']} windows of {measured['documents']} documents"
-            console.print(model_table(f"{path}, {part.upper()}: {sample}", measured))
+            console.print(model_table(f"{escape(path)}, {part.upper()}: {sample}", measured))
         for line in finding_lines(measured):
-            console.print(line, highlight=False, soft_wrap=True)
+            console.print(line, highlight=False, soft_wrap=True, markup=False)

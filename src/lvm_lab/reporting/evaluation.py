@@ -11,6 +11,7 @@ from typing import Any
 
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 
 from lvm_lab.files import write_atomically
 from lvm_lab.reporting import evaluation_numbers as lookup
@@ -67,13 +68,15 @@ def show(report: dict[str, Any], folder: Path, console: Console) -> None:
                     ms = fixed(predictor["speed"]["batch_1"]["p50_ms"], 2)
                 cells = [fixed(lookup.number(predictor, part, *HEADS[head]).get("value")) for head in shown]
                 cells += [lookup.gates(predictor, part), ms]
-                table.add_row(name, terminal.lines(part, PART_WIDTH), *cells, style=style)
+                table.add_row(escape(name), escape(terminal.lines(part, PART_WIDTH)), *cells, style=style)
         table.add_section()
     console.print(table)
     for data in report["data"]:
         for predictor in data["predictors"]:
             if predictor["checkpoint"]:
-                console.print(f"{predictor['name']}: {predictor['checkpoint']}", highlight=False, soft_wrap=True)
+                console.print(
+                    f"{predictor['name']}: {predictor['checkpoint']}", highlight=False, soft_wrap=True, markup=False
+                )
         for name, reason in data["not_fitted"].items():
             line = f"{words.predictor(name)}: not fitted: {reason}"
             console.print(line, highlight=False, soft_wrap=True, markup=False)
@@ -86,7 +89,9 @@ def show(report: dict[str, Any], folder: Path, console: Console) -> None:
     for skipped in report["skipped"]:
         console.print(f"skipped: {skipped['reason']}", highlight=False, soft_wrap=True, markup=False)
     console.print(f"{LEGEND} {evaluation_page.ONCE}", highlight=False)
-    console.print(f"everything with intervals: {folder / 'evaluation.json'}", highlight=False, soft_wrap=True)
+    console.print(
+        f"everything with intervals: {folder / 'evaluation.json'}", highlight=False, soft_wrap=True, markup=False
+    )
 
 
 def undecided(data: dict[str, Any]) -> list[str]:

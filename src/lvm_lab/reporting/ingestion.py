@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -35,7 +36,7 @@ class Bar:
         self.progress: Progress | None = None
         if console.is_terminal:
             columns = (
-                TextColumn("{task.description}"),
+                TextColumn("{task.description}", markup=False),
                 BarColumn(),
                 TimeElapsedColumn(),
                 TextColumn("{task.fields[n]}"),
@@ -82,7 +83,7 @@ def close(state: str, record: dict[str, Any], settings: IngestSettings, console:
     if record.get("tmd"):
         codes.show(record["tmd"], console)
     for line in _lines(record):
-        console.print(line, highlight=False)
+        console.print(line, highlight=False, markup=False)
     # As a shell takes it, in one line whatever the terminal's width.
     typed = command("train", "data=npz", shlex.quote(f"data.path={settings.out}"))
     console.print(f"the store is {settings.out}: {typed}", highlight=False, markup=False, soft_wrap=True)
@@ -93,7 +94,7 @@ def sources_table(record: dict[str, Any]) -> Table:
     heads = ["source", "documents", "chunks", "coherence", "signal", "data gate", "arrow of time", "repeated", "twice"]
     grid = terminal.table(heads, right={*heads[1:5], *heads[7:]}, title="what was made, by source")
     for source, counts in record["sources"].items():
-        grid.add_row(source, whole(counts["documents"]), whole(counts["chunks"]), *_checked(record, source))
+        grid.add_row(escape(source), whole(counts["documents"]), whole(counts["chunks"]), *_checked(record, source))
     return grid
 
 
@@ -112,6 +113,7 @@ def show_estimate(estimate: dict[str, Any], console: Console) -> None:
         f"{counted(estimate['documents'], 'document')}, {about}{counted(estimate['chunks'], 'chunk')}, "
         f"{counted(estimate['tokens'], 'token')}{_left_out(estimate)}",
         highlight=False,
+        markup=False,
     )
     if (cut := _cut(estimate)) is not None:
         console.print(cut, highlight=False)

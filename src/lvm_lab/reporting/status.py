@@ -34,7 +34,7 @@ def show(entries: Sequence[Entry], console: Console) -> None:
     console.print(", ".join(f"{number} {status}" for status, number in counts.items()) or "no runs", highlight=False)
     best = leaderboard.ranked(entries)
     if best:
-        console.print(f"best by VAL: {best[0].name}", highlight=False)
+        console.print(f"best by VAL: {best[0].name}", highlight=False, markup=False)
 
 
 def show_run(entry: Entry, console: Console) -> None:

@@ -54,6 +54,9 @@ def _separate(rows: Rows, names: Names, lines: Lines) -> Iterator[Document]:
             yield Document(name, title, source, strings(row["chunks"], "chunks", place), chunked=True)
         elif row.get("paragraphs") is not None:
             yield Document(name, title, source, strings(row["paragraphs"], "paragraphs", place))
+        elif names.text not in row and {"chunks", "paragraphs"} & row.keys():
+            # null, as a text may be.
+            yield Document(name, title, source, ())
         elif names.text not in row:
             there = ", ".join(map(str, row)) or "nothing"
             raise UserError(

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lvm_lab.config.binding import written
 from lvm_lab.errors import UserError
 from lvm_lab.text.chunker import Chunker, Encode
 from lvm_lab.text.cutting import at_least, untouched, whole
@@ -36,8 +37,8 @@ class Semantic(Chunker):
     def __post_init__(self) -> None:
         if (self.percentile is None) == (self.threshold is None):
             raise UserError(
-                f"chunker.percentile={self.percentile} and chunker.threshold={self.threshold} say twice, or not at "
-                "all, where a boundary is; set one of them to null and the other to a number."
+                f"chunker.percentile={written(self.percentile)} and chunker.threshold={written(self.threshold)} say "
+                "twice, or not at all, where a boundary is; set one of them to null and the other to a number."
             )
         at_least(0, percentile=self.percentile, min_characters=self.min_characters)
         at_least(-1, threshold=self.threshold)

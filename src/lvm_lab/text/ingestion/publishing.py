@@ -28,6 +28,10 @@ from lvm_lab.text.ingestion.staging import Staging
 from lvm_lab.text.ingestion.tally import Tally
 
 
+class NoChunk(UserError):
+    """No document of any shard has a chunk: there is no store to make, and nothing to go on from."""
+
+
 @dataclass(frozen=True)
 class _Made:
     """A part that lies in a folder of its own. unit: whether all of its vectors are of unit length."""
@@ -49,7 +53,7 @@ def publish(
 
     The caller holds the staging folder, and all shards are done. A new store gets its name when it is whole.
     limit: the most tokens of a chunk that enter the encoder. table: what TMD codes of the chunks mean.
-    Raises UserError where no document has a chunk.
+    Raises NoChunk where no document has one.
     """
     building = staging.folder / "store"
     shutil.rmtree(building, ignore_errors=True)
@@ -66,7 +70,7 @@ def publish(
         parts += [made] if made else []
     if not parts:
         why = ", ".join(f"{count} {reason}" for reason, count in tally.left_out.items())
-        raise UserError(f"no document has a chunk ({why}); bring other texts, or choose another chunker.")
+        raise NoChunk(f"no document has a chunk ({why}); bring other texts, or choose another chunker.")
     if contract.normalised is None:
         contract = replace(contract, normalised=all(made.unit for made in parts))
     record = record | tally.to_dict(limit)
