@@ -108,6 +108,7 @@ def test_raw_is_decoded_as_it_is_and_never_at_unit_length(home: Path, monkeypatc
         (["decoder=retrieval", "samples=few"], "samples='few' does not fit; give it a whole number."),
         (["decoder=retreival"], "decoder=retreival does not exist; choose one of best_of, retrieval, vec2text."),
         (["decoder=retrieval", "decoder.candidate=2"], "decoder.candidate does not exist (did you mean candidates?)"),
+        (["decoder=retrieval", "sample=3"], "sample does not exist (did you mean samples?); at the top there are"),
         (["decoder=retrieval,best_of"], "decoder=retrieval,best_of names several values"),
         (["decoder=retrieval", "decoder.store=other"], "other is of another encoder than the data of run/checkpoints/"),
         (["decoder=retrieval", "decoder.index=nowhere"], "nowhere is no readable index (it has no manifest.json)"),
@@ -214,6 +215,7 @@ def test_the_stores_own_chunker_cuts_the_text(home: Path) -> None:
         (["run"], "generate goes on from one text; give a FILE (- for the standard input), or --text TEXT."),
         (["run", "nowhere.txt", *GENERATE[3:]], "nowhere.txt: No such file or directory;"),
         (["nowhere", *GENERATE[1:]], "nowhere matches no file and no folder;"),
+        ([*GENERATE, "step=3"], "step does not exist (did you mean steps?); at the top there are cache,"),
         ([*GENERATE, "steps=0"], "steps=0 writes nothing; set 1 or more."),
         ([*GENERATE, "mode=vector"], "mode='vector' does not fit; give it one of vectors, reencode, snap."),
         ([*GENERATE, "stop=ends"], "stop='ends' does not fit; give it repetition, end, [repetition,end] or none."),
@@ -323,3 +325,10 @@ def test_what_counts_as_a_setting_is_what_the_config_has() -> None:
         assert {*helping.keys(config_name)} - {"defaults", "schedule", "run_id"} == {*settings}
     words = ["run", "a/epoch=04.ckpt", "--json=x", "decoder=retrieval", "decoder@decoder.decoders.b=retrieval"]
     assert decoding.split(words, "diagnose") == (words[3:], words[:3])
+
+
+def test_a_file_with_a_sign_of_equality_is_no_setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("lr=1").mkdir()
+    words = ["lr=1", "epoch=9.ckpt", "outputs/lr=*", "--json", "seed=3", "step=3", "+own=1"]
+    assert decoding.split(words, "generate") == (words[5:], words[:5])

@@ -28,13 +28,23 @@ STDIN, TEXT = "-", "--text"
 
 
 def split(words: Sequence[str], config_name: str) -> tuple[list[str], list[str]]:
-    """(the settings among a command's words, the others); what stands behind --text is text, as ever it begins."""
-    keys = SETTINGS[config_name]
+    """(the settings among a command's words, the others); a flag's value is none, as ever it begins."""
     settings, others = list[str](), list[str]()
     for before, word in zip(["", *words], words, strict=False):
-        named = before != TEXT and "=" in word and re.split(r"[.@=]", word.lstrip("+~"))[0] in keys
-        (settings if named else others).append(word)
+        # Every flag here takes one.
+        value = before.startswith("--") and "=" not in before
+        (settings if not value and _is_setting(word, SETTINGS[config_name]) else others).append(word)
     return settings, others
+
+
+def _is_setting(word: str, keys: Sequence[str]) -> bool:
+    """What has no key of the config is one too, to be told what there is, unless it may be a file."""
+    key, equals, value = word.partition("=")
+    if not equals or word.startswith("-"):
+        return False
+    if re.split(r"[.@]", key.lstrip("+~"))[0] in keys:
+        return True
+    return not (re.search(r"[/*?\\\[]", key) or value.endswith(".ckpt") or os.path.lexists(word))
 
 
 class Composer:
