@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from lvm_lab.config.binding import unknown_key
 from lvm_lab.errors import UserError
 
 # By command what its config has, known without reading it: a checkpoint may have a = in its name too.
@@ -42,9 +43,14 @@ def _is_setting(word: str, keys: Sequence[str]) -> bool:
     key, equals, value = word.partition("=")
     if not equals or word.startswith("-"):
         return False
-    if re.split(r"[.@]", key.lstrip("+~"))[0] in keys:
+    if _top(word) in keys:
         return True
     return not (re.search(r"[/*?\\\[]", key) or value.endswith(".ckpt") or os.path.lexists(word))
+
+
+def _top(word: str) -> str:
+    """What a setting is of at the top of the config."""
+    return re.split(r"[.@=]", word.lstrip("+~"))[0]
 
 
 class Composer:
@@ -58,6 +64,10 @@ class Composer:
         from lvm_lab.commands.arguments import sort
         from lvm_lab.commands.guest import from_python
 
+        for name in map(_top, settings):
+            # Hydra would not tell of groups that are left out by default.
+            if name not in SETTINGS[self.config_name]:
+                raise UserError(unknown_key(name, SETTINGS[self.config_name]))
         return from_python(self.config_name, sort(settings), None, self.config_dir)
 
     def encoder(self, name: str) -> dict[str, Any]:
