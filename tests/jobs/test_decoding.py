@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +20,7 @@ from lvm_lab.commands import decoding, helping
 from lvm_lab.config.index import IndexSettings
 from lvm_lab.data.contract import PROBES
 from lvm_lab.data.store import write_store
+from lvm_lab.errors import UserError
 from lvm_lab.jobs import indexing
 from lvm_lab.text.decoders.retrieval import Retrieval
 from lvm_lab.text.encoder import Encoder
@@ -108,6 +110,8 @@ def test_raw_is_decoded_as_it_is_and_never_at_unit_length(home: Path, monkeypatc
         (["decoder=retrieval", "samples=few"], "samples='few' does not fit; give it a whole number."),
         (["decoder=retreival"], "decoder=retreival does not exist; choose one of best_of, retrieval, vec2text."),
         (["decoder=retrieval", "decoder.candidate=2"], "decoder.candidate does not exist (did you mean candidates?)"),
+        (["decodr=retrieval"], "decodr does not exist (did you mean decoder?); at the top there are cache, decoder,"),
+        (["decoder=retrieval", "sample=3"], "sample does not exist (did you mean samples?); at the top there are"),
         (["decoder=retrieval,best_of"], "decoder=retrieval,best_of names several values"),
         (["decoder=retrieval", "decoder.store=other"], "other is of another encoder than the data of run/checkpoints/"),
         (["decoder=retrieval", "decoder.index=nowhere"], "nowhere is no readable index (it has no manifest.json)"),
@@ -214,6 +218,7 @@ def test_the_stores_own_chunker_cuts_the_text(home: Path) -> None:
         (["run"], "generate goes on from one text; give a FILE (- for the standard input), or --text TEXT."),
         (["run", "nowhere.txt", *GENERATE[3:]], "nowhere.txt: No such file or directory;"),
         (["nowhere", *GENERATE[1:]], "nowhere matches no file and no folder;"),
+        ([*GENERATE, "step=3"], "step does not exist (did you mean steps?); at the top there are cache,"),
         ([*GENERATE, "steps=0"], "steps=0 writes nothing; set 1 or more."),
         ([*GENERATE, "mode=vector"], "mode='vector' does not fit; give it one of vectors, reencode, snap."),
         ([*GENERATE, "stop=ends"], "stop='ends' does not fit; give it repetition, end, [repetition,end] or none."),
@@ -323,3 +328,13 @@ def test_what_counts_as_a_setting_is_what_the_config_has() -> None:
         assert {*helping.keys(config_name)} - {"defaults", "schedule", "run_id"} == {*settings}
     words = ["run", "a/epoch=04.ckpt", "--json=x", "decoder=retrieval", "decoder@decoder.decoders.b=retrieval"]
     assert decoding.split(words, "diagnose") == (words[3:], words[:3])
+
+
+def test_a_file_with_a_sign_of_equality_is_no_setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("lr=1").mkdir()
+    words = ["lr=1", "epoch=9.ckpt", "outputs/lr=*", "--json", "seed=3", "step=3", "+own=1"]
+    assert decoding.split(words, "generate") == (words[5:], words[:5])
+    for word, name in (("step=3", "step does not exist (did you mean steps?)"), ("+own=1", "own does not exist")):
+        with pytest.raises(UserError, match=re.escape(f"{name}; at the top there are cache, chunker, decoder, draws,")):
+            decoding.Composer("generate", None)([word])

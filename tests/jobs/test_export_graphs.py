@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -61,6 +64,22 @@ def test_the_example_runs_where_neither_lab_nor_torch_is(tmp_path: Path) -> None
 
     metadata = {one.key: one.value for one in onnx.load(out / "model.onnx").metadata_props}
     assert json.loads(metadata["contract"]) == model.contract
+
+
+@pytest.mark.parametrize(("kind", "file"), [("onnx", "model.onnx"), ("torch_export", "model.pt2")])
+def test_a_full_disk_is_no_reason_to_go_without_a_graph(
+    kind: str, file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Any, *given: Any, **more: Any) -> None:
+        assert Path(path).name == file
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    program = SimpleNamespace(model=SimpleNamespace(metadata_props={}), save=full)
+    monkeypatch.setattr(torch.onnx, "export", lambda *given, **more: program)
+    monkeypatch.setattr(export_graphs, "write_atomically", full)
+    with pytest.raises(OSError, match="No space left on device"):
+        exporting.export(ExportSettings([str(QUICK)], str(tmp_path / "mine"), ["safetensors", kind]))
+    assert [*tmp_path.iterdir()] == []
 
 
 def small(parts: str) -> LatentVectorModel:

@@ -181,6 +181,9 @@ def test_runs_in_folders_called_as_the_controls_are_have_other_names(home: Path)
     ("arguments", "sentence"),
     [
         (["nowhere"], "nowhere matches no file and no folder;"),
+        (["run/epoch=9.ckpt"], "run/epoch=9.ckpt matches no file and no folder;"),
+        (["run", "epoch=9.ckpt"], "epoch=9.ckpt matches no file and no folder;"),
+        (["run", "documnts=5"], "documnts does not exist (did you mean documents?); at the top there are baselines,"),
         (["run", "decoder=null"], "decoder=null names no option; choose one of best_of, retrieval, vec2text."),
         (["run", "documents=0"], "documents=0 leaves nothing to go through; set 1 or more."),
         (["run", "documents=all"], "documents='all' does not fit; give it a whole number."),

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import base64
+import errno
 import io
+import json
+import logging
+import os
 import re
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +20,7 @@ import httpx
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 
 import lvm_lab
 from helpers.commands import call
@@ -22,7 +28,10 @@ from helpers.serving import DIM, ENCODER, ON_TEXTS, TEXTS, promote, serving, set
 from lvm_lab import serve
 from lvm_lab.data.store import open_store
 from lvm_lab.errors import UserError
+from lvm_lab.jobs import ingestion
 from lvm_lab.jobs.serving import key_of
+from lvm_lab.text.decoder import Candidate
+from lvm_lab.text.generation import Writing
 
 pytest.importorskip("fastapi")
 CONTEXT_LD = ENCODER.encode(TEXTS[:5])
@@ -173,6 +182,17 @@ def test_texts_are_encoded_cut_decoded_and_coded(client: httpx.Client) -> None:
         sentence(client.post(path, json=model | body), 422)
 
 
+@pytest.mark.parametrize("path", ["/encode", "/chunk", "/decode", "/tmd", "/try", "/chat", "/ingest"])
+def test_what_says_that_it_is_no_json_is_not_read_as_such(client: httpx.Client, path: str) -> None:
+    for media in ("text/plain", "application/x-www-form-urlencoded", "application/octet-stream", "nonsense"):
+        answer = client.post(path, content=b'{"texts": ["x"]}', headers={"content-type": media})
+        assert sentence(answer, 415) == "the body is of a type that is not read; send application/json."
+    # Where it says nothing it is JSON, as for /predict.
+    assert "body is" not in sentence(client.post(path, content=b"{}"), 422)
+    for content in (b'{"texts": ["\xff"]}', b"[" * 5000, b"{"):
+        assert "the body is no JSON" in sentence(client.post(path, content=content, headers=JSON), 422)
+
+
 def test_ingest_makes_a_store_in_its_folder_and_adds_to_it(folder: Path, client: httpx.Client) -> None:
     def sent(*ids: str) -> dict[str, Any]:
         return {"store": "letters", "documents": [{"id": one, "text": f"{TEXT} {one}"} for one in ids]}
@@ -183,6 +203,71 @@ def test_ingest_makes_a_store_in_its_folder_and_adds_to_it(folder: Path, client:
     assert "id does not fit" in sentence(client.post("/ingest", json=sent("")), 422)
     for store in ("../out", "a/b", "", "."):
         assert "store does not fit" in sentence(client.post("/ingest", json=sent("d") | {"store": store}), 422)
+
+
+def test_what_an_ingestion_left_that_was_cut_off_is_in_nobodys_way(
+    folder: Path, client: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def sent(one: str) -> dict[str, Any]:
+        return {"store": "notes", "documents": [{"id": one, "text": f"{TEXT} {one}"}]}
+
+    def full(*given: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    assert client.post("/ingest", json=sent("a")).json()["documents"] == 1
+    with monkeypatch.context() as patch:
+        patch.setattr(ingestion, "publish", full)
+        told = sentence(client.post("/ingest", json=sent("b")), 507)
+    assert told == "the store notes cannot be written (No space left on device); it has what it had."
+    assert [*(folder / "stores" / ".notes.ingest").glob("shard-0/*")], "the blocks of what was cut off"
+    assert client.post("/ingest", json=sent("c")).json()["documents"] == 2
+    assert not (folder / "stores" / ".notes.ingest").exists()
+
+
+def test_a_store_that_another_process_makes_is_to_be_asked_for_again(folder: Path, client: httpx.Client) -> None:
+    staging = folder / "stores" / ".memos.ingest"
+    staging.mkdir(parents=True)
+    body = {"store": "memos", "documents": [{"id": "a", "text": TEXT}]}
+    with FileLock(staging / "shard-0.lock"):
+        answer = client.post("/ingest", json=body)
+    assert sentence(answer, 503) == "another process makes the store memos; ask again in a second."
+    assert answer.headers["retry-after"] == "1"
+    assert client.post("/ingest", json=body).json()["documents"] == 1
+
+
+def test_nothing_is_written_on_for_who_has_left(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    written = threading.Semaphore(0)
+
+    def slowly(self: Writing, mode: str, stop: Any) -> Candidate:
+        written.release()
+        time.sleep(0.005)
+        return Candidate("One more.", 0.5)
+
+    monkeypatch.setattr(Writing, "next", slowly)
+    steps = 10_000
+    most = (f"limits.steps={steps}", f"limits.predictions={steps}", "limits.seconds=600")
+    with serving(f"checkpoint={folder}/run", *ON_TEXTS, *most, f"cache={folder}/cache") as address:
+        host, port = address.removeprefix("http://").split(":")
+        asked = {"model": "run", "messages": [TEXT], "steps": steps}
+        for path, more in (("/chat", {}), ("/v1/chat/completions", {}), ("/v1/chat/completions", {"stream": True})):
+            body = json.dumps(asked | more).encode()
+            head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
+            with socket.create_connection((host, int(port))) as connection:
+                connection.sendall(head.encode() + body)
+                for _ in range(3):
+                    written.acquire()
+            # One thread has all texts of a model: this one is behind what is given up.
+            answer = httpx.post(f"{address}/chat", json=asked | {"steps": 1}, timeout=600)
+            assert (answer.status_code, answer.json()["text"]) == (200, "One more.")
+            chunks = 0
+            while written.acquire(blocking=False):
+                chunks += 1
+            assert chunks < steps // 2
+        metrics = httpx.get(f"{address}/metrics", timeout=600).text
+        assert "lvm_lab_open_requests 1.0" in metrics, "this one alone"
+    assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
 
 
 def test_chat_writes_on_and_says_why_it_ends(client: httpx.Client) -> None:

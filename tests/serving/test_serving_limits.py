@@ -191,3 +191,52 @@ def test_a_model_of_any_name_is_told_of_in_a_header() -> None:
     facts: Any = SimpleNamespace(name="m\u6a21", version="1")
     told = answer(MEDIA, CONTEXT_LD, facts, {}, "vectors").headers
     assert (told["x-model"], told["x-version"]) == ("m%E6%A8%A1", "1")
+
+
+def test_what_waits_for_a_model_that_is_closed_is_answered() -> None:
+    from lvm_lab.serving.batcher import Batcher
+
+    at_work, goes_on = threading.Event(), threading.Event()
+
+    def predict(context_BLD: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        at_work.set()
+        goes_on.wait()
+        return context_BLD[:, -1], context_BLD[:, -1]
+
+    batcher = Batcher(predict, BatchSettings(most=1), feeds_unit=False, longest=5, waiting=9)
+    futures = batcher.submit([CONTEXT_LD], steps=3)
+    at_work.wait()
+    futures += batcher.submit([CONTEXT_LD, CONTEXT_LD[1:]], steps=2)
+    closing = threading.Thread(target=batcher.close)
+    closing.start()
+    goes_on.set()
+    closing.join()
+    assert [len(future.result(timeout=0)[0]) for future in futures] == [3, 2, 2]
+
+
+def test_who_holds_a_model_as_another_takes_its_name_is_answered_by_it() -> None:
+    from lvm_lab.serving.models import Models
+    from lvm_lab.serving.served import Absent, Served, Texts
+
+    absent, closed = Absent("none."), threading.Event()
+    texts: Any = Texts(absent, absent, absent, absent)
+
+    def served(path: str, close: Any) -> Served:
+        parts: Any = (SimpleNamespace(name="books", path=path), SimpleNamespace(close=close), texts)
+        return Served(*parts, texts_waiting=1)
+
+    async def asked() -> None:
+        old, new = served("1", closed.set), served("2", lambda: None)
+        models = Models([old])
+        with models.held("books") as first, models.held("books") as second:
+            models.replace(new)
+            assert models.get("books") is new
+            with models.held("books") as third:
+                assert third is new
+            assert first is second is old
+            assert await first.with_texts(lambda: "answered") == "answered"
+            assert not closed.is_set()
+        await asyncio.to_thread(closed.wait)
+        models.close()
+
+    asyncio.run(asked())

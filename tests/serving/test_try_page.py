@@ -57,6 +57,14 @@ def texts(page: Page, selector: str) -> list[str]:
     return found
 
 
+def tab(page: Page) -> None:
+    """To what comes next, which shows that it has the focus."""
+    page.key("Tab")
+    style = "getComputedStyle(document.activeElement)"
+    # A line of a figure is drawn thicker.
+    assert page.js(f"{style}.outlineStyle === 'solid' || {style}.strokeWidth === '4.5px'")
+
+
 def frames(page: Page) -> None:
     page.js("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done, 20))))")
 
@@ -110,10 +118,9 @@ def test_by_keyboard_alone(page: Page) -> None:
     page.wait(DONE)
     active = "document.activeElement"
     for _ in range(10):
-        page.key("Tab")
+        tab(page)
         if page.js(f"{active}.type === 'radio'"):
             break
-        assert page.js(f"getComputedStyle({active}).outlineStyle") == "solid"
     assert page.js(f"{active}.value") == "8"
     for number in (7, 6):
         page.key("ArrowUp")
@@ -122,14 +129,14 @@ def test_by_keyboard_alone(page: Page) -> None:
     assert page.js(READ) == TEXTS[:5]
     assert text_of(page, ".model h4") == "Chunk 6, which truly follows"
     for _ in range(10):
-        page.key("Tab")
+        tab(page)
         if page.js(f"{active}.closest('svg') !== null"):
             break
     said = page.js(f"{active}.getAttribute('aria-label')")
     assert re.fullmatch(r"this prediction: -?[\d.]+ at offset \+1", said)
     page.key("ArrowRight")
     assert page.js(f"{active}.getAttribute('aria-label')").startswith("mean of 1 window of this text: ")
-    page.key("Tab")
+    tab(page)
     page.key("Enter", "\r")
     assert page.js("document.querySelector('details').open")
     # The chosen chunk stays where the same text is predicted anew.
@@ -195,6 +202,16 @@ def test_a_key_is_asked_for_and_what_a_model_lacks_is_told(
         browser.visit(f"{address}/", "!document.getElementById('key-row').hidden")
         assert "key is missing or wrong" in text_of(browser, "#error")
         assert browser.js("document.activeElement.id") == "key"
+        assert browser.js("document.activeElement.type") == "password"
+        browser.requested.clear()
+        browser.write("wrong")
+        browser.js("document.getElementById('error').textContent = ''")
+        browser.key("Enter", "\r")
+        browser.wait("document.getElementById('error').textContent")
+        assert "key is missing or wrong" in text_of(browser, "#error")
+        assert not browser.js("document.getElementById('key-row').hidden")
+        assert browser.js("document.activeElement.id") == "key"
+        browser.js("document.activeElement.select()")
         browser.write("secret")
         browser.key("Enter", "\r")
         browser.wait("document.querySelectorAll('#models input').length === 1")
@@ -206,6 +223,8 @@ def test_a_key_is_asked_for_and_what_a_model_lacks_is_told(
         assert texts(browser, ".figures dt") == ["rank in this text", "cosine to the prediction"]
         assert browser.js("Object.keys(localStorage).length + Object.keys(sessionStorage).length") == 0
         assert browser.js("document.cookie") == ""
+        assert browser.requested
+        assert not any(key in url for url in browser.requested for key in ("secret", "wrong"))
     browser.click("#predict")
     browser.wait("document.getElementById('error').textContent")
     assert "The server does not answer" in text_of(browser, "#error")

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from lvm_lab.config.binding import unknown_key
 from lvm_lab.errors import UserError
 
 # By command what its config has, known without reading it: a checkpoint may have a = in its name too.
@@ -28,13 +29,28 @@ STDIN, TEXT = "-", "--text"
 
 
 def split(words: Sequence[str], config_name: str) -> tuple[list[str], list[str]]:
-    """(the settings among a command's words, the others); what stands behind --text is text, as ever it begins."""
-    keys = SETTINGS[config_name]
+    """(the settings among a command's words, the others); a flag's value is none, as ever it begins."""
     settings, others = list[str](), list[str]()
     for before, word in zip(["", *words], words, strict=False):
-        named = before != TEXT and "=" in word and re.split(r"[.@=]", word.lstrip("+~"))[0] in keys
-        (settings if named else others).append(word)
+        # Every flag here takes one.
+        value = before.startswith("--") and "=" not in before
+        (settings if not value and _is_setting(word, SETTINGS[config_name]) else others).append(word)
     return settings, others
+
+
+def _is_setting(word: str, keys: Sequence[str]) -> bool:
+    """What has no key of the config is one too, to be told what there is, unless it may be a file."""
+    key, equals, value = word.partition("=")
+    if not equals or word.startswith("-"):
+        return False
+    if _top(word) in keys:
+        return True
+    return not (re.search(r"[/*?\\\[]", key) or value.endswith(".ckpt") or os.path.lexists(word))
+
+
+def _top(word: str) -> str:
+    """What a setting is of at the top of the config."""
+    return re.split(r"[.@=]", word.lstrip("+~"))[0]
 
 
 class Composer:
@@ -48,6 +64,10 @@ class Composer:
         from lvm_lab.commands.arguments import sort
         from lvm_lab.commands.guest import from_python
 
+        for name in map(_top, settings):
+            # Hydra would not tell of groups that are left out by default.
+            if name not in SETTINGS[self.config_name]:
+                raise UserError(unknown_key(name, SETTINGS[self.config_name]))
         return from_python(self.config_name, sort(settings), None, self.config_dir)
 
     def encoder(self, name: str) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from lvm_lab.data.tmd import COLUMNS
 from lvm_lab.errors import UserError
+from lvm_lab.files import write_atomically
 from lvm_lab.judge.latency import side_by_side
 from lvm_lab.model import LatentVectorModel
 from lvm_lab.text.installed import needed
@@ -68,7 +69,7 @@ class NoGraph(Exception):
 def to_onnx(model: LatentVectorModel, file: Path, *, latency: bool, metadata: dict[str, str]) -> Made:
     """Write an ONNX file and hold it against the model in onnxruntime. metadata: goes into the file.
 
-    Raises NoGraph with the reason where there is none, UserError where a package is missing.
+    Raises NoGraph with the reason where there is none, UserError where a package is missing, OSError of a full disk.
     """
     for package in ("onnx", "onnxscript", "onnxruntime"):
         needed(package, "export")
@@ -103,7 +104,10 @@ def to_torch_export(model: LatentVectorModel, file: Path, *, latency: bool) -> M
 
     def write(context_BLD: Tensor, dynamic: dict[int, Any]) -> Runner:
         program = torch.export.export(Graph(model).eval(), (context_BLD,), dynamic_shapes=(dynamic,))
-        torch.export.save(program, file)
+        # Its writer says of a full disk nothing that could be told from what else it refuses.
+        content = io.BytesIO()
+        torch.export.save(program, content)
+        write_atomically(file, content.getbuffer())
         again = torch.export.load(file).module()
 
         def run(context_BLD: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -141,7 +145,8 @@ def _made(
                 difference = largest_difference(model, run, lengths)
                 times = _times(model, run, timed) if timed else {}
             return Made(file.name, lengths, difference, note, times)
-        except UserError:
+        except (UserError, OSError, MemoryError):
+            # The machine's own matter: there may be a graph where it has room.
             raise
         except Exception as error:  # captures raise whatever their many parts do
             note = reason_of(error)

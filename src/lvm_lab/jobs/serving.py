@@ -25,9 +25,11 @@ from lvm_lab.jobs.coding import coder_of
 from lvm_lab.jobs.generation import chunker_of
 from lvm_lab.jobs.ingestion import ingest as ingested
 from lvm_lab.runs.selecting import Checkpoint
+from lvm_lab.serving.refusal import Refusal
 from lvm_lab.text.decoder import Resources, open_decoder
 from lvm_lab.text.encoder_choice import Option, encoder_for
 from lvm_lab.text.generation import Lengths
+from lvm_lab.text.ingestion.staging import AtWork
 from lvm_lab.text.installed import needed
 from lvm_lab.text.tmd_names import read_table
 
@@ -118,16 +120,27 @@ def _ingest(settings: ServeSettings, ingestion: dict[str, Any] | None) -> Ingest
             texts = Path(place, f"{store}.jsonl")
             texts.write_text("".join(json.dumps(one) + "\n" for one in documents), encoding="utf-8")
             reader = ingestion["reader"] | {"path": str(texts), "source": store}
-            node = ingestion | parts | {"reader": reader, "out": str(out), "append": (out / MANIFEST).exists()}
+            # What was cut off of other documents would be in the way of all to come, and nobody has them any more.
+            own = {"reader": reader, "out": str(out), "append": (out / MANIFEST).exists(), "restart": True}
             try:
-                ingested(IngestSettings.from_dict(node), lambda *progress: None)
+                ingested(IngestSettings.from_dict(ingestion | parts | own), lambda *progress: None)
+            except AtWork as error:
+                raise Refusal(503, f"another process makes the store {store}; ask again in a second.") from error
             except UserError as error:
                 # The file is this server's own matter.
                 raise UserError(str(error).replace(str(texts), "what was sent")) from error
         kept = open_store(out)
         return {"store": store, "documents": len(kept.documents.names()), "chunks": len(kept.vectors_ND)}
 
-    return ingest
+    def told(store: str, documents: list[dict[str, str]]) -> dict[str, Any]:
+        try:
+            return ingest(store, documents)
+        except OSError as error:
+            log.error("%s cannot be written: %s", folder / store, error)
+            reason = error.strerror or error
+            raise Refusal(507, f"the store {store} cannot be written ({reason}); it has what it had.") from error
+
+    return told
 
 
 def open_model(settings: ServeSettings, option: Option, metrics: Metrics, name: str, path: Path) -> Served:

@@ -26,7 +26,7 @@ from lvm_lab.serving.routes import chatting, looking, predicting, trying, workin
 from lvm_lab.serving.routes.direct import RESPONSES
 from lvm_lab.serving.served import Served
 from lvm_lab.serving.state import Ingest, State
-from lvm_lab.serving.vectors import first_of
+from lvm_lab.serving.vectors import JSON, first_of
 from lvm_lab.serving.watching import watch
 
 log = logging.getLogger(__name__)
@@ -59,6 +59,8 @@ def application(
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
+        # As /predict takes it; pages of the Web, from which this would keep them, are told by their Origin.
+        strict_content_type=False,
         responses=RESPONSES,
     )
     app.state.serving = State(models, settings.limits, metrics, settings.chat_steps, ingest)
@@ -92,11 +94,17 @@ def _mistaken(request: Request, error: Exception) -> JSONResponse:
 
 def _invalid(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
+    if isinstance(error.body, bytes):
+        # What says that it is no JSON is not read as such.
+        return _answer(415, refusal.unread(JSON))
     return _answer(422, first_of(error.errors()))
 
 
 def _http(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
+    if error.status_code == 400:
+        # FastAPI's own for bytes that are no UTF-8 and for brackets without end.
+        return _answer(422, "the body is no JSON; send a JSON object.")
     sentences = {
         404: "there is no such path; /docs lists them.",
         405: "this path takes another method; /docs lists them.",

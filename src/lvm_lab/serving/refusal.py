@@ -19,6 +19,13 @@ class Refusal(Exception):
         self.status, self.sentence = status, sentence
 
 
+def unread(*media: str) -> str:
+    """The sentence for a body that is of none of these types."""
+    *others, last = media
+    taken = f"{', '.join(others)} or {last}" if others else last
+    return f"the body is of a type that is not read; send {taken}."
+
+
 def content(status: int, sentence: str) -> dict[str, Any]:
     """The body of an answer that is an error."""
     kind = KINDS.get(status, "invalid_request_error" if status < 500 else "server_error")

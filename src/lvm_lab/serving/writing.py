@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -82,7 +82,7 @@ def _predictor(served: Served) -> Callable[[np.ndarray], tuple[np.ndarray, np.nd
     return predicted
 
 
-async def chunks(served: Served, order: Order) -> AsyncIterator[Chunk]:
+async def chunks(served: Served, order: Order) -> AsyncGenerator[Chunk, None]:
     """Each as soon as it is written. Who stops asking stops the writing."""
     hand, loop = writer(served, order.choose), asyncio.get_running_loop()
     queue: asyncio.Queue[Chunk | None] = asyncio.Queue()

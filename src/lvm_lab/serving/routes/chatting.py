@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import time
 import uuid
@@ -10,7 +11,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import numpy as np
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 
 from lvm_lab.errors import UserError
@@ -29,12 +30,12 @@ OWNER = "lvm_lab"
 
 
 @router.post("/chat", summary="Write on from messages")
-async def chat(body: ChatBody, state: Serving) -> JSONResponse:
+async def chat(body: ChatBody, state: Serving, request: Request) -> JSONResponse:
     """The text that follows the messages, chunk by chunk through vectors: what the model predicts is decoded and read
     as its next context. `finish`: `steps`, or `repetition` before a text that stands there already."""
     with state.models.held(body.model) as served:
         order = _order(state, served, body)
-        written = [chunk async for chunk in chunks(served, order)]
+        written = await _written(request, served, order)
     content = {
         "model": served.facts.name,
         "version": served.facts.version,
@@ -46,7 +47,7 @@ async def chat(body: ChatBody, state: Serving) -> JSONResponse:
 
 
 @router.post("/v1/chat/completions", summary="The same for OpenAI's clients", response_model=None)
-async def completions(body: CompletionBody, state: Serving) -> Response:
+async def completions(body: CompletionBody, state: Serving, request: Request) -> Response:
     """max_tokens ends it at a whole chunk; what n, stop and tools ask for is not done. `steps` beside OpenAI's own
     fields says how many chunks."""
     with state.models.held(body.model) as served:
@@ -60,7 +61,7 @@ async def completions(body: CompletionBody, state: Serving) -> Response:
             first = await anext(written, None)
             events = completion.events(first, written, usage)
             return StreamingResponse(events, media_type="text/event-stream", headers={"cache-control": "no-store"})
-        return JSONResponse(completion.whole([chunk async for chunk in chunks(served, order)]))
+        return JSONResponse(completion.whole(await _written(request, served, order)))
 
 
 @router.post("/v1/embeddings", summary="Texts to vectors for OpenAI's clients")
@@ -93,6 +94,17 @@ def _embedding(vector_D: np.ndarray, form: str | None) -> str | list[float]:
         return base64.b64encode(np.ascontiguousarray(vector_D, dtype="<f4").tobytes()).decode()
     values: list[float] = vector_D.tolist()
     return values
+
+
+async def _written(request: Request, served: Served, order: Order) -> list[Chunk]:
+    """All of it. Nothing more is written once the client has left, for whom others would wait."""
+    written: list[Chunk] = []
+    async with contextlib.aclosing(chunks(served, order)) as others:
+        async for chunk in others:
+            written.append(chunk)
+            if await request.is_disconnected():
+                raise Refusal(499, "the client has left.")
+    return written
 
 
 def _order(state: State, served: Served, body: ChatBody | CompletionBody) -> Order:

@@ -12,7 +12,7 @@ import numpy as np
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
-from lvm_lab.serving import vectors
+from lvm_lab.serving import refusal, vectors
 from lvm_lab.serving.bodies import OutputType, PredictBatchBody, PredictBody
 from lvm_lab.serving.refusal import Refusal
 from lvm_lab.serving.routes.direct import RESPONSES, Direct
@@ -90,9 +90,7 @@ def _media(request: Request) -> str:
     """Of the request's body: JSON where it does not say."""
     media = request.headers.get("content-type", vectors.JSON).partition(";")[0].strip().lower()
     if media not in (vectors.JSON, vectors.RAW, vectors.NPY):
-        raise Refusal(
-            415, f"the body is of a type that is not read; send {vectors.JSON}, {vectors.RAW} or {vectors.NPY}."
-        )
+        raise Refusal(415, refusal.unread(vectors.JSON, vectors.RAW, vectors.NPY))
     return media
 
 
