@@ -145,10 +145,12 @@ def _made(
                 difference = largest_difference(model, run, lengths)
                 times = _times(model, run, timed) if timed else {}
             return Made(file.name, lengths, difference, note, times)
-        except (UserError, OSError, MemoryError):
-            # The machine's own matter: there may be a graph where it has room.
+        except (UserError, MemoryError):
             raise
         except Exception as error:  # captures raise whatever their many parts do
+            if isinstance(error, OSError) and error.errno is not None:
+                # The machine's own matter: there may be a graph where it has room.
+                raise
             note = reason_of(error)
         file.unlink(missing_ok=True)
     raise NoGraph(note)
