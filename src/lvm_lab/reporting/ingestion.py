@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 # Without a terminal a line that often, in seconds.
 EVERY = 30.0
-HOUR = 3600.0
+HOUR, MINUTE = 3600.0, 60.0
 
 
 class Bar:
@@ -119,10 +119,17 @@ def show_estimate(estimate: dict[str, Any], console: Console) -> None:
         console.print(cut, highlight=False)
     jobs = f" with {estimate['shards']} jobs that run at once" if estimate["shards"] > 1 else ""
     console.print(
-        f"about {estimate['seconds'] / HOUR:.2f} hours{jobs} ({estimate['chunks_per_second']:,.0f} chunks a second and "
+        f"about {_span(estimate['seconds'])}{jobs} ({estimate['chunks_per_second']:,.0f} chunks a second and "
         f"job), {estimate['bytes'] / 1e9:.3f} GB of vectors; nothing was written",
         highlight=False,
     )
+
+
+def _span(seconds: float) -> str:
+    for unit, name in ((HOUR, "hours"), (MINUTE, "minutes")):
+        if seconds >= 2 * unit:
+            return f"{seconds / unit:.1f} {name}"
+    return f"{seconds:.0f} seconds"
 
 
 def _checked(record: dict[str, Any], source: str) -> list[str]:
