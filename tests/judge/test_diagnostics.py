@@ -268,6 +268,7 @@ sys.exit("torch was imported" if "torch" in sys.modules else code)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("module", "arguments", "code", "words"),
     [

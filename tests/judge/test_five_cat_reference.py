@@ -254,6 +254,7 @@ def test_every_number_and_gate_agrees_with_the_slow_reference(name: str, tool: s
         assert {a.name for a in found.fast.alarms} == {{"copying": "copying", "backward": "backward bias"}[name]}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tool", TOOLS[:2])
 @pytest.mark.parametrize("name", ["copying", "tied", "constant", "zero"])
 def test_exact_ties_and_equal_chunks_agree(name: str, tool: str, tmp_path: Path) -> None:
@@ -285,6 +286,7 @@ def test_a_competitor_within_a_millionth_stands_before_the_target(apart: float, 
         assert 1 / old.val["B_mrr"] == (1 if apart > 0 else 2), "the old tool has no tolerance"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tool", TOOLS[:2])
 @pytest.mark.parametrize("function", [linear, random])
 def test_documents_of_fewer_than_six_chunks_besides_the_context_have_no_rank(
@@ -302,6 +304,7 @@ def test_documents_of_fewer_than_six_chunks_besides_the_context_have_no_rank(
     assert only.fast.val.halves["B"].state is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tool", TOOLS[:2])
 @pytest.mark.parametrize("function", [linear, scattered])
 def test_vectors_that_are_not_normalised_are_fed_back_raw(function: Function, tool: str, tmp_path: Path) -> None:
@@ -311,6 +314,7 @@ def test_vectors_that_are_not_normalised_are_fed_back_raw(function: Function, to
     assert abs(other["D_mean"] - found.val["D_mean"]) > 1e-3, "raw and unit must differ for this to say anything"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tool", TOOLS[:2])
 @pytest.mark.parametrize("at_most", [7, 40])
 @pytest.mark.parametrize("name", ["linear", "random", "tied", "constant"])

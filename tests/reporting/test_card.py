@@ -244,6 +244,7 @@ def test_runs_get_a_card_that_agrees_with_their_result(tmp_path: Path) -> None:
     assert (folder / CARD).read_text() == card
 
 
+@pytest.mark.slow
 def test_the_use_section_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
 

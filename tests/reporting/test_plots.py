@@ -316,6 +316,7 @@ runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", ["lvm_lab.plots", "lvm_lab.card"])
 def test_commands_need_no_torch_and_their_help_no_matplotlib(module: str, folder: Path) -> None:
     def answer(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -429,6 +430,7 @@ def test_killed_while_drawing_the_same_command_finishes(tmp_path: Path, monkeypa
     assert {p for p in tree(folder) if p.startswith("plots/")} == {f"plots/{name}.png" for name in FIGURES}
 
 
+@pytest.mark.slow
 def test_no_two_texts_of_a_figure_touch(folder: Path) -> None:
     file = folder / "result.json"
     result = json.loads(file.read_text())

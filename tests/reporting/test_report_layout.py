@@ -89,6 +89,7 @@ def figure(page: Page, title: str) -> str:
     return "#wanted"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", WIDTHS)
 def test_no_two_texts_of_a_figure_touch(width: int, page: Page) -> None:
     seen_at(page, width)
@@ -138,6 +139,7 @@ def test_on_a_telephone_the_names_stay_and_columns_are_seen(page: Page) -> None:
     page.send("Emulation.setScrollbarsHidden", hidden=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", WIDTHS)
 def test_nothing_makes_the_page_itself_scroll_sideways(width: int, page: Page) -> None:
     seen_at(page, width)

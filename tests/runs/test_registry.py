@@ -100,6 +100,7 @@ def test_a_stage_moves_and_comes_back(tmp_path: Path) -> None:
     assert sorted(item.name for item in (model.folder / "versions").iterdir()) == ["1", "2", "3", "4"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", ["promote", "rollback"])
 def test_power_that_goes_between_any_two_steps_leaves_the_old_or_the_new(tmp_path: Path, change: str) -> None:
     outcomes = []

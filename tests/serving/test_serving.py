@@ -389,6 +389,7 @@ def until_closed(address: str, sent: bytes, behind: bytes = b"") -> bytes:
     return received
 
 
+@pytest.mark.slow
 def test_promotions_are_taken_without_losing_a_request(folder: Path, tmp_path: Path) -> None:
     registry = tmp_path / "registry"
     promote(registry, "books", folder / "run", "1")

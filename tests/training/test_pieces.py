@@ -66,6 +66,7 @@ def model_negatives(*overrides: str) -> int:
     return int(typed(*overrides).config["loss"]["negatives"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", LOSSES)
 def test_pieces_have_the_gradient_of_the_batch_under_every_loss(loss: str) -> None:
     head = ("head=quantised", "head.levels=2", "head.codes=16", "head.hidden=16") if loss == "codes" else ()

@@ -87,6 +87,7 @@ def test_an_ensemble_trains_and_is_loaded(precision: str, tmp_path: Path, cache:
     check_checkpoint(tmp_path / "run")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arch", ARCHS)
 def test_long_contexts_have_the_loss_of_float64_and_finite_gradients(arch: str) -> None:
     generator = torch.Generator().manual_seed(0)

@@ -329,6 +329,7 @@ def test_archs_that_read_a_context_as_a_whole_are_refused() -> None:
     assert not import_module("lvm_lab.archs.ensemble").Ensemble.causal
 
 
+@pytest.mark.slow
 def test_windows_of_several_lengths_are_trained_on_as_documents_alone() -> None:
     stats = Stats(torch.zeros(32), torch.ones(32))
     with pytest.raises(UserError, match=r"windows of one length.*data\.windows=documents with a causal arch\.$"):

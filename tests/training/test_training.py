@@ -96,6 +96,7 @@ def overrides_for(arch: str) -> list[str]:
     return [f"arch={arch}", *(["head=two_tower", "loss=diffusion", "head.hidden=32"] if arch in HALF else [])]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("arch", "loss", "head"), MATRIX)
 def test_gradient_reaches_every_parameter_and_30_steps_lower_the_loss_by_a_third(
     arch: str, loss: str, head: str

@@ -15,6 +15,7 @@ import pytest
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
+from helpers.endpoint import Endpoint
 from lvm_lab.errors import UserError
 from lvm_lab.text import endpoint
 from lvm_lab.text.encoder import FIRST_TEXT
@@ -50,7 +51,7 @@ def well(request: Request) -> Response:
 
 @pytest.fixture
 def server() -> Iterator[HTTPServer]:
-    with HTTPServer() as running:
+    with Endpoint() as running:
         yield running
 
 

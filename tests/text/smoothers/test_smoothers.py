@@ -13,6 +13,7 @@ import pytest
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
+from helpers.endpoint import Endpoint
 from lvm_lab.commands.composing import compose
 from lvm_lab.config.conf import conf_dir, options_of
 from lvm_lab.errors import UserError
@@ -26,7 +27,7 @@ KEY = "sk-do-not-show-this"
 
 @pytest.fixture
 def server() -> Iterator[HTTPServer]:
-    with HTTPServer() as running:
+    with Endpoint() as running:
         yield running
 
 

@@ -21,6 +21,7 @@ from werkzeug import Request, Response
 
 from helpers.commands import ENVIRONMENT, PATIENCE, call
 from helpers.documents import make_documents
+from helpers.endpoint import Endpoint
 from helpers.ingesting import give
 from lvm_lab import tmd as command
 from lvm_lab.data import tmd
@@ -77,7 +78,7 @@ def status(number: int, **headers: str) -> Answer:
 
 @pytest.fixture
 def server() -> Iterator[HTTPServer]:
-    with HTTPServer() as running:
+    with Endpoint() as running:
         yield running
 
 
