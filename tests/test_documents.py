@@ -168,7 +168,7 @@ def test_what_is_parsed_and_not_run_is_known() -> None:
         ("docs/serve.md", "serves, and measures"),
         ("docs/serve.md", "serves, and measures"),
         ("docs/serve.md", "serves, and measures"),
-        ("docs/strategies.md", "an hour, and vectors of real text"),
+        ("docs/strategies.md", "hours, and vectors of real text"),
         ("docs/sweeps.md", "the extra optuna; nox -s optuna runs the like"),
         ("docs/tmd.md", "needs an endpoint"),
     ]

@@ -6,7 +6,7 @@ import asyncio
 import select
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from types import SimpleNamespace
@@ -75,10 +75,8 @@ def test_what_takes_too_long_may_come_again(run: Path) -> None:
     assert "longer than 0.001 seconds" in answer.json()["error"]["message"]
 
 
-def test_contexts_wait_for_a_model_in_a_number_of_places() -> None:
-    from lvm_lab.serving.batcher import Batcher
-    from lvm_lab.serving.refusal import Refusal
-
+def held_up() -> tuple[Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]], threading.Event, threading.Event]:
+    """What copies the last vector: how it is called, whether it has been, and what lets it go on."""
     at_work, goes_on = threading.Event(), threading.Event()
 
     def predict(context_BLD: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -86,6 +84,14 @@ def test_contexts_wait_for_a_model_in_a_number_of_places() -> None:
         goes_on.wait()
         return context_BLD[:, -1], context_BLD[:, -1]
 
+    return predict, at_work, goes_on
+
+
+def test_contexts_wait_for_a_model_in_a_number_of_places() -> None:
+    from lvm_lab.serving.batcher import Batcher
+    from lvm_lab.serving.refusal import Refusal
+
+    predict, at_work, goes_on = held_up()
     batcher = Batcher(predict, BatchSettings(), feeds_unit=False, longest=5, waiting=2)
     futures = batcher.submit([CONTEXT_LD])
     at_work.wait()
@@ -196,13 +202,7 @@ def test_a_model_of_any_name_is_told_of_in_a_header() -> None:
 def test_what_waits_for_a_model_that_is_closed_is_answered() -> None:
     from lvm_lab.serving.batcher import Batcher
 
-    at_work, goes_on = threading.Event(), threading.Event()
-
-    def predict(context_BLD: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        at_work.set()
-        goes_on.wait()
-        return context_BLD[:, -1], context_BLD[:, -1]
-
+    predict, at_work, goes_on = held_up()
     batcher = Batcher(predict, BatchSettings(most=1), feeds_unit=False, longest=5, waiting=9)
     futures = batcher.submit([CONTEXT_LD], steps=3)
     at_work.wait()
